@@ -1,0 +1,179 @@
+"""Where traces come from, and the only caches of the dashboard."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import streamlit as st
+
+from profiler.analysis.compare import Analysis, Comparison, compare
+from profiler.errors import ProfilerError
+from profiler.trace import open_trace
+from profiler.trace.files import TRACE_SUFFIXES
+from profiler.trace.manifest import Manifest, manifest_of, read_manifest
+
+BUNDLED = Path(__file__).resolve().parent.parent / "traces"
+FOLDER_VARIABLE = "PROFILER_TRACES"
+_COPY_CHUNK = 1 << 22
+_MAX_LISTED = 500
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trace that can be chosen.
+
+    Attributes:
+        key: what stands in the URL; never a path of the machine.
+        title: what the reader sees.
+        path: the file.
+        origin: "bundled", "folder" or "upload".
+    """
+
+    key: str
+    title: str
+    path: Path
+    origin: str
+    manifest: Manifest | None = None
+
+
+@st.cache_data(ttl=30, max_entries=20, show_spinner=False)
+def bundled_sources() -> list[Source]:
+    """The runs that ship with the project, those of the default story first."""
+    found = []
+    for path in sorted(BUNDLED.glob("*/manifest.json")):
+        try:
+            manifest = read_manifest(path)
+        except ProfilerError:
+            continue  # one broken folder does not hide the others
+        trace = path.parent / manifest.trace
+        if trace.is_file():
+            found.append(Source(path.parent.name, manifest.title or path.parent.name, trace, "bundled", manifest))
+    return found
+
+
+def default_key(sources: Iterable[Source], side: str) -> str | None:
+    """The bundled run whose manifest says that it is the default ``side``."""
+    return next((s.key for s in sources if s.manifest and s.manifest.default == side), None)
+
+
+@st.cache_data(ttl=10, max_entries=20, show_spinner=False)
+def folder_sources(folder: str) -> list[Source]:
+    """Traces in a folder and its direct subfolders (where a run folder holds ``manifest.json`` and its trace)."""
+    root = Path(folder)
+    found: list[Source] = []
+    for path in sorted([*root.iterdir(), *(p for d in root.iterdir() if d.is_dir() for p in d.iterdir())]):
+        if path.name.lower().endswith(TRACE_SUFFIXES) and path.is_file():
+            relative = path.relative_to(root)
+            try:
+                manifest = manifest_of(path)
+            except ProfilerError:
+                manifest = None
+            title = manifest.title if manifest and manifest.title else str(relative)
+            found.append(Source(f"folder/{relative.as_posix()}", title, path, "folder", manifest))
+        if len(found) >= _MAX_LISTED:
+            break
+    return found
+
+
+class Uploads:
+    """Uploaded traces of one browser session, in a private folder that goes when the session does."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="profiler-uploads-"))
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        self.sources: dict[str, Source] = {}
+
+    def add(self, name: str, stream: BinaryIO) -> Source:
+        """Copy an upload to disk, piece by piece; a file of the same name is replaced."""
+        safe = re.sub(r"[^\w.+-]", "_", Path(name).name)[-120:] or "trace"
+        target = self._folder / safe
+        partial = target.with_name(f"{safe}.partial")
+        with partial.open("wb") as sink:
+            while chunk := stream.read(_COPY_CHUNK):
+                sink.write(chunk)
+        partial.replace(target)
+        source = Source(f"upload/{safe}", name, target, "upload")
+        self.sources[source.key] = source
+        return source
+
+    def remove(self, key: str) -> None:
+        source = self.sources.pop(key, None)
+        if source is not None:
+            source.path.unlink(missing_ok=True)
+
+
+def uploads() -> Uploads:
+    """This session's uploads."""
+    if "uploads" not in st.session_state:
+        st.session_state["uploads"] = Uploads()
+    kept: Uploads = st.session_state["uploads"]
+    return kept
+
+
+def chosen_folder() -> str | None:
+    """The folder that was given in the sidebar or by the environment."""
+    return st.session_state.get("folder") or os.environ.get(FOLDER_VARIABLE) or None
+
+
+def all_sources() -> dict[str, Source]:
+    """Everything that can be chosen, by key."""
+    found = {s.key: s for s in bundled_sources()}
+    folder = chosen_folder()
+    if folder and Path(folder).is_dir():
+        found |= {s.key: s for s in folder_sources(folder)}
+    return found | uploads().sources
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of the comparison: a source, and its analysis or what is wrong with it.
+
+    ``identity`` (path, time of change, size, NVTX pattern) stands for the analysis in cache keys.
+    """
+
+    source: Source
+    analysis: Analysis | None
+    error: ProfilerError | None = None
+    identity: tuple[str, int, int, str | None] | None = None
+
+
+def load(source: Source, nvtx: str | None) -> Side:
+    """Open and analyse a trace; a bad one becomes an error to show beside the good one."""
+    try:
+        stat = source.path.stat()
+        identity = (str(source.path), stat.st_mtime_ns, stat.st_size, nvtx or None)
+        return Side(source, _analysis(*identity), None, identity)
+    except OSError as error:
+        message = f"{source.title}: the file cannot be read ({error.strerror or error})."
+        return Side(source, None, ProfilerError(message, "Choose another trace."))
+    except ProfilerError as error:
+        return Side(source, None, error)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading the trace…")
+def _analysis(path: str, mtime_ns: int, size: int, nvtx: str | None) -> Analysis:
+    del mtime_ns, size  # part of the cache key: a file that changed is read again
+    analysis = Analysis(open_trace(path), nvtx)
+    _ = analysis.inferences.table  # so that a broken table is found here, not in the middle of a page
+    return analysis
+
+
+def comparison(before: Side, after: Side) -> Comparison | None:
+    """The comparison of two sides that could be read; None otherwise."""
+    if before.analysis is None or after.analysis is None:
+        return None
+    return _comparison(before.identity, after.identity, before.analysis, after.analysis)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _comparison(before_key: object, after_key: object, _before: Analysis, _after: Analysis) -> Comparison:
+    del before_key, after_key  # the analyses themselves are not hashed
+    return compare(_before, _after)

@@ -1,0 +1,164 @@
+"""The frame around every page: which two traces are held against each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard import data
+from dashboard.text import markdown
+from profiler.analysis.compare import Comparison
+from profiler.trace.files import TRACE_SUFFIXES
+
+NONE = "none"
+SIDES = ("before", "after")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What the reader chose. A side is None when nothing is chosen for it."""
+
+    before: data.Side | None
+    after: data.Side | None
+
+    @property
+    def readable(self) -> dict[str, data.Side]:
+        """The sides that could be read, by name."""
+        named = {"before": self.before, "after": self.after}
+        return {name: side for name, side in named.items() if side is not None and side.analysis is not None}
+
+    @property
+    def comparison(self) -> Comparison | None:
+        if self.before is None or self.after is None:
+            return None
+        return data.comparison(self.before, self.after)
+
+
+def choose() -> Pair:
+    """Draw the sidebar and return the choice. Before and after live in the URL."""
+    with st.sidebar:
+        _add_traces()
+        sources = data.all_sources()
+        keys = [*sources, NONE]
+        chosen = {}
+        for side in SIDES:
+            _from_address(side, keys, data.default_key(sources.values(), side) or NONE)
+            chosen[side] = st.selectbox(
+                side.capitalize(),
+                keys,
+                format_func=lambda key: _label(sources, key),
+                key=side,
+                help="Runs that ship with the project, traces of your folder, and your uploads.",
+            )
+            st.query_params[side] = chosen[side]
+        st.button("Swap before and after", on_click=_swap, width="stretch")
+        nvtx = _nvtx_patterns()
+    sides = {
+        side: data.load(sources[key], nvtx[side] or None) if key and key != NONE else None
+        for side, key in chosen.items()
+    }
+    return Pair(sides["before"], sides["after"])
+
+
+def _label(sources: dict[str, data.Source], key: str) -> str:
+    return sources[key].title if key in sources else "(nothing)"
+
+
+def _from_address(side: str, keys: list[str], default: str) -> None:
+    """Take the choice of a link, once; a link, or an upload that was removed, can name a trace that is not here."""
+    if st.session_state.get(side) in keys:
+        return
+    wanted = st.query_params.get(side) if side not in st.session_state else None
+    if wanted is not None and wanted not in keys:
+        name = markdown(wanted[:100])
+        st.warning(f"The link names a trace that is not here: {name}. The default is shown for “{side}”.")
+    st.session_state[side] = wanted if wanted in keys else default
+
+
+def _nvtx_patterns() -> dict[str, str]:
+    """Which NVTX ranges are inferences, per side; in the address like the choice itself."""
+    patterns = {}
+    with st.expander("Which ranges are inferences?"):
+        st.caption("NVTX ranges by shell pattern (iter*) or regular expression. Left empty, they are found.")
+        for side in SIDES:
+            key = f"nvtx_{side}"
+            if key not in st.session_state:
+                st.session_state[key] = st.query_params.get(key, "")
+            patterns[side] = st.text_input(f"NVTX pattern, {side}", key=key, placeholder="found automatically")
+            if patterns[side]:
+                st.query_params[key] = patterns[side]
+            else:
+                st.query_params.pop(key, None)
+    return patterns
+
+
+def _swap() -> None:
+    state = st.session_state
+    state["before"], state["after"] = state["after"], state["before"]
+    state["nvtx_before"], state["nvtx_after"] = state["nvtx_after"], state["nvtx_before"]
+
+
+def _add_traces() -> None:
+    with st.expander("Open your own traces", expanded=False, icon=":material/upload_file:"):
+        st.caption(
+            "An nsys SQLite export (.sqlite, also .xz, .zst, .gz), or a .nsys-rep where nsys is installed on this machine."
+        )
+        files = st.file_uploader(
+            "Upload traces",
+            accept_multiple_files=True,
+            key=f"uploader_{st.session_state.get('upload_round', 0)}",
+            help="Two files can be dropped at once: the first becomes “before”, the second “after”. Stored in a private "
+            "temporary folder of the machine that runs this dashboard, and removed when the session ends.",
+        )
+        if files:
+            added = [data.uploads().add(file.name, file) for file in files]
+            for side, source in zip(SIDES if len(added) > 1 else ("after",), added):
+                st.session_state[side] = source.key
+            # a new widget, so that the uploaded bytes do not stay in memory beside the copy on disk
+            st.session_state["upload_round"] = st.session_state.get("upload_round", 0) + 1
+            st.rerun()
+        for source in list(data.uploads().sources.values()):
+            st.button(
+                f"Remove {markdown(source.title)}",
+                key=f"remove_{source.key}",
+                on_click=data.uploads().remove,
+                args=(source.key,),
+            )
+        folder = st.text_input(
+            "Or a folder on the machine that runs this dashboard",
+            key="folder",
+            placeholder="/path/to/traces",
+            help=f"Also set by the environment variable {data.FOLDER_VARIABLE}. Its traces appear in the two lists.",
+        )
+        if folder:
+            _check_folder(folder)
+
+
+def _check_folder(folder: str) -> None:
+    path = Path(folder)
+    try:
+        found = data.folder_sources(folder) if path.is_dir() else None
+    except OSError as error:
+        st.error(f"{markdown(folder)}: cannot be read ({error.strerror}).")
+        return
+    if found is None:
+        st.error(f"{markdown(folder)}: no such folder on the machine that runs this dashboard.")
+    elif not found:
+        st.warning(f"{markdown(folder)}: no trace in it. Expected files ending in {', '.join(TRACE_SUFFIXES)}.")
+    else:
+        st.caption(f"{len(found)} traces found; choose them above.")
+
+
+def show_problems(pair: Pair) -> None:
+    """What keeps a side from being shown, and what to do about it."""
+    for name, side in (("before", pair.before), ("after", pair.after)):
+        if side is None:
+            st.info(
+                f"Nothing is chosen as “{name}”. Choose a trace in the sidebar, or upload one there.",
+                icon=":material/info:",
+            )
+        elif side.error is not None:
+            hint = f"  \n{markdown(side.error.hint)}" if side.error.hint else ""
+            st.error(f"**{name}: {markdown(side.source.title)} cannot be read.** {markdown(side.error.message)}{hint}")

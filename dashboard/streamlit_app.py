@@ -1,0 +1,43 @@
+"""The dashboard: ``streamlit run dashboard`` from the repository's root."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+try:
+    import dashboard.views  # noqa: F401
+except (
+    ModuleNotFoundError
+):  # started without the editable install: Streamlit puts only this script's folder on the path
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import streamlit as st
+
+from dashboard import frame
+from dashboard.views import PAGES
+
+
+def main(first: str = "overview") -> None:
+    """Draw the app; ``first`` is the page that opens at the root address."""
+    st.set_page_config(
+        page_title="TensorRT evidence", page_icon=str(Path(__file__).with_name("icon.png")), layout="wide"
+    )
+    holder: list[frame.Pair] = []
+    pages = [
+        st.Page(
+            lambda render=view.render: render(holder[0]),
+            title=view.TITLE,
+            icon=view.ICON,
+            url_path=view.URL,
+            default=first == view.URL,
+        )
+        for view in PAGES
+    ]
+    page = st.navigation(pages)
+    holder.append(frame.choose())
+    page.run()
+
+
+if __name__ == "__main__":
+    main()

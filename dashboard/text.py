@@ -1,0 +1,81 @@
+"""Numbers with units, and trace text made safe for the place where it is shown.
+
+Kernel and range names come from an untrusted file. Streamlit renders Markdown in most of its labels, and Plotly a small
+HTML in its hover texts and axis labels, so names pass through :func:`markdown` or :func:`plotly_text` on their way.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:])")
+
+
+def markdown(text: str) -> str:
+    """Text that Markdown shows as it is, on one line, with invisible characters made visible."""
+    return _MARKDOWN.sub(r"\\\1", visible(text))
+
+
+def plotly_text(text: str, width: int = 90) -> str:
+    """Text for Plotly's hover and axis labels: HTML escaped, cut in the middle."""
+    return html.escape(shorten(visible(text), width))
+
+
+def visible(text: str) -> str:
+    """Control, direction and other unprintable characters as ``\\uXXXX``."""
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+
+
+def shorten(text: str, width: int) -> str:
+    """Cut the middle out of a long name: both ends tell kernels apart."""
+    if len(text) <= width:
+        return text
+    head = (width - 1) * 2 // 3
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+
+
+def number(value: float | None, unit: str = "", digits: int = 3) -> str:
+    """A number with ``digits`` significant digits and grouped thousands; an em dash for None."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "—"
+    if value == int(value) and abs(value) < 1e15:
+        shown = f"{int(value):,}"
+    else:
+        decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+        shown = f"{value:,.{min(decimals, 6)}f}"
+    return f"{shown} {unit}".rstrip()
+
+
+def duration(nanoseconds: float | None) -> str:
+    """A duration in the unit that reads best."""
+    if nanoseconds is None or (isinstance(nanoseconds, float) and math.isnan(nanoseconds)):
+        return "—"
+    for limit, factor, unit in ((1e3, 1.0, "ns"), (1e6, 1e3, "µs"), (1e9, 1e6, "ms")):
+        if abs(nanoseconds) < limit:
+            return number(nanoseconds / factor, unit)
+    return number(nanoseconds / 1e9, "s")
+
+
+def times(ratio: float | None) -> str:
+    """A ratio as people say it: 3.1×."""
+    return "—" if ratio is None else f"{number(ratio)}×"
+
+
+UNITS = {"us": "µs", "kernels": "", "calls": "", "copies": "", "sets": ""}
+
+
+def metric_value(value: float | None, unit: str) -> str:
+    """A comparison metric with its unit; counts go without."""
+    if value is not None and unit == "bytes":
+        return number_of_bytes(value)
+    return number(value, UNITS.get(unit, unit))
+
+
+def number_of_bytes(value: float) -> str:
+    """Bytes in decimal units, as memory bandwidth is quoted."""
+    for limit, factor, unit in ((1e3, 1.0, "B"), (1e6, 1e3, "kB"), (1e9, 1e6, "MB")):
+        if abs(value) < limit:
+            return number(value / factor, unit)
+    return number(value / 1e9, "GB")

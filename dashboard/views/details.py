@@ -1,0 +1,117 @@
+"""Trace details: what each file holds, and what nsys said about recording it."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.data import Side
+from dashboard.frame import Pair, show_problems
+from dashboard.text import markdown, number, number_of_bytes
+from profiler.report.describe import describe
+
+TITLE = "Trace details"
+ICON = ":material/description:"
+URL = "details"
+
+
+def render(pair: Pair) -> None:
+    st.title("Trace details")
+    show_problems(pair)
+    for name, side in pair.readable.items():
+        _side(name, side)
+
+
+def _side(name: str, side: Side) -> None:
+    assert side.analysis is not None
+    trace = side.analysis.trace
+    document = describe(trace)
+    st.header(f"{name}: {markdown(side.source.title)}")
+    for warning in document["warnings"]:
+        st.warning(markdown(warning))
+    facts = side.analysis.facts
+    stated = "not known: no manifest beside the trace says it"
+    left, right = st.columns(2)
+    with left:
+        st.subheader("The run")
+        _facts(
+            {
+                label: f"{value} ({facts.origin.get(key, '')})" if value is not None else stated
+                for label, key, value in (
+                    ("GPU", "gpu", facts.gpu),
+                    ("framework", "framework", facts.framework),
+                    ("model", "model", facts.model),
+                    ("precision", "precision", facts.precision),
+                    ("mode", "mode", facts.mode),
+                    ("batch", "batch", facts.batch),
+                    (
+                        "input shape",
+                        "input_shape",
+                        "×".join(map(str, facts.input_shape)) if facts.input_shape else None,
+                    ),
+                )
+            }
+            | {"inferences": f"{side.analysis.inferences.count:,}: {side.analysis.inferences.statement}"}
+        )
+    with right:
+        st.subheader("The file")
+        shown = (
+            "opened",
+            "nsys_version",
+            "schema_version",
+            "driver_version",
+            "cuda_version",
+            "recorded_utc",
+            "graph_trace_mode",
+        )
+        counts = ("kernels", "nvtx_ranges", "runtime_calls", "memcpys", "memsets", "graph_launches")
+        _facts(
+            {key.replace("_", " "): str(document[key] or "unknown") for key in shown}
+            | {key.replace("_", " "): f"{document[key]:,}" for key in counts}
+        )
+    for gpu in document["gpus"]:
+        bandwidth, memory = gpu["memory_bandwidth_bytes_per_s"], gpu["memory_bytes"]
+        st.caption(
+            markdown(
+                f"GPU {gpu['index']}: {gpu['name'] or 'unknown'}"
+                + (f", SM {gpu['sm'] / 10:.1f}" if gpu["sm"] else "")
+                + (f", {gpu['sm_count']} SMs" if gpu["sm_count"] else "")
+                + (f", {number_of_bytes(memory)} of memory" if memory else "")
+                + (f" at {number_of_bytes(bandwidth)}/s" if bandwidth else "")
+            )
+        )
+    metrics = document["gpu_metrics"]
+    if metrics["storage"]:
+        rate = f" at {number(metrics['frequency_hz'] / 1e3)} kHz" if metrics["frequency_hz"] else ""
+        with st.expander(f"GPU metrics: {metrics['samples']:,} samples{rate}"):
+            for gpu, names in metrics["names"].items():
+                st.dataframe(
+                    pd.DataFrame({f"metrics of GPU {gpu}": names}), hide_index=True, key=f"metrics_{name}_{gpu}"
+                )
+    else:
+        st.caption("GPU metrics: none in this trace.")
+    diagnostics = trace.session.diagnostics
+    with st.expander(f"nsys diagnostics: {len(diagnostics)} messages"):
+        st.dataframe(
+            pd.DataFrame({"severity": [d.severity for d in diagnostics], "message": [d.text for d in diagnostics]}),
+            hide_index=True,
+            key=f"diagnostics_{name}",
+        )
+    with st.expander("Tables of the export"):
+        tables = sorted((t, trace.database.count(t)) for t in trace.database.tables if not t.startswith("ENUM_"))
+        st.dataframe(pd.DataFrame(tables, columns=["table", "rows"]), hide_index=True, key=f"tables_{name}")
+    if facts.manifest:
+        with st.expander("Manifest"):
+            st.code(json.dumps(facts.manifest.extra, indent=2, ensure_ascii=True)[:20000], language="json")
+
+
+def _facts(facts: dict[str, str]) -> None:
+    table = pd.DataFrame({"fact": list(facts), "value": list(facts.values())})
+    st.dataframe(
+        table,
+        hide_index=True,
+        height=35 * (len(table) + 1) + 3,
+        column_config={"fact": st.column_config.TextColumn(width="small")},
+    )

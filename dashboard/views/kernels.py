@@ -1,0 +1,137 @@
+"""Kernels: sortable, searchable tables of both sides, down to single executions."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import charts
+from dashboard.data import Side
+from dashboard.frame import Pair, show_problems
+from dashboard.text import duration, markdown, number
+from profiler.analysis.classify import CATEGORY_LABELS, explain
+from profiler.analysis.compare import Analysis
+
+TITLE = "Kernels"
+ICON = ":material/table_rows:"
+URL = "kernels"
+
+_MAX_EXECUTIONS = 2000
+_COLUMNS = {
+    "name": st.column_config.TextColumn("kernel", width="large", help="Demangled name, as nsys recorded it"),
+    "category": st.column_config.TextColumn("kind", help="Inferred from the name"),
+    "tensor_cores": st.column_config.TextColumn("Tensor Cores", help="Inferred from the name: yes, no, or unknown"),
+    "per_inference": st.column_config.NumberColumn("per inference", format="%.4g"),
+    "count": st.column_config.NumberColumn("executions", format="localized"),
+    "total_us": st.column_config.NumberColumn("total, µs", format="%.1f"),
+    "share_of_kernel_time_pct": st.column_config.ProgressColumn(
+        "kernel time, %", format="%.1f", min_value=0, max_value=100
+    ),
+    "mean_us": st.column_config.NumberColumn("mean, µs", format="%.2f"),
+    "median_us": st.column_config.NumberColumn("median, µs", format="%.2f"),
+    "min_us": st.column_config.NumberColumn("min, µs", format="%.2f"),
+    "max_us": st.column_config.NumberColumn("max, µs", format="%.2f"),
+    "stddev_us": st.column_config.NumberColumn(
+        "std. dev., µs", format="%.2f", help="Of a sample (n − 1), as in nsys stats"
+    ),
+}
+
+
+def render(pair: Pair) -> None:
+    st.title("Kernels")
+    st.caption(
+        "All kernels of each trace. The two sides share few names, or none: compare what the kernels are for, not what they are called. "
+        "Choose a row to see its executions. “per inference” counts launches inside inferences only."
+    )
+    show_problems(pair)
+    sides = pair.readable
+    if not sides:
+        return
+    search = st.text_input(
+        "Search kernel names", key="kernel_search", placeholder="part of a name, for example: relu", type="search"
+    )
+    kinds = st.multiselect(
+        "Kinds", list(CATEGORY_LABELS), format_func=CATEGORY_LABELS.get, key="kernel_kinds", placeholder="all kinds"
+    )
+    for name, side in sides.items():
+        st.subheader(f"{name}: {markdown(side.source.title)}")
+        _side(name, side, search, kinds)
+
+
+def _side(name: str, side: Side, search: str, kinds: list[str]) -> None:
+    assert side.analysis is not None
+    analysis = side.analysis
+    if analysis.trace.no_kernels_reason:
+        st.warning(markdown(analysis.trace.no_kernels_reason))
+        return
+    table = _table(analysis)
+    shown = table[table["name"].str.contains(search or "", case=False, regex=False)]
+    if kinds:
+        shown = shown[shown["category_id"].isin(kinds)]
+    per, note = analysis.inferences.kernels_per_inference
+    st.caption(
+        f"{len(shown):,} of {len(table):,} names; {int(shown['count'].sum()):,} of {analysis.kernels.count:,} executions; "
+        f"{number(per) if per is not None else 'unknown'} kernels per inference"
+        + (f". {markdown(note)}" if note else f", {markdown(analysis.inferences.statement)}.")
+    )
+    event = st.dataframe(
+        shown[list(_COLUMNS)],
+        column_config=_COLUMNS,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"kernels_{name}",
+        height=min(460, 35 * (len(shown) + 1) + 3),
+    )
+    rows = event["selection"]["rows"] if event else []
+    if rows and rows[0] < len(shown):
+        _executions(name, analysis, shown.iloc[rows[0]])
+
+
+def _table(analysis: Analysis) -> pd.DataFrame:
+    table = analysis.kernels.by_name.copy()
+    for column in ("total", "mean", "median", "min", "max", "stddev"):
+        table[f"{column}_us"] = table[f"{column}_ns"] / 1e3
+    table["category_id"] = table["category"]
+    table["category"] = table["category"].map(CATEGORY_LABELS)
+    return table
+
+
+def _executions(name: str, analysis: Analysis, row: pd.Series) -> None:
+    trace = analysis.trace
+    mine = trace.kernels[trace.kernels["name"].astype(str) == row["name"]]
+    with st.container(border=True):
+        st.code(str(row["name"]), language=None, wrap_lines=True)
+        verdict, kind = explain(row["rule"]), explain(row["category_rule"])
+        st.markdown(
+            f"Tensor Cores: **{row['tensor_cores']}** by rule `{row['rule']}`: {markdown(verdict.reason)}  \n"
+            f"Kind: **{row['category']}** by rule `{row['category_rule']}`: {markdown(kind.reason)}  \n"
+            f"Precision: {row['precision'] or 'the name does not tell'}"
+        )
+        shown = mine.head(_MAX_EXECUTIONS)
+        origin = int(trace.kernels["start_ns"].iloc[0])
+        inference = pd.Series(analysis.inferences.of_kernel, index=trace.kernels.index).loc[shown.index]
+        paths = {int(r): " › ".join(trace.nvtx_path(int(r))) for r in shown["nvtx"].unique()}
+        left, right = st.columns([3, 2])
+        left.dataframe(
+            pd.DataFrame(
+                {
+                    "start, µs": (shown["start_ns"] - origin) / 1e3,
+                    "duration, µs": shown["duration_ns"] / 1e3,
+                    "inference": [int(i) if i >= 0 else None for i in inference],
+                    "stream": shown["stream_id"],
+                    "NVTX": [paths[int(r)] for r in shown["nvtx"]],
+                    "grid": [f"{x}×{y}×{z}" for x, y, z in zip(shown["grid_x"], shown["grid_y"], shown["grid_z"])],
+                    "block": [f"{x}×{y}×{z}" for x, y, z in zip(shown["block_x"], shown["block_y"], shown["block_z"])],
+                    "registers": shown["registers"],
+                }
+            ),
+            hide_index=True,
+            height=300,
+            key=f"executions_{name}",
+        )
+        right.plotly_chart(charts.durations({name: mine["duration_ns"]}, "Durations"), key=f"durations_{name}")
+        st.caption(
+            f"{len(shown):,} of {len(mine):,} executions shown; median {duration(mine['duration_ns'].median())}. "
+            "Start counts from the first kernel of the trace."
+        )

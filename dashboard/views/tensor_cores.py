@@ -1,0 +1,132 @@
+"""Tensor Cores: what names say, and what the sampled counter says; never one number."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from dashboard import charts
+from dashboard.data import Side
+from dashboard.frame import Pair, show_problems
+from dashboard.text import duration, markdown, number
+from profiler.analysis.classify import CATEGORY_LABELS, explain
+from profiler.analysis.compare import Analysis
+from profiler.analysis.tensor_cores import gpu_index
+
+TITLE = "Tensor Cores"
+ICON = ":material/grid_on:"
+URL = "tensor-cores"
+
+
+def render(pair: Pair) -> None:
+    st.title("Tensor Cores")
+    st.caption(
+        "Two kinds of evidence that answer different questions. By name: which share of the kernel time belongs to kernels that use "
+        "Tensor Cores at all. Sampled: how busy the Tensor pipes were, on average over the GPU time of the inferences. A kernel that "
+        "uses Tensor Cores keeps them busy for a part of its time only, so the second is lower."
+    )
+    show_problems(pair)
+    sides = {
+        name: side
+        for name, side in pair.readable.items()
+        if side.analysis and not side.analysis.trace.no_kernels_reason
+    }
+    for name, side in pair.readable.items():
+        if name not in sides and side.analysis:
+            st.warning(f"{name}: {markdown(side.analysis.trace.no_kernels_reason or '')}")
+    if not sides:
+        return
+    shares = {f"{n}: {s.source.title}": _shares(s) for n, s in sides.items()}
+    left, right = st.columns([3, 2])
+    left.plotly_chart(charts.verdict_bars(shares, "By name: share of kernel time"), key="verdicts")
+    with right:
+        for name, side in sides.items():
+            _sampled(name, side)
+    _over_time(sides)
+    for name, side in sides.items():
+        _tables(name, side)
+
+
+def _shares(side: Side) -> dict[str, float]:
+    assert side.analysis is not None
+    table = side.analysis.tensor_cores.by_verdict
+    return {str(v): float(p) for v, p in zip(table["tensor_cores"], table["share_pct"])}
+
+
+def _sampled(name: str, side: Side) -> None:
+    assert side.analysis is not None
+    sampled = side.analysis.tensor_cores.sampled
+    rate = f" at {number(sampled.frequency_hz / 1e3)} kHz" if sampled.frequency_hz else ""
+    source = (
+        f"{sampled.counter}: mean of {sampled.samples:,} samples{rate}"
+        if sampled.value_pct is not None
+        else str(sampled.reason)
+    )
+    st.metric(f"{name}: Tensor Active (sampled)", number(sampled.value_pct, "%"), border=True, help=markdown(source))
+    st.caption(markdown(source))
+
+
+def _over_time(sides: dict[str, Side]) -> None:
+    series = {}
+    for name, side in sides.items():
+        assert side.analysis is not None
+        found = _median_inference_samples(side.analysis)
+        if found is not None:
+            series[name] = found
+    if series:
+        st.plotly_chart(
+            charts.metric_over_time(
+                series, "Sampled Tensor Active over one inference (the one of median GPU span)", "% of peak"
+            ),
+            key="tensor_active_over_time",
+        )
+        st.caption(
+            "Each step is one sample: the average since the sample before. nsys stores whole percents; kernels shorter "
+            "than a step cannot be told apart."
+        )
+
+
+def _median_inference_samples(analysis: Analysis) -> tuple[np.ndarray, np.ndarray] | None:
+    metric = analysis.trace.gpu_metrics.tensor_active(gpu_index(analysis.trace))
+    spans = analysis.inferences.table.dropna(subset=["gpu_span_ns"])
+    if metric is None or not len(spans):
+        return None
+    row = spans.sort_values("gpu_span_ns").iloc[len(spans) // 2]
+    inside = (metric.timestamps_ns >= row["start_ns"]) & (metric.timestamps_ns <= row["gpu_end_ns"])
+    return (metric.timestamps_ns[inside] - int(row["start_ns"])) / 1e3, metric.values[inside]
+
+
+def _tables(name: str, side: Side) -> None:
+    assert side.analysis is not None
+    report = side.analysis.tensor_cores
+    st.subheader(f"{name}: {markdown(side.source.title)}")
+    st.caption(f"{markdown(report.window)}; {duration(report.kernel_time_ns)} of kernel time.")
+    if len(report.eligible):
+        st.markdown(
+            f"**Could use Tensor Cores and do not**, longest first ({number(float(report.eligible['share_pct'].sum()))} % of kernel time):"
+        )
+        _names(report.eligible, f"eligible_{name}")
+    else:
+        st.markdown("No convolution, GEMM or attention kernel runs without Tensor Cores.")
+    if len(report.unknown):
+        st.markdown(
+            f"**The name decides nothing** ({number(float(report.unknown['share_pct'].sum()))} % of kernel time):"
+        )
+        _names(report.unknown, f"unknown_{name}")
+
+
+def _names(table: pd.DataFrame, key: str) -> None:
+    shown = pd.DataFrame(
+        {
+            "kernel": table["name"],
+            "kind": table["category"].map(CATEGORY_LABELS),
+            "precision": table["precision"],
+            "kernels": table["count"],
+            "time, µs": table["time_ns"] / 1e3,
+            "kernel time, %": table["share_pct"],
+            "rule": table["rule"],
+            "why": table["why"] if "why" in table else [explain(r).reason for r in table["rule"]],
+        }
+    )
+    st.dataframe(shown, hide_index=True, key=key, height=min(320, 35 * (len(shown) + 1) + 3))

@@ -1,0 +1,54 @@
+"""Prove what TensorRT did to a PyTorch model, from NVIDIA Nsight Systems traces.
+
+The public API. Names are imported when they are first used, so that the TensorRT runner can import this package where
+pandas is not installed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from profiler.analysis.classify import classify
+    from profiler.analysis.compare import Analysis, Comparison, compare
+    from profiler.analysis.inferences import find_inferences
+    from profiler.analysis.kernels import summarise_kernels
+    from profiler.analysis.launches import launch_report
+    from profiler.analysis.tensor_cores import tensor_core_report
+    from profiler.errors import ProfilerError
+    from profiler.trace import Trace, open_trace
+
+_HOMES = {
+    "Analysis": "profiler.analysis.compare",
+    "Comparison": "profiler.analysis.compare",
+    "ProfilerError": "profiler.errors",
+    "Trace": "profiler.trace",
+    "classify": "profiler.analysis.classify",
+    "compare": "profiler.analysis.compare",
+    "find_inferences": "profiler.analysis.inferences",
+    "launch_report": "profiler.analysis.launches",
+    "open_trace": "profiler.trace",
+    "summarise_kernels": "profiler.analysis.kernels",
+    "tensor_core_report": "profiler.analysis.tensor_cores",
+}
+
+__all__ = [
+    "Analysis",
+    "Comparison",
+    "ProfilerError",
+    "Trace",
+    "classify",
+    "compare",
+    "find_inferences",
+    "launch_report",
+    "open_trace",
+    "summarise_kernels",
+    "tensor_core_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

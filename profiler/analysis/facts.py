@@ -1,0 +1,119 @@
+"""What ran: from the manifest beside the trace, else from the trace itself, else unknown."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from profiler.trace import Trace
+from profiler.trace.manifest import Manifest, manifest_of
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What is known of a run. ``origin`` names, per field, where it is from: "manifest" or "trace"; unknown fields are None."""
+
+    title: str
+    gpu: str | None
+    sm: int | None
+    framework: str | None
+    model: str | None
+    precision: str | None
+    mode: str | None
+    batch: int | None
+    input_shape: tuple[int, ...] | None
+    origin: dict[str, str]
+    manifest: Manifest | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "title": self.title,
+            "gpu": self.gpu,
+            "sm": self.sm,
+            "framework": self.framework,
+            "model": self.model,
+            "precision": self.precision,
+            "mode": self.mode,
+            "batch": self.batch,
+            "input_shape": list(self.input_shape) if self.input_shape else None,
+            "origin": self.origin,
+        }
+
+
+def run_facts(trace: Trace) -> RunFacts:
+    """Collect what is known of the run behind a trace.
+
+    Raises:
+        TraceError: a manifest lies beside the trace and is broken.
+    """
+    manifest = manifest_of(trace.path)
+    gpus = [g for g in trace.session.gpus if g.name]
+    used = _gpu_used(trace)
+    gpu = next((g for g in gpus if g.index == used), gpus[0] if len(gpus) == 1 else None)
+    from_trace: dict[str, Any] = {"gpu": gpu.name if gpu else None, "sm": gpu.sm if gpu else None}
+    if "TensorRT" in set(trace.nvtx_ranges["domain"].cat.categories):
+        from_trace["framework"] = "TensorRT"
+        from_trace["input_shape"] = tensorrt_input_shape(trace)
+        if from_trace["input_shape"]:
+            from_trace["batch"] = from_trace["input_shape"][0]
+    elif any("at::native" in str(n) for n in trace.kernels["name"].cat.categories):
+        from_trace["framework"] = "PyTorch"
+    values: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for name in ("gpu", "sm", "framework", "model", "precision", "mode", "batch", "input_shape"):
+        stated = getattr(manifest, name, None) if manifest else None
+        # the GPU is recorded by nsys itself, so the trace is the better witness
+        order = [("trace", from_trace.get(name)), ("manifest", stated)]
+        if name not in ("gpu", "sm"):
+            order.reverse()
+        values[name] = None
+        for where, value in order:
+            if value is not None:
+                values[name], origin[name] = value, where
+                break
+    return RunFacts(
+        title=(manifest.title if manifest and manifest.title else trace.path.name),
+        origin=origin,
+        manifest=manifest,
+        **values,
+    )
+
+
+def _gpu_used(trace: Trace) -> int:
+    work = trace.kernels if len(trace.kernels) else trace.graph_traces
+    return int(work["device_id"].mode().iloc[0]) if len(work) else 0
+
+
+def tensorrt_input_shape(trace: Trace) -> tuple[int, ...] | None:
+    """The shape of the network's input, from the layer descriptions that TensorRT leaves in its NVTX payloads.
+
+    It is the dimensions of the tensor that a layer reads and no layer writes; None when there is no payload (the engine was
+    not built with detailed profiling verbosity) or more than one such tensor.
+    """
+    ranges = trace.nvtx_ranges
+    ids = np.unique(ranges["json_id"].to_numpy()[(ranges["domain"] == "TensorRT").to_numpy()])
+    read: dict[str, tuple[int, ...]] = {}
+    written: Counter[str] = Counter()
+    for text in trace.payloads(ids).values():
+        try:
+            layer = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(layer, dict):
+            continue
+        for tensor in _tensors(layer, "Inputs"):
+            dims = tensor.get("Dimensions")
+            if isinstance(dims, list) and dims and all(isinstance(d, int) and d > 0 for d in dims):
+                read[str(tensor.get("Name"))] = tuple(dims)
+        written.update(str(t.get("Name")) for t in _tensors(layer, "Outputs"))
+    outside = {dims for name, dims in read.items() if name not in written}
+    return outside.pop() if len(outside) == 1 else None
+
+
+def _tensors(layer: dict[str, Any], side: str) -> list[dict[str, Any]]:
+    found = layer.get(side)
+    return [t for t in found if isinstance(t, dict)] if isinstance(found, list) else []

@@ -1,0 +1,378 @@
+"""Which GPU work belongs to which inference, from the NVTX ranges around the launches.
+
+A kernel belongs to the inference inside whose range it was *launched*, on the thread of the range (push/pop) or
+anywhere in its process (start/end); when it ran does not matter. Only where a trace holds no launches does the time
+at which the kernel started decide, and then :attr:`Inferences.statement` says so.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from profiler.analysis import intervals
+from profiler.errors import UsageError
+from profiler.trace import Trace
+
+Int64Array = npt.NDArray[np.int64]
+
+_TRAILING_NUMBER = re.compile(r"\d+(?=\D?$)")
+_HINT = re.compile(r"iter|infer|forward|step|batch|predict|request|query|enqueue|execute", re.IGNORECASE)
+_WARM_UP = re.compile(r"warm[\s_-]*up", re.IGNORECASE)
+_LAUNCH = re.compile(r"Launch(Kernel|CooperativeKernel|Cooperative|Grid|HostFunc)?|GraphLaunch", re.IGNORECASE)
+_MIN_COVERAGE = 0.5
+
+
+@dataclass(frozen=True)
+class Inferences:
+    """The inferences of a trace.
+
+    Attributes:
+        label: what the ranges are called, with ``#`` for a running number.
+        statement: how they were found, or why there are none.
+        ranges: a row an inference, by start: the columns of :attr:`Trace.nvtx_ranges`, index reset.
+        of_kernel: for each row of :attr:`Trace.kernels` the inference it belongs to, or -1.
+    """
+
+    trace: Trace
+    label: str | None
+    statement: str
+    ranges: pd.DataFrame
+    of_kernel: Int64Array
+    of_graph_trace: Int64Array
+    of_memcpy: Int64Array
+    of_memset: Int64Array
+
+    @property
+    def count(self) -> int:
+        return len(self.ranges)
+
+    @cached_property
+    def kernels(self) -> pd.DataFrame:
+        """The kernels inside inferences, with a column ``inference``."""
+        frame = self.trace.kernels.assign(inference=self.of_kernel)
+        return frame[frame["inference"] >= 0]
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """A row an inference.
+
+        Columns: ``text``, ``start_ns``, ``end_ns`` (of the range), ``latency_ns`` (range start to range end, or to the
+        end of its last GPU work when that is later), ``gpu_start_ns``, ``gpu_end_ns``, ``gpu_span_ns`` (first GPU
+        work starts to last ends), ``gpu_busy_ns`` (union of all GPU work), ``gpu_idle_ns`` (span minus busy),
+        ``kernels``, ``kernel_time_ns`` (sum), ``launches``, ``launch_time_ns`` (time the host spent inside launch calls),
+        ``memcpys``, ``memcpy_bytes``, ``memcpy_time_ns``, ``memsets``, ``memset_time_ns``.
+        Without GPU work the GPU times are missing (NaN).
+        """
+        n = self.count
+        kernels, calls = self.trace.kernels, self.trace.api_calls
+        work = pd.concat(
+            [
+                frame[["start_ns", "end_ns"]].assign(inference=of)
+                for frame, of in (
+                    (kernels, self.of_kernel),
+                    (self.trace.memcpys, self.of_memcpy),
+                    (self.trace.memsets, self.of_memset),
+                    (self.trace.graph_traces, self.of_graph_trace),
+                )
+                if len(frame)
+            ]
+            or [pd.DataFrame({"start_ns": [], "end_ns": [], "inference": []}, dtype=np.int64)]
+        )
+        launches = calls[is_launch(calls["name"])]
+        launch_of = self.assign_calls(launches)
+        rows = []
+        by_inference = dict(list(work.groupby("inference")))
+        for i in range(n):
+            mine = by_inference.get(i)
+            start, end = int(self.ranges["start_ns"].iloc[i]), int(self.ranges["end_ns"].iloc[i])
+            row: dict[str, object] = {
+                "text": str(self.ranges["text"].iloc[i]),
+                "start_ns": start,
+                "end_ns": end,
+                "latency_ns": end - start,
+            }
+            if mine is not None:
+                low, high = int(mine["start_ns"].min()), int(mine["end_ns"].max())
+                busy = intervals.covered(mine["start_ns"].to_numpy(), mine["end_ns"].to_numpy())
+                row |= {
+                    "latency_ns": max(end, high) - start,
+                    "gpu_start_ns": low,
+                    "gpu_end_ns": high,
+                    "gpu_span_ns": high - low,
+                    "gpu_busy_ns": busy,
+                    "gpu_idle_ns": high - low - busy,
+                }
+            rows.append(row)
+        columns = [
+            "text",
+            "start_ns",
+            "end_ns",
+            "latency_ns",
+            "gpu_start_ns",
+            "gpu_end_ns",
+            "gpu_span_ns",
+            "gpu_busy_ns",
+            "gpu_idle_ns",
+        ]
+        table = pd.DataFrame(rows, columns=columns)
+        for frame, of, count, time in (
+            (kernels, self.of_kernel, "kernels", "kernel_time_ns"),
+            (launches, launch_of, "launches", "launch_time_ns"),
+            (self.trace.memcpys, self.of_memcpy, "memcpys", "memcpy_time_ns"),
+            (self.trace.memsets, self.of_memset, "memsets", "memset_time_ns"),
+        ):
+            table[count] = _sums(of, np.ones(len(of), dtype=np.int64), n)
+            table[time] = _sums(of, frame["duration_ns"].to_numpy(), n)
+        table["memcpy_bytes"] = _sums(self.of_memcpy, self.trace.memcpys["bytes"].to_numpy(), n)
+        return table
+
+    def assign_calls(self, calls: pd.DataFrame) -> Int64Array:
+        """The inference of each API call (a slice of :attr:`Trace.api_calls`), or -1."""
+        return _assign_by_host(
+            self.trace,
+            self.ranges,
+            calls["tid"].to_numpy(),
+            calls["pid"].to_numpy(),
+            calls["start_ns"].to_numpy(),
+        )
+
+    @cached_property
+    def kernels_per_inference(self) -> tuple[float | None, str | None]:
+        """Kernels in inferences ÷ inferences, and a statement when the inferences do not all have the same number."""
+        if not self.count:
+            return None, self.statement
+        counts = np.bincount(self.of_kernel[self.of_kernel >= 0], minlength=self.count)
+        total = int(counts.sum())
+        per = total / self.count
+        if counts.min() == counts.max():
+            return per, None
+        if total % self.count:
+            note = f"{total:,} kernels ÷ {self.count:,} inferences is not a whole number"
+        else:
+            note = f"the {self.count:,} inferences do not have the same number of kernels"
+        return (
+            per,
+            f"{note}: they have {counts.min():,} to {counts.max():,}, so the inferences were not alike.",
+        )
+
+    @property
+    def kernels_outside(self) -> int:
+        """Kernels of the trace that belong to no inference."""
+        return int((self.of_kernel < 0).sum())
+
+
+def is_launch(names: pd.Series) -> npt.NDArray[np.bool_]:
+    """Which API calls start GPU work: kernel launches and graph launches, of the runtime and the driver API."""
+    kinds = names.cat.categories
+    wanted = np.asarray([bool(_LAUNCH.search(str(k))) and "HostFunc" not in str(k) for k in kinds], dtype=bool)
+    codes = names.cat.codes.to_numpy()
+    return wanted[codes] if len(kinds) else np.zeros(len(names), dtype=bool)
+
+
+def find_inferences(trace: Trace, pattern: str | None = None) -> Inferences:
+    """Find the inferences of a trace.
+
+    Args:
+        pattern: which NVTX ranges are inferences: a shell pattern (``iter*``) for the whole text, or, if no range matches
+            it so, a regular expression to be found in it. Of nested matches the outermost counts. None: the
+            outermost repeated range (a trailing number aside) that holds at least half of the GPU work, names such as
+            "iter", "inference", "step" first and warm-up last.
+
+    Raises:
+        UsageError: the pattern is not valid, or matches no range.
+    """
+    ranges = trace.nvtx_ranges
+    if pattern is not None:
+        rows = _outermost(trace, _matching(trace, pattern))
+        return _build(trace, rows, pattern, f"the {len(rows):,} outermost NVTX ranges that match “{pattern}”")
+    if not len(ranges):
+        return _build(
+            trace,
+            np.empty(0, np.int64),
+            None,
+            "The trace holds no NVTX ranges, so its inferences cannot be told apart.",
+        )
+    rows, label = _detect(trace)
+    if label is None:
+        return _build(
+            trace,
+            rows,
+            None,
+            "No repeated NVTX range holds at least half of the GPU work, so the inferences cannot be told apart. "
+            "Name the ranges with --nvtx PATTERN.",
+        )
+    return _build(
+        trace,
+        rows,
+        label,
+        f"the {len(rows):,} NVTX ranges “{label}”, found as the outermost repeated range around the GPU work",
+    )
+
+
+def _matching(trace: Trace, pattern: str) -> Int64Array:
+    texts = trace.nvtx_ranges["text"]
+    kinds = [str(k) for k in texts.cat.categories]
+    wanted = [fnmatch.fnmatchcase(k, pattern) for k in kinds]
+    if not any(wanted):
+        try:
+            compiled = re.compile(pattern)
+        except re.error as error:
+            raise UsageError(
+                f"--nvtx {pattern!r}: no range has such a name, and it is not a regular expression ({error})."
+            ) from error
+        wanted = [compiled.search(k) is not None for k in kinds]
+    if not any(wanted):
+        known = ", ".join(dict.fromkeys(_normalised(k) for k in kinds[:2000]))[:300] or "none"
+        raise UsageError(f"--nvtx {pattern!r}: no NVTX range of {trace.path} matches.", f"Ranges in the trace: {known}")
+    return np.flatnonzero(np.asarray(wanted)[texts.cat.codes.to_numpy()])
+
+
+def _outermost(trace: Trace, rows: Int64Array) -> Int64Array:
+    """Leave out the rows that lie inside another of the rows."""
+    selected = np.zeros(len(trace.nvtx_ranges), dtype=bool)
+    selected[rows] = True
+    inside = np.zeros(len(selected), dtype=bool)
+    index = trace.nvtx_index
+    for level in range(1, int(index.level.max(initial=0)) + 1):
+        at = np.flatnonzero(index.level == level)
+        parent = index.parent[at]
+        inside[at] = selected[parent] | inside[parent]
+    return rows[~inside[rows]]
+
+
+def _normalised(text: str) -> str:
+    return _TRAILING_NUMBER.sub("#", text, count=1)
+
+
+def _detect(trace: Trace) -> tuple[Int64Array, str | None]:
+    ranges, index = trace.nvtx_ranges, trace.nvtx_index
+    held = _work_inside(trace)
+    total = trace.kernel_count or len(trace.graph_traces)
+    texts = ranges["text"]
+    names = [_normalised(str(k)) for k in texts.cat.categories]
+    labels = list(dict.fromkeys(names))
+    code_of = {label: code for code, label in enumerate(labels)}
+    groups = np.asarray([code_of[n] for n in names])[texts.cat.codes.to_numpy()]
+    best: tuple[tuple[bool, bool, float, float], Int64Array, str] | None = None
+    counts = np.bincount(groups, minlength=len(labels))
+    work = np.bincount(groups, weights=held, minlength=len(labels)) / max(total, 1)
+    for code in np.flatnonzero((counts >= 2) & (work >= _MIN_COVERAGE)):
+        rows = _outermost(trace, np.flatnonzero(groups == code))
+        coverage = float(held[rows].sum()) / total
+        if len(rows) < 2 or coverage < _MIN_COVERAGE:
+            continue
+        label = labels[code]
+        rank = (
+            bool(_WARM_UP.search(label)),
+            not _HINT.search(label),
+            float(index.level[rows].mean()),
+            -coverage,
+        )
+        if best is None or rank < best[0]:
+            best = (rank, rows, label)
+    if best is None:
+        return np.empty(0, dtype=np.int64), None
+    return best[1], best[2]
+
+
+def _work_inside(trace: Trace) -> npt.NDArray[np.float64]:
+    """For each NVTX range how many kernels (or whole graphs, in a trace without kernels) were launched inside."""
+    ranges, index = trace.nvtx_ranges, trace.nvtx_index
+    work = trace.kernels if trace.kernel_count else trace.graph_traces
+    held = np.zeros(len(ranges))
+    inner = work["nvtx"].to_numpy()
+    np.add.at(held, inner[inner >= 0], 1)
+    for level in range(int(index.level.max(initial=0)), 0, -1):
+        at = np.flatnonzero(index.level == level)
+        np.add.at(held, index.parent[at], held[at])
+    loose = np.flatnonzero((ranges["kind"] == "start/end").to_numpy())
+    if len(loose):
+        pids, times = _launch_pid_time(trace, work)
+        for pid in np.unique(ranges["pid"].to_numpy()[loose]):
+            mine = loose[ranges["pid"].to_numpy()[loose] == pid]
+            sorted_times = np.sort(times[(pids == pid) & (times >= 0)])
+            first = np.searchsorted(sorted_times, ranges["start_ns"].to_numpy()[mine])
+            last = np.searchsorted(sorted_times, ranges["end_ns"].to_numpy()[mine])
+            held[mine] = last - first
+    if not (work["api_call"] >= 0).any() and len(work):  # no launches recorded: by the time on the GPU
+        starts = np.sort(work["start_ns"].to_numpy())
+        held = (np.searchsorted(starts, ranges["end_ns"]) - np.searchsorted(starts, ranges["start_ns"])).astype(
+            np.float64
+        )
+    return held
+
+
+def _launch_pid_time(trace: Trace, work: pd.DataFrame) -> tuple[Int64Array, Int64Array]:
+    calls, at = trace.api_calls, work["api_call"].to_numpy()
+    if not len(calls):
+        return np.full(len(work), -1), np.full(len(work), -1)
+    safe = np.maximum(at, 0)
+    none = at < 0
+    pids, times = calls["pid"].to_numpy()[safe], calls["start_ns"].to_numpy()[safe]
+    return np.where(none, -1, pids), np.where(none, np.iinfo(np.int64).min, times)
+
+
+def _build(trace: Trace, rows: Int64Array, label: str | None, statement: str) -> Inferences:
+    rows = rows[np.argsort(trace.nvtx_ranges["start_ns"].to_numpy()[rows], kind="stable")]
+    ranges = trace.nvtx_ranges.iloc[rows].assign(row=rows).reset_index(drop=True)
+    frames = (trace.kernels, trace.graph_traces, trace.memcpys, trace.memsets)
+    parts = [_assign(trace, ranges, frame) for frame in frames]
+    if len(rows) and any(by_time for _, by_time in parts):
+        statement += "; the trace holds no launches for some GPU work, which was placed by the time at which it ran"
+    return Inferences(trace, label, statement, ranges, *(of for of, _ in parts))
+
+
+def _assign(trace: Trace, ranges: pd.DataFrame, work: pd.DataFrame) -> tuple[Int64Array, bool]:
+    if not len(ranges) or not len(work):
+        return np.full(len(work), -1, dtype=np.int64), False
+    calls, at = trace.api_calls, work["api_call"].to_numpy()
+    known = at >= 0
+    found = np.full(len(work), -1, dtype=np.int64)
+    if known.any():
+        mine = calls.iloc[at[known]]
+        found[known] = _assign_by_host(
+            trace, ranges, mine["tid"].to_numpy(), mine["pid"].to_numpy(), mine["start_ns"].to_numpy()
+        )
+    if not known.all():
+        times = work["start_ns"].to_numpy()[~known]
+        starts, ends = ranges["start_ns"].to_numpy(), ranges["end_ns"].to_numpy()
+        place = np.searchsorted(starts, times, side="right") - 1
+        inside = (place >= 0) & (times < ends[np.maximum(place, 0)])
+        found[~known] = np.where(inside, place, -1)
+    return found, not known.all()
+
+
+def _assign_by_host(
+    trace: Trace, ranges: pd.DataFrame, tids: Int64Array, pids: Int64Array, times: Int64Array
+) -> Int64Array:
+    """The inference in which a host thread was at a time. ``ranges`` is sorted by start and has a column ``row``."""
+    found = np.full(len(times), -1, dtype=np.int64)
+    if not len(ranges):
+        return found
+    nested = (ranges["kind"] == "push/pop").to_numpy()
+    for by_thread in (True, False):
+        chosen = np.flatnonzero(nested == by_thread)
+        owners, asked = (ranges["tid"], tids) if by_thread else (ranges["pid"], pids)
+        for owner in np.unique(owners.to_numpy()[chosen]):
+            mine = chosen[owners.to_numpy()[chosen] == owner]
+            starts, ends = ranges["start_ns"].to_numpy()[mine], ranges["end_ns"].to_numpy()[mine]
+            who = np.flatnonzero((asked == owner) & (found < 0))
+            place = np.searchsorted(starts, times[who], side="right") - 1
+            inside = (place >= 0) & (times[who] < ends[np.maximum(place, 0)])
+            found[who] = np.where(inside, mine[np.maximum(place, 0)], -1)
+    return found
+
+
+def _sums(of: Int64Array, values: Int64Array, n: int) -> Int64Array:
+    """Exact sums per inference (bincount's own weights are floats)."""
+    sums = np.zeros(n, dtype=np.int64)
+    inside = of >= 0
+    np.add.at(sums, of[inside], values[inside])
+    return sums

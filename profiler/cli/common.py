@@ -1,0 +1,47 @@
+"""Arguments and steps that several verbs share."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from profiler.trace import Trace
+
+
+def add_trace(parser: argparse.ArgumentParser, name: str = "trace") -> None:
+    parser.add_argument(
+        name,
+        metavar=name.upper(),
+        help="an nsys SQLite export (.sqlite, also .xz, .zst, .gz), or a .nsys-rep where nsys is installed",
+    )
+
+
+def add_nvtx(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--nvtx",
+        metavar="PATTERN",
+        help="which NVTX ranges are inferences: a shell pattern such as 'iter*', or a regular expression; by default they are found",
+    )
+
+
+def warn(messages: Iterable[str]) -> None:
+    for message in messages:
+        print(f"warning: {' '.join(message.split())}", file=sys.stderr)
+
+
+def trace_warnings(trace: Trace) -> list[str]:
+    return [w.message for w in trace.warnings]
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as dictionaries of plain Python values, missing ones None."""
+    clean = frame.astype(object).where(frame.notna(), None)
+    return [{str(k): v for k, v in row.items()} for row in clean.to_dict("records")]
+
+
+def pick(row: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: row[key] for key in keys}

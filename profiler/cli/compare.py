@@ -1,0 +1,77 @@
+"""``compare``: before and after side by side."""
+
+from __future__ import annotations
+
+import argparse
+
+from profiler.analysis.compare import Analysis, compare
+from profiler.cli.common import add_trace, warn
+from profiler.cli.output import add_output_options, check_target, emit, number, printable, render_table
+from profiler.errors import NotComparableError
+from profiler.trace import open_trace
+
+NAME = "compare"
+HELP = "hold two traces against each other, per inference"
+DESCRIPTION = (
+    "Compare two traces per inference. When one side recorded CUDA graphs as single events, kernel counts are refused: the other "
+    "figures are still printed, and the exit status is 1."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_trace(parser, "before")
+    add_trace(parser, "after")
+    parser.add_argument(
+        "--nvtx-before",
+        metavar="PATTERN",
+        help="which NVTX ranges are inferences in BEFORE (see kernels --nvtx)",
+    )
+    parser.add_argument("--nvtx-after", metavar="PATTERN", help="the same in AFTER")
+    parser.add_argument("--nvtx", metavar="PATTERN", help="the same in both")
+    add_output_options(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    check_target(args)
+    with open_trace(args.before) as before, open_trace(args.after) as after:
+        result = compare(Analysis(before, args.nvtx_before or args.nvtx), Analysis(after, args.nvtx_after or args.nvtx))
+        document = result.as_dict()
+    rows = [
+        {
+            "id": m.id,
+            "label": m.label,
+            "unit": m.unit,
+            "before": m.before,
+            "after": m.after,
+            "ratio": m.ratio,
+            "reason": m.reason,
+        }
+        for m in result.metrics
+    ]
+    shown = [{**row, "ratio": f"{number(row['ratio'])}×" if row["ratio"] else None} for row in rows]  # type: ignore[arg-type]
+    head = [
+        f"{label}: {printable(side.facts.title)}  ({printable(str(side.trace.path))})"
+        for label, side in (("before", result.before), ("after ", result.after))
+    ]
+    notes = [
+        f"{m.label}: {printable(m.reason, 300)}"
+        for m in result.metrics
+        if m.reason and not m.reason.startswith("no ratio") and not result.refusals
+    ]
+    table = render_table(
+        shown,
+        {
+            "label": "per inference",
+            "before": "before",
+            "after": "after",
+            "ratio": "before ÷ after",
+            "unit": "unit",
+        },
+    )
+    emit(args, document, "\n".join([*head, "", table, *([""] if notes else []), *notes]), rows)
+    warn(w for w in result.warnings if w not in result.refusals)
+    if result.refusals:
+        raise NotComparableError(
+            f"kernel counts were not compared. {' '.join(result.refusals)}",
+            "The figures that do not need single kernels were printed.",
+        )

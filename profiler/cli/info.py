@@ -1,0 +1,55 @@
+"""``info``: what a trace holds."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from profiler.cli.common import add_trace
+from profiler.cli.output import add_output_options, check_target, emit, number
+from profiler.report.describe import describe
+from profiler.trace import open_trace
+
+NAME = "info"
+HELP = "what a trace holds: versions, GPUs, counts, GPU metrics, warnings"
+DESCRIPTION = "Say what a trace holds and what is wrong with it."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_trace(parser)
+    add_output_options(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    check_target(args)
+    with open_trace(args.trace) as trace:
+        document = describe(trace)
+    rows = [{"fact": key, "value": _text(value)} for key, value in document.items()]
+    width = max(len(r["fact"]) for r in rows)
+    emit(args, document, "\n".join(f"{r['fact']:<{width}}  {r['value']}" for r in rows), rows)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "unknown"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, dict):
+        return "; ".join(f"{k}: {_per_gpu(v) if isinstance(v, dict) else _text(v)}" for k, v in value.items())
+    if isinstance(value, list):
+        return "; ".join(_gpu(v) if isinstance(v, dict) else str(v) for v in value) or "none"
+    return str(value)
+
+
+def _per_gpu(names: dict[str, list[str]]) -> str:
+    return ", ".join(f"GPU {gpu}: {len(metrics)} metrics" for gpu, metrics in names.items()) or "none"
+
+
+def _gpu(gpu: dict[str, Any]) -> str:
+    chip = f" ({gpu['chip']})" if gpu["chip"] else ""
+    sm = f", SM {gpu['sm'] / 10:.1f}" if gpu["sm"] else ""
+    return f"{gpu['index']}: {gpu['name'] or 'unknown GPU'}{chip}{sm}"

@@ -1,0 +1,82 @@
+"""``kernels``: statistics per kernel name or per category."""
+
+from __future__ import annotations
+
+import argparse
+
+from profiler.analysis.inferences import find_inferences
+from profiler.analysis.kernels import summarise_kernels
+from profiler.cli.common import add_nvtx, add_trace, pick, records, trace_warnings, warn
+from profiler.cli.output import add_output_options, check_target, emit, render_table
+from profiler.errors import TraceError
+from profiler.trace import open_trace
+
+NAME = "kernels"
+HELP = "count and time kernels, per name or per category"
+DESCRIPTION = (
+    "Count and time all kernels of a trace. Times are nanoseconds; the standard deviation is that of a sample, as in nsys "
+    "stats. per_inference counts the kernels launched inside inferences."
+)
+
+_FIELDS = (
+    "name", "short_name", "category", "precision", "tensor_cores", "rule", "count", "per_inference", "total_ns", "mean_ns", "median_ns",
+    "min_ns", "max_ns", "stddev_ns", "share_of_kernel_time_pct", "share_of_wall_time_pct",
+)  # fmt: skip
+_HEADINGS = {
+    "share_of_kernel_time_pct": "time %", "total_ns": "total ns", "count": "count", "per_inference": "per inf.", "mean_ns": "mean ns",
+    "median_ns": "median ns", "min_ns": "min ns", "max_ns": "max ns", "stddev_ns": "stddev ns",
+}  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_trace(parser)
+    add_nvtx(parser)
+    parser.add_argument(
+        "--by",
+        choices=("name", "category"),
+        default="name",
+        help="a row per kernel name (default) or per category",
+    )
+    parser.add_argument("--top", type=_positive, metavar="N", help="only the N rows with the most time")
+    add_output_options(parser)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
+
+
+def run(args: argparse.Namespace) -> None:
+    check_target(args)
+    with open_trace(args.trace) as trace:
+        if trace.no_kernels_reason:
+            raise TraceError(trace.no_kernels_reason)
+        inferences = find_inferences(trace, args.nvtx)
+        summary = summarise_kernels(trace, inferences)
+        warn(trace_warnings(trace))
+    if summary.per_inference_note:
+        warn([summary.per_inference_note])
+    by_name = records(summary.by_name)[: args.top]
+    by_category = records(summary.by_category)[: args.top]
+    document = {
+        "trace": str(trace.path),
+        "inferences": summary.inferences,
+        "inferences_found_as": inferences.statement,
+        "per_inference": summary.per_inference,
+        "per_inference_note": summary.per_inference_note,
+        "kernel_count": summary.count,
+        "total_ns": summary.total_ns,
+        "wall_ns": summary.wall_ns,
+        "kernels": [pick(row, *_FIELDS) for row in by_name],
+        "categories": by_category,
+    }
+    if args.by == "name":
+        rows = document["kernels"]
+        columns = {**_HEADINGS, "tensor_cores": "TC", "category": "category", "name": "name"}
+    else:
+        rows = by_category
+        columns = {**_HEADINGS, "category": "category"}
+    per = "unknown" if summary.per_inference is None else f"{summary.per_inference:g}"
+    head = f"{summary.count:,} kernels, {summary.total_ns:,} ns; {summary.inferences or 'no'} inferences, {per} kernels per inference\n"
+    emit(args, document, head + render_table(rows, columns), rows)  # type: ignore[arg-type]

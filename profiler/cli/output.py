@@ -1,0 +1,157 @@
+"""Writing results: one set of options for every verb, three formats, no half-written file."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from profiler.errors import OutputError, UsageError
+
+FORMATS = ("table", "json", "csv")
+_MAX_CELL = 100
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("output")
+    group.add_argument("--format", choices=FORMATS, default="table", help="how to print the result (default: table)")
+    group.add_argument("-o", "--output", metavar="FILE", type=Path, help="write to FILE instead of standard output")
+    group.add_argument("-f", "--force", action="store_true", help="replace FILE if it exists")
+
+
+def check_target(args: argparse.Namespace) -> None:
+    """Refuse an existing output file before any work is done.
+
+    Raises:
+        UsageError: it exists and --force was not given.
+    """
+    if args.output is not None and args.output.exists() and not args.force:
+        raise UsageError(f"{args.output}: exists already.", "Choose another name, or give --force to replace it.")
+
+
+def emit(args: argparse.Namespace, document: Any, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a result in the chosen format.
+
+    Args:
+        document: for ``json``.
+        table: text for ``table``.
+        rows: for ``csv``; the keys of the first row are the header.
+
+    Raises:
+        UsageError: the output file exists and --force was not given.
+        OutputError: it cannot be written.
+    """
+    check_target(args)
+    if args.format == "json":
+        text = json.dumps(plain(document), indent=2, allow_nan=False) + "\n"
+    elif args.format == "csv":
+        text = _csv(rows)
+    else:
+        text = table.rstrip("\n") + "\n"
+    if args.output is None:
+        sys.stdout.write(text)
+    else:
+        write_whole(args.output, text)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all."""
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", newline="", dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            temporary = Path(file.name)
+            file.write(text)
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror or error}).",
+            "Check the folder, its permissions and the free space.",
+        ) from error
+
+
+def plain(value: Any) -> Any:
+    """For JSON: NumPy scalars as Python numbers, NaN as null, tuples as lists."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def printable(text: str, width: int = _MAX_CELL) -> str:
+    """One line for a terminal: control and direction characters escaped, the middle of long names cut."""
+    shown = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text[: 4 * width])
+    return shown if len(shown) <= width and len(text) <= 4 * width else f"{shown[: width - 1]}…"
+
+
+def render_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
+    """A text table of ``rows``; ``columns`` maps a key to its heading, in order."""
+    cells = [[_cell(row.get(key)) for key in columns] for row in rows]
+    right = [all(isinstance(row.get(key), (int, float)) or row.get(key) is None for row in rows) for key in columns]
+    return tabulate(
+        cells,
+        headers=list(columns.values()),
+        tablefmt="simple",
+        disable_numparse=True,
+        colalign=["right" if r else "left" for r in right] if rows else None,
+    )
+
+
+def _cell(value: Any) -> str:
+    value = plain(value)
+    if value is None:
+        return "—"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return number(value)
+    return printable(str(value))
+
+
+def number(value: float) -> str:
+    """Four significant digits, thousands grouped, whole numbers without a fraction."""
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    digits = max(0, 3 - math.floor(math.log10(abs(value)))) if value else 0
+    return f"{value:,.{min(digits, 6)}f}"
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    buffer = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: _csv_cell(value) for key, value in row.items()} for row in rows)
+    return buffer.getvalue()
+
+
+def _csv_cell(value: Any) -> Any:
+    """Text that a spreadsheet would run as a formula gets a leading apostrophe."""
+    value = plain(value)
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
+        return f"'{value}"
+    return "" if value is None else value

@@ -1,0 +1,90 @@
+"""``tensor-cores``: how much of the kernel time uses Tensor Cores, by name and by sampled counter."""
+
+from __future__ import annotations
+
+import argparse
+
+from profiler.analysis.inferences import find_inferences
+from profiler.analysis.tensor_cores import tensor_core_report
+from profiler.cli.common import add_nvtx, add_trace, records, trace_warnings, warn
+from profiler.cli.output import add_output_options, check_target, emit, number, render_table
+from profiler.errors import TraceError
+from profiler.trace import open_trace
+
+NAME = "tensor-cores"
+HELP = "Tensor Core share of kernel time (by name), and the sampled counter beside it"
+DESCRIPTION = (
+    "Two kinds of evidence, never merged: kernel time by what the names say (yes, no, unknown), and the mean of nsys's sampled "
+    "Tensor Active counter over the same window."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_trace(parser)
+    add_nvtx(parser)
+    add_output_options(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    check_target(args)
+    with open_trace(args.trace) as trace:
+        if trace.no_kernels_reason:
+            raise TraceError(trace.no_kernels_reason)
+        report = tensor_core_report(trace, find_inferences(trace, args.nvtx))
+        warn(trace_warnings(trace))
+    verdicts, eligible, unknown = (
+        records(report.by_verdict),
+        records(report.eligible),
+        records(report.unknown),
+    )
+    sampled = report.sampled
+    document = {
+        "trace": str(trace.path),
+        "window": report.window,
+        "kernel_time_ns": report.kernel_time_ns,
+        "by_name": verdicts,
+        "sampled": {
+            "counter": sampled.counter,
+            "value_pct": sampled.value_pct,
+            "samples": sampled.samples,
+            "frequency_hz": sampled.frequency_hz,
+            "reason": sampled.reason,
+        },
+        "eligible_not_using": eligible,
+        "unknown": unknown,
+    }
+    if sampled.value_pct is None:
+        line = f"sampled Tensor Active: unknown. {sampled.reason}"
+    else:
+        rate = f" at {number(sampled.frequency_hz / 1e3)} kHz" if sampled.frequency_hz else ""
+        line = f"sampled “{sampled.counter}”: mean {number(sampled.value_pct)} % of {sampled.samples:,} samples{rate}"
+    parts = [
+        f"window: {report.window}",
+        "",
+        render_table(
+            verdicts,
+            {
+                "tensor_cores": "Tensor Cores (by name)",
+                "share_pct": "kernel time %",
+                "time_ns": "time ns",
+                "count": "kernels",
+            },
+        ),
+        "",
+        line,
+    ]
+    columns = {
+        "share_pct": "kernel time %",
+        "time_ns": "time ns",
+        "count": "kernels",
+        "category": "category",
+        "precision": "precision",
+        "name": "name",
+    }
+    for title, rows in (
+        ("Could use Tensor Cores and do not, longest first", eligible),
+        ("The name decides nothing", unknown),
+    ):
+        if rows:
+            parts += ["", title, render_table(rows, columns)]
+    emit(args, document, "\n".join(parts), verdicts)

@@ -1,0 +1,400 @@
+"""The auto-tuner's evidence: every tactic that TensorRT timed while it built an engine, out of the verbose log.
+
+Read from 8.5's and 10.x's dialects (and, as they share most lines, those between and before), with any logger's prefix:
+
+* 8.5: ``Timing Runner: LAYER (RUNNER)``, ``LAYER Set Tactic Name: KERNEL Tactic: 0x…``, ``Tactic: 0x… Time: 0.31``,
+  ``Fastest Tactic: …``, ``>>>… Chose Runner Type: RUNNER Tactic: 0x…``, ``RUNNER has no valid tactics for this config, skipping``;
+* 10.x: ``Timing Runner: LAYER (RUNNER[0x8…])``, ``Tactic Name: KERNEL Tactic: 0x… Time: 0.31``,
+  ``LAYER (RUNNER[…]) profiling completed in N seconds. Fastest Tactic: …``, ``Skipping RUNNER: No valid tactics for LAYER``;
+* Myelin: ``Autotuning op NAME(key: 0x…)``, a table of ``tactic_id, cost(in ms), …, kernel_name, tactic_hash, …``,
+  ``The selected tactic is (tactic hash, cost(in ms)):0x…, 0.31``.
+
+Layers whose configuration was timed before (for an equal layer, or in a timing cache) have no candidates of their own in the log: they are
+in :attr:`TacticTable.layers` with ``timed`` false.
+"""
+
+from __future__ import annotations
+
+import lzma
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, cast
+
+import pandas as pd
+
+from profiler.errors import TraceError
+
+ROW_COLUMNS = (
+    "layer",
+    "runner",
+    "kind",
+    "formats",
+    "kernel",
+    "tactic",
+    "time_ms",
+    "fastest_of_runner",
+    "fastest_of_formats",
+    "chosen",
+)
+LAYER_COLUMNS = ("layer", "runner", "tactic", "kernel", "inputs", "outputs", "timed")
+SKIP_COLUMNS = ("layer", "runner", "kind", "formats", "reason")
+_MAX_LINE_CHARACTERS = 1 << 20
+
+# prefixes of loggers: "Severity.VERBOSE: ", "[V] ", "[TRT] [V] ", "[01/31/2026-10:00:00] [V] [TRT] ", "[TensorRT] VERBOSE: "
+_PREFIX = re.compile(
+    r"^(?:\s*(?:\[[^\]]{1,40}\]|Severity\.\w+:|VERBOSE:|INFO:|WARNING:|ERROR:|\d\d:\d\d:\d\d - \w+ -)\s*)+"
+)
+_AUTOTUNING = re.compile(r"\*{5,} Autotuning (format combination|Reformat):\s*(.*?)\s*\*{5,}")
+_TIMING = re.compile(r"-{5,} Timing Runner: (.*) \(([A-Za-z_]\w*)(?:\[0x[0-9a-fA-F]+\])?\)\s*$")
+_COSTS = re.compile(r"={5,} Computing (costs for|reformatting costs)\s*:?\s*(.*?)\s*(?:={5,})?$")
+_NAMED = re.compile(
+    r"(?:^|(?P<layer>.*) )(?:Set )?Tactic Name: (?P<kernel>.*?)\s*(?:Tactic: (?P<tactic>\S+))?"
+    r"(?: numSplitK: .*?)?(?:\s+Time: (?P<time>\S+))?\s*$"
+)
+_TIMED = re.compile(r"^Tactic: (\S+)(?: numSplitK: .*?)? [Tt]ime: (\S+)\s*$")
+_FASTEST = re.compile(r"Fastest Tactic: (\S+) [Tt]ime: (\S+)")
+_CHOSE = re.compile(r">{5,} Chose Runner Type: (\S+) Tactic: (\S+)")
+_SKIP_8 = re.compile(r"^(\w+) has no valid tactics for this config, skipping")
+_SKIP_10 = re.compile(r"^Skipping (\w+): (No valid tactics.*?)(?: for (.*))?$")
+_SKIP_TACTIC = re.compile(r"Skipping tactic (\S+) due to (.*)$")
+_ENGINE_LAYER = re.compile(r"^Layer\((\w+)\): (.*), Tactic: (0x[0-9a-fA-F]+|-?\d+), (.*) -> (.*)$")
+_MYELIN = re.compile(r"Autotuning op (.*?)\(key: (0x[0-9a-fA-F]+)\)")
+_MYELIN_ROW = re.compile(r"^\s*\d+,\s*([^,\s]+),\s*[^,]*,\s*[^,]*,\s*(.*?),\s*(0x[0-9a-fA-F]+)\s*(?:,|$)")
+_MYELIN_CHOSE = re.compile(r"The selected tactic is \(tactic hash, cost\(in ms\)\):\s*(0x[0-9a-fA-F]+)")
+_ONNX_LAYER = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
+
+
+@dataclass(frozen=True)
+class TacticTable:
+    """What the auto-tuner did.
+
+    Attributes:
+        rows: one row a timed candidate: ``layer``, ``runner``, ``kind`` (``layer``, ``reformat`` or ``myelin``), ``formats`` (the
+            combination of tensor formats that was tried), ``kernel`` (missing where the log does not name it), ``tactic`` (hexadecimal),
+            ``time_ms`` (missing where TensorRT wrote ``inf``: the tactic failed), ``fastest_of_runner``, ``fastest_of_formats``, and
+            ``chosen``: whether the finished engine uses it (missing where the log does not say, as it was cut off).
+        layers: the finished engine's layers, as its last lines list them: ``layer``, ``runner``, ``tactic``, ``kernel`` (by the tactic's
+            number, where it was named anywhere), ``inputs``, ``outputs``, ``timed`` (whether ``rows`` has its candidates).
+        skipped: runners that had no tactic for a combination of formats: ``layer``, ``runner``, ``kind``, ``formats``, ``reason``.
+        warnings: what is wrong with the log.
+        lines: how many lines were read.
+    """
+
+    rows: pd.DataFrame
+    layers: pd.DataFrame
+    skipped: pd.DataFrame
+    warnings: tuple[str, ...]
+    lines: int
+
+    def candidates(self, layer: str) -> pd.DataFrame:
+        """The candidates of one layer, the fastest first."""
+        found: pd.DataFrame = self.rows[self.rows["layer"] == layer]
+        return found.sort_values("time_ms", kind="stable")
+
+
+def read_build_log(path: Path) -> TacticTable:
+    """Parse a verbose build log, plain or xz-compressed. The file is streamed; a log that was cut off is read as far as it goes.
+
+    Raises:
+        TraceError: missing, unreadable, not xz inside, or no log of a build.
+    """
+    cut: list[str] = []
+    try:
+        with _open(path) as stream:
+            table = parse_build_log(_lines(stream, cut))
+    except FileNotFoundError:
+        raise TraceError(
+            f"{path}: no such file.", "A build log is PLAN.build.log.xz, beside the plan."
+        ) from None
+    except OSError as error:
+        raise TraceError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    if table.rows.empty and table.layers.empty and table.skipped.empty:
+        raise TraceError(
+            f"{path}: no tactic timing in {table.lines:,} lines"
+            + (f" ({cut[0]})" if cut else "")
+            + ", and a verbose TensorRT build log was expected.",
+            "Build with verbose logging and a fresh timing cache; python -m profiler.engine.build does the former.",
+        )
+    return TacticTable(table.rows, table.layers, table.skipped, (*cut, *table.warnings), table.lines)
+
+
+def parse_build_log(lines: Iterable[str]) -> TacticTable:
+    """Parse the lines of a verbose build log."""
+    parser = _Parser()
+    count = 0
+    for count, line in enumerate(lines, start=1):  # noqa: B007 - the last count is used
+        parser.feed(line.rstrip("\r\n"))
+    return parser.finish(count)
+
+
+def _open(path: Path) -> IO[bytes]:
+    with path.open("rb") as file:
+        magic = file.read(6)
+    return cast("IO[bytes]", lzma.open(path, "rb")) if magic == b"\xfd7zXZ\x00" else path.open("rb")
+
+
+def _lines(stream: IO[bytes], cut: list[str]) -> Iterator[str]:
+    while True:
+        try:
+            raw = stream.readline(_MAX_LINE_CHARACTERS)
+        except (EOFError, lzma.LZMAError) as error:
+            cut.append(f"the log is cut off or damaged ({error}); it was read as far as it goes")
+            return
+        if not raw:
+            return
+        yield raw.decode("utf-8", "replace")
+
+
+@dataclass
+class _Row:
+    layer: str
+    runner: str
+    kind: str
+    formats: str
+    kernel: str | None
+    tactic: str
+    time_ms: float | None
+    group: int
+    """The runners that were timed for one layer in one combination of formats."""
+    fastest_of_runner: bool = False
+    fastest_of_formats: bool = False
+    chosen: bool | None = None
+
+
+@dataclass
+class _Parser:
+    rows: list[_Row] = field(default_factory=list)
+    layers: list[tuple[str, str, str, str, str]] = field(default_factory=list)
+    skipped: list[tuple[str, str, str, str, str]] = field(default_factory=list)
+    failures: int = 0
+    layer: str = ""
+    costs_layer: str = ""
+    runner: str = ""
+    kind: str = "layer"
+    formats: str = ""
+    kernel: str | None = None
+    kernel_tactic: str | None = None
+    group: int = 0
+    group_start: int = 0
+    runner_start: int = 0
+    myelin: str = ""
+    myelin_start: int = 0
+
+    def feed(self, line: str) -> None:
+        prefix = _PREFIX.match(line)
+        text = line[prefix.end() :] if prefix else line
+        # most lines of a log are none of these: look for a word before trying a pattern
+        if "Tactic" in text:
+            self._tactic_line(text)
+        elif "Autotuning" in text:
+            self._autotuning_line(text)
+        elif "Timing Runner: " in text:
+            self._timing_line(text)
+        elif "valid tactics" in text or "Skipping " in text:
+            self._skip_line(text)
+        elif "Computing " in text:
+            found = _COSTS.search(text)
+            if found:
+                self.costs_layer = found[2]
+                self.kind = "reformat" if found[1].startswith("reformatting") else "layer"
+                self._leave_myelin()
+        elif self.myelin:
+            self._myelin_line(text)
+
+    def _autotuning_line(self, text: str) -> None:
+        found = _AUTOTUNING.search(text)
+        if found:
+            self.kind = "reformat" if found[1] == "Reformat" else "layer"
+            self.formats = found[2]
+            self.layer, self.runner = self.costs_layer, ""
+            self._new_group()
+            self._leave_myelin()
+            return
+        found = _MYELIN.search(text)
+        if found:
+            onnx = _ONNX_LAYER.search(text)
+            self.myelin = onnx[1] if onnx else found[1]
+            self.myelin_start = len(self.rows)
+
+    def _timing_line(self, text: str) -> None:
+        found = _TIMING.search(text)
+        if not found:
+            return
+        if found[1] != self.layer and self.layer and self.runner:
+            self._new_group()
+        self.layer, self.runner = found[1], found[2]
+        self.kernel = self.kernel_tactic = None
+        self.runner_start = len(self.rows)
+        self._leave_myelin()
+
+    def _new_group(self) -> None:
+        self.group += 1
+        self.group_start = self.runner_start = len(self.rows)
+        self.kernel = self.kernel_tactic = None
+
+    def _leave_myelin(self) -> None:
+        self.myelin = ""
+
+    def _tactic_line(self, text: str) -> None:
+        if text.startswith("Layer("):
+            found = _ENGINE_LAYER.match(text)
+            if found:
+                self.layers.append((found[2], found[1], _number(found[3]), found[4], found[5]))
+            return
+        found = _CHOSE.search(text)
+        if found:
+            self._mark_fastest(_number(found[2]), found[1], "fastest_of_formats", self.group_start)
+            return
+        found = _FASTEST.search(text)
+        if found:
+            self._mark_fastest(_number(found[1]), self.runner, "fastest_of_runner", self.runner_start)
+            return
+        found = _TIMED.match(text)
+        if found:
+            tactic = _number(found[1])
+            named = self.kernel if self.kernel_tactic in (None, tactic) else None
+            self._add(named, tactic, found[2])
+            self.kernel = self.kernel_tactic = None
+            return
+        if "Skipping tactic" in text:
+            self._skip_line(text)
+            return
+        found = _NAMED.match(text)
+        if found and self.runner:
+            if found["tactic"] and found["time"]:
+                self._add(found["kernel"], _number(found["tactic"]), found["time"])
+            else:
+                self.kernel = found["kernel"] or None
+                self.kernel_tactic = _number(found["tactic"]) if found["tactic"] else None
+
+    def _add(self, kernel: str | None, tactic: str, time: str) -> None:
+        if self.runner:
+            time_ms = _milliseconds(time)
+            self.rows.append(
+                _Row(self.layer, self.runner, self.kind, self.formats, kernel, tactic, time_ms, self.group)
+            )
+
+    def _mark_fastest(self, tactic: str, runner: str, column: str, start: int) -> None:
+        for row in self.rows[start:]:
+            if row.tactic == tactic and row.runner == runner and row.group == self.group:
+                setattr(row, column, True)
+                return
+
+    def _skip_line(self, text: str) -> None:
+        found = _SKIP_8.match(text)
+        if found:
+            self.skipped.append((self.layer, found[1], self.kind, self.formats, "no valid tactics"))
+            return
+        found = _SKIP_10.match(text)
+        if found:
+            layer = found[3] or self.layer
+            self.skipped.append((layer, found[1], self.kind, self.formats, found[2].lower()))
+            return
+        found = _SKIP_TACTIC.search(text)
+        if found:
+            self.failures += 1
+            reason = f"tactic {_number(found[1])} failed: {found[2][:300]}"
+            self.skipped.append((self.layer, self.runner, self.kind, self.formats, reason))
+
+    def _myelin_line(self, text: str) -> None:
+        found = _MYELIN_CHOSE.search(text)
+        if found:
+            tactic = _number(found[1])
+            for row in self.rows[self.myelin_start :]:
+                row.fastest_of_runner = row.fastest_of_formats = row.chosen = row.tactic == tactic
+            self._leave_myelin()
+            return
+        found = _MYELIN_ROW.match(text)
+        if found:
+            time_ms = _milliseconds(found[1])
+            kernel = found[2].strip() or None
+            self.rows.append(
+                _Row(self.myelin, "Myelin", "myelin", "", kernel, _number(found[3]), time_ms, -1)
+            )
+
+    def finish(self, lines: int) -> TacticTable:
+        warnings = []
+        named: dict[str, str] = {}
+        for row in self.rows:
+            if row.kernel:
+                named.setdefault(row.tactic, row.kernel)
+        if self.layers:
+            for row in self.rows:
+                row.chosen = bool(row.chosen)
+            for layer, runner, tactic, inputs, outputs in self.layers:
+                _mark_chosen(self.rows, layer, runner, tactic, inputs, outputs)
+        elif self.rows and not all(row.kind == "myelin" for row in self.rows):
+            warnings.append(
+                "the log ends before the list of the engine's layers, so which tactics were chosen is not known"
+            )
+        if self.failures:
+            warnings.append(f"{self.failures} tactics failed while they were timed")
+        timed = {row.layer for row in self.rows}
+        rows = pd.DataFrame(
+            [[getattr(row, name) for name in ROW_COLUMNS] for row in self.rows], columns=list(ROW_COLUMNS)
+        ).astype({"time_ms": "float64", "chosen": "boolean"})
+        layers = pd.DataFrame(
+            [
+                (layer, runner, tactic, named.get(tactic), inputs, outputs, layer in timed)
+                for layer, runner, tactic, inputs, outputs in self.layers
+            ],
+            columns=list(LAYER_COLUMNS),
+        )
+        skipped = pd.DataFrame(self.skipped, columns=list(SKIP_COLUMNS))
+        return TacticTable(rows, layers, skipped, tuple(warnings), lines)
+
+
+def _mark_chosen(
+    rows: list[_Row], layer: str, runner: str, tactic: str, inputs: str, outputs: str
+) -> None:
+    """Mark the candidate that an engine's layer uses: same layer, runner and tactic, and the formats that fit best.
+
+    A tactic's number can appear in several combinations of formats (every reformatting kernel's does), and the list of layers gives
+    dimensions where the log of the timing gives strides; data type and vector width are in both.
+    """
+    candidates = [
+        row for row in rows if row.layer == layer and row.runner == runner and row.tactic == tactic
+    ]
+    if not candidates:
+        return
+    wanted = (_signature(inputs)[:1], _signature(outputs)[:1])
+
+    def fit(row: _Row) -> tuple[bool, bool, float]:
+        left, _, right = row.formats.partition(" -> ")
+        same = (_signature(left)[:1], _signature(right)[:1]) == wanted
+        return (not same, not row.fastest_of_formats, math.inf if row.time_ms is None else row.time_ms)
+
+    min(candidates, key=fit).chosen = True
+
+
+_FORMAT = re.compile(r"\b(Float|Half|Int8|Int32|Int64|Bool|BFloat16|BF16|FP8|UInt8|INT4)([(\[])([^)\]]*)[)\]]")
+
+
+def _signature(formats: str) -> list[tuple[str, int]]:
+    """Data type and vector width of each tensor: ``Half(50176,1:8,224,1)`` and ``Half[8,64:8,56,56]`` are both (Half, 8)."""
+    found = []
+    for dtype, _, numbers in _FORMAT.findall(formats):
+        width = next((int(part.split(":")[1]) for part in numbers.split(",") if re.fullmatch(r"\s*\d+:\d+", part)), 1)
+        found.append((dtype, width))
+    return found
+
+
+def _number(text: str) -> str:
+    """A tactic's number in one spelling: 16 hexadecimal digits as TensorRT 8.5 writes them; decimal ones (before 8.2) converted."""
+    cleaned = text.rstrip(",.")
+    try:
+        value = int(cleaned, 16) if cleaned.lower().startswith("0x") else int(cleaned)
+    except ValueError:
+        return cleaned
+    return f"0x{value & (2**64 - 1):016x}"
+
+
+def _milliseconds(text: str) -> float | None:
+    try:
+        value = float(text.rstrip(","))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

@@ -1,0 +1,148 @@
+"""A read-only SQLite database of which nothing is taken for granted: any table and any column may be missing."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import numpy.typing as npt
+import sqlite_utils
+
+from profiler.errors import TraceError
+
+Int64Array = npt.NDArray[np.int64]
+MISSING = np.iinfo(np.int64).min
+"""Stands for NULL in integer columns: no nsys field can hold it."""
+
+
+class Database:
+    """Columns out of an nsys export.
+
+    The connection is opened with ``mode=ro`` and ``trusted_schema=OFF``; only ordinary tables are read. A view or
+    a virtual table that stands where nsys puts a table could compute anything, so it is refused.
+
+    Args:
+        path: the SQLite file.
+        label: what error messages call it: the file that the user gave.
+        immutable: open without locks (needed for a database left in WAL mode).
+
+    Raises:
+        TraceError: not a database, damaged, locked, or holding views or virtual tables.
+    """
+
+    def __init__(self, path: Path, label: str, immutable: bool = False) -> None:
+        self.label = label
+        self._lock = threading.Lock()
+        uri = f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' if immutable else ''}"
+        with self._errors():
+            # a Trace that a dashboard keeps is read from several threads in turn, so the check is off and a lock is used
+            connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            try:
+                connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+                connection.execute("PRAGMA trusted_schema=OFF")
+                connection.execute("PRAGMA query_only=ON")
+                connection.execute("PRAGMA mmap_size=0")
+                self._db = sqlite_utils.Database(connection, recursive_triggers=False, execute_plugins=False)
+                self.tables: Mapping[str, frozenset[str]] = self._discover()
+            except BaseException:
+                connection.close()
+                raise
+
+    def close(self) -> None:
+        self._db.conn.close()
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, UnicodeError, OverflowError) as error:
+            raise TraceError(
+                f"{self.label}: cannot be read as an SQLite database ({error}).",
+                "If it is still being written, wait; if it is damaged, copy or export it again.",
+            ) from error
+
+    def _discover(self) -> dict[str, frozenset[str]]:
+        tables = {}
+        for name, kind, sql in self._db.execute("SELECT name, type, sql FROM sqlite_master").fetchall():
+            if kind == "view" or (kind == "table" and str(sql).lstrip().upper().startswith("CREATE VIRTUAL")):
+                raise TraceError(
+                    f"{self.label}: holds a {'view' if kind == 'view' else 'virtual table'} named {str(name)[:80]!r}; "
+                    "an nsys export holds only plain tables.",
+                    "This file was changed after the export. Export the report again.",
+                )
+            if kind == "table" and not str(name).startswith("sqlite_"):
+                tables[name] = frozenset(row[1] for row in self._db.execute(f"PRAGMA table_info({_quoted(name)})"))
+        return tables
+
+    def has(self, table: str, *columns: str) -> bool:
+        """Whether the table is there with all of these columns."""
+        return table in self.tables and self.tables[table].issuperset(columns)
+
+    def count(self, table: str, where: str = "", values: Sequence[Any] = ()) -> int:
+        """Rows in a table (0 when the table is missing), optionally of those that satisfy ``where``."""
+        if table not in self.tables:
+            return 0
+        with self._lock, self._errors():
+            sql = f"SELECT count(*) FROM {_quoted(table)} {f'WHERE {where}' if where else ''}"  # noqa: S608 - quoted; where is the program's
+            return int(self._db.execute(sql, list(values)).fetchone()[0])
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query. The SQL is the program's own; values that come from a trace are bound."""
+        with self._lock, self._errors():
+            return list(self._db.execute(sql, list(values)).fetchall())
+
+    def integers(
+        self, table: str, columns: Sequence[str], where: str = "", values: Sequence[Any] = ()
+    ) -> dict[str, Int64Array]:
+        """Integer columns as int64 arrays in row order; NULL and columns that are not there become :data:`MISSING`.
+
+        Raises:
+            TraceError: a value is text, a fraction, or does not fit.
+        """
+        present = [c for c in columns if self.has(table, c)]
+        if not present:
+            n = self.count(table, where, values)
+            return {c: np.full(n, MISSING, dtype=np.int64) for c in columns}
+        picked = ", ".join(f"coalesce({_quoted(c)}, {MISSING})" for c in present)
+        sql = f"SELECT {picked} FROM {_quoted(table)} {f'WHERE {where}' if where else ''}"  # noqa: S608 - as above
+        rows = self.rows(sql, values)
+        arrays: dict[str, Int64Array] = {}
+        for column, series in zip(present, zip(*rows) if rows else ((),) * len(present)):
+            arrays[column] = self._as_int64(table, column, series)
+        for column in columns:
+            arrays.setdefault(column, np.full(len(rows), MISSING, dtype=np.int64))
+        return arrays
+
+    def _as_int64(self, table: str, column: str, series: Sequence[Any]) -> Int64Array:
+        array = np.asarray(series) if series else np.empty(0, dtype=np.int64)
+        if array.dtype.kind != "i":
+            odd = next((v for v in series if not isinstance(v, int)), None)
+            raise TraceError(
+                f"{self.label}: table {table}, column {column}: found {str(odd)[:80]!r} where a whole number was expected.",
+                "The file was changed after the export, or is damaged. Export the report again.",
+            )
+        return array.astype(np.int64, copy=False)
+
+    def strings(self, ids: Int64Array) -> dict[int, str]:
+        """The text of these ids from StringIds; ids that are not there are left out."""
+        if not self.has("StringIds", "id", "value"):
+            return {}
+        wanted = [int(i) for i in np.unique(ids) if i != MISSING]
+        found: dict[int, str] = {}
+        for first in range(0, len(wanted), 500):
+            part = wanted[first : first + 500]
+            marks = ",".join("?" * len(part))
+            for key, value in self.rows(f"SELECT id, value FROM StringIds WHERE id IN ({marks})", part):  # noqa: S608 - marks
+                if value is not None:
+                    found[int(key)] = str(value)
+        return found
+
+
+def _quoted(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'

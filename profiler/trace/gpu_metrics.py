@@ -1,0 +1,168 @@
+"""Sampled GPU metrics, in the two forms in which nsys has stored them.
+
+Newer exports: table ``GPU_METRICS`` with names in ``TARGET_INFO_GPU_METRICS``. Older ones: one row of JSON a sample
+in ``GENERIC_EVENTS``. The low 8 bits of ``typeId`` are the GPU's index in both.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from profiler.trace.database import Database
+
+Int64Array = npt.NDArray[np.int64]
+Float64Array = npt.NDArray[np.float64]
+
+_TENSOR_ACTIVE = re.compile(r"^Tensor Active\b", re.IGNORECASE)
+_DRAM_READ = re.compile(r"^DRAM Read (Bandwidth|Throughput)\b", re.IGNORECASE)
+_DRAM_WRITE = re.compile(r"^DRAM Write (Bandwidth|Throughput)\b", re.IGNORECASE)
+_SMS_ACTIVE = re.compile(r"^SMs? Active\b", re.IGNORECASE)
+_PERCENT = re.compile(r"\[Throughput %\]|^(?!.*\[)", re.IGNORECASE)
+_GPU_INDEX_MASK = 0xFF
+
+
+@dataclass(frozen=True)
+class MetricSeries:
+    """Samples of one metric on one GPU.
+
+    Attributes:
+        timestamps_ns: when each sample was taken; it covers the time since the one before.
+        values: percent (0 to 100) for the metrics that this project reads.
+    """
+
+    name: str
+    timestamps_ns: Int64Array
+    values: Float64Array
+
+    @property
+    def period_ns(self) -> float | None:
+        """Median distance of two samples, None with fewer than two."""
+        if len(self.timestamps_ns) < 2:
+            return None
+        return float(np.median(np.diff(self.timestamps_ns)))
+
+    @property
+    def frequency_hz(self) -> float | None:
+        period = self.period_ns
+        return 1e9 / period if period else None
+
+
+@dataclass
+class GpuMetrics:
+    """The sampled metrics of a trace.
+
+    Attributes:
+        storage: "GPU_METRICS", "GENERIC_EVENTS" or None when the trace holds no samples.
+        names: metric names per GPU index.
+    """
+
+    storage: str | None
+    names: dict[int, tuple[str, ...]]
+    _database: Database
+    _cache: dict[tuple[int, str], MetricSeries] = field(default_factory=dict)
+    _json_rows: dict[int, list[tuple[int, dict[str, Any]]]] = field(default_factory=dict)
+
+    @classmethod
+    def discover(cls, database: Database) -> GpuMetrics:
+        if database.has("GPU_METRICS", "timestamp", "typeId", "metricId", "value") and database.has(
+            "TARGET_INFO_GPU_METRICS", "typeId", "metricId", "metricName"
+        ):
+            names: dict[int, list[str]] = {}
+            for type_id, name in database.rows(
+                "SELECT DISTINCT t.typeId, t.metricName FROM TARGET_INFO_GPU_METRICS t "
+                "WHERE EXISTS (SELECT 1 FROM GPU_METRICS) ORDER BY t.typeId, t.metricId"
+            ):
+                names.setdefault(int(type_id) & _GPU_INDEX_MASK, []).append(str(name))
+            if names:
+                return cls("GPU_METRICS", {gpu: tuple(dict.fromkeys(n)) for gpu, n in names.items()}, database)
+        if database.has("GENERIC_EVENTS", "typeId", "data"):
+            metrics = cls("GENERIC_EVENTS", {}, database)
+            metrics._read_json()
+            if metrics.names:
+                return metrics
+        return cls(None, {}, database)
+
+    def _read_json(self) -> None:
+        time = "timestamp" if self._database.has("GENERIC_EVENTS", "timestamp") else "rawTimestamp"
+        if not self._database.has("GENERIC_EVENTS", time):
+            return
+        found: dict[int, dict[str, None]] = {}
+        for when, type_id, data in self._database.rows(
+            f"SELECT \"{time}\", typeId, data FROM GENERIC_EVENTS WHERE data LIKE '%Active%' ORDER BY 1"  # noqa: S608 - one of two literals
+        ):
+            try:
+                sample = json.loads(data)
+            except (ValueError, TypeError, RecursionError):
+                continue
+            if (
+                isinstance(sample, dict)
+                and isinstance(when, int)
+                and isinstance(type_id, int)
+                and any(map(_TENSOR_ACTIVE.match, sample))
+            ):
+                gpu = type_id & _GPU_INDEX_MASK
+                self._json_rows.setdefault(gpu, []).append((when, sample))
+                found.setdefault(gpu, {}).update(dict.fromkeys(sample))
+        self.names = {gpu: tuple(names) for gpu, names in found.items()}
+
+    def series(self, gpu: int, name: str) -> MetricSeries:
+        """Samples of metric ``name`` on GPU ``gpu``, by time; empty when there are none."""
+        key = (gpu, name)
+        if key not in self._cache:
+            self._cache[key] = self._load(gpu, name)
+        return self._cache[key]
+
+    def _load(self, gpu: int, name: str) -> MetricSeries:
+        if self.storage == "GPU_METRICS":
+            rows = self._database.rows(
+                "SELECT m.timestamp, m.value FROM GPU_METRICS m JOIN TARGET_INFO_GPU_METRICS t "
+                "ON t.typeId = m.typeId AND t.metricId = m.metricId "
+                "WHERE t.metricName = ? AND (m.typeId & ?) = ? ORDER BY m.timestamp",
+                (name, _GPU_INDEX_MASK, gpu),
+            )
+        else:
+            rows = [(when, sample.get(name)) for when, sample in self._json_rows.get(gpu, [])]
+        pairs = [(when, _number(value)) for when, value in rows]
+        kept = [(when, value) for when, value in pairs if value is not None and isinstance(when, int)]
+        times = np.asarray([when for when, _ in kept], dtype=np.int64)
+        return MetricSeries(name, times, np.asarray([value for _, value in kept], dtype=np.float64))
+
+    def find(self, gpu: int, pattern: re.Pattern[str]) -> MetricSeries | None:
+        """The first percentage metric whose name matches."""
+        for name in self.names.get(gpu, ()):
+            if pattern.match(name) and _PERCENT.search(name):
+                return self.series(gpu, name)
+        return None
+
+    def tensor_active(self, gpu: int = 0) -> MetricSeries | None:
+        """Share of cycles in which the Tensor pipes were active, averaged over the SMs.
+
+        On Turing the counter is shared with the FP16 pipe; its name ("Tensor Active / FP16 Active") says so.
+        """
+        return self.find(gpu, _TENSOR_ACTIVE)
+
+    def dram_read(self, gpu: int = 0) -> MetricSeries | None:
+        """DRAM read bandwidth in percent of the peak."""
+        return self.find(gpu, _DRAM_READ)
+
+    def dram_write(self, gpu: int = 0) -> MetricSeries | None:
+        """DRAM write bandwidth in percent of the peak."""
+        return self.find(gpu, _DRAM_WRITE)
+
+    def sms_active(self, gpu: int = 0) -> MetricSeries | None:
+        """Share of cycles in which an SM had at least one warp."""
+        return self.find(gpu, _SMS_ACTIVE)
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if np.isfinite(number) else None

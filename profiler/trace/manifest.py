@@ -1,0 +1,116 @@
+"""The manifest of a run: what nsys does not record about what ran (model, batch, precision, weights, options).
+
+It lies beside the trace: ``manifest.json`` in the run's folder (its ``trace`` names the file), or
+``NAME.manifest.json`` beside ``NAME.sqlite``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from profiler.errors import TraceError
+
+FORMAT = "profiler-run/1"
+_MAX_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What ran. Every field but ``trace`` may be None: then it is not known."""
+
+    trace: str
+    title: str | None = None
+    framework: str | None = None
+    framework_version: str | None = None
+    model: str | None = None
+    weights: str | None = None
+    precision: str | None = None
+    mode: str | None = None
+    batch: int | None = None
+    input_shape: tuple[int, ...] | None = None
+    gpu: str | None = None
+    recorded: str | None = None
+    source: str | None = None
+    default: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+    """The document as it was read."""
+
+
+def find_manifest(trace: Path) -> Path | None:
+    """The manifest that belongs to a trace file, if there is one."""
+    stem = trace.name
+    for suffix in (".xz", ".zst", ".gz", ".sqlite", ".nsys-rep", ".qdrep"):
+        stem = stem.removesuffix(suffix)
+    own = trace.with_name(f"{stem}.manifest.json")
+    if own.is_file():
+        return own
+    shared = trace.with_name("manifest.json")
+    if shared.is_file() and read_manifest(shared).trace == trace.name:
+        return shared
+    return None
+
+
+def manifest_of(trace: Path) -> Manifest | None:
+    """Read the manifest that belongs to a trace file; None without one."""
+    path = find_manifest(trace)
+    return read_manifest(path) if path else None
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and check a manifest.
+
+    Raises:
+        TraceError: not readable, not JSON, or a field of the wrong kind; the message names the field.
+    """
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise TraceError(f"{path}: larger than {_MAX_BYTES:,} bytes, which no manifest is.")
+        document = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise TraceError(
+            f"{path}: not a readable manifest ({error}).", "Expected JSON; correct or remove the file."
+        ) from error
+    return parse_manifest(document, str(path))
+
+
+def parse_manifest(document: Any, label: str) -> Manifest:
+    """Check a manifest document; ``label`` is what errors call it."""
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        found = document.get("format") if isinstance(document, dict) else type(document).__name__
+        raise TraceError(
+            f"{label}: its format is {str(found)[:60]!r}, and {FORMAT!r} was expected.",
+            "Correct or remove the file.",
+        )
+    texts: dict[str, str | None] = {}
+    for name in (
+        "trace",
+        "title",
+        "framework",
+        "framework_version",
+        "model",
+        "weights",
+        "precision",
+        "mode",
+        "gpu",
+        "recorded",
+        "source",
+        "default",
+    ):
+        value = document.get(name)
+        if value is not None and not isinstance(value, str):
+            raise TraceError(f"{label}: {name} is {str(value)[:60]!r}, and text was expected.")
+        texts[name] = value
+    trace = texts.pop("trace")
+    if not trace or Path(trace).name != trace:
+        raise TraceError(f"{label}: trace is {trace!r}, and the name of a file in the same folder was expected.")
+    batch, shape = document.get("batch"), document.get("input_shape")
+    if batch is not None and not (isinstance(batch, int) and batch > 0):
+        raise TraceError(f"{label}: batch is {str(batch)[:60]!r}, and a positive whole number was expected.")
+    if shape is not None and not (isinstance(shape, list) and all(isinstance(d, int) and d > 0 for d in shape)):
+        raise TraceError(
+            f"{label}: input_shape is {str(shape)[:60]!r}, and a list of positive whole numbers was expected."
+        )
+    return Manifest(trace=trace, batch=batch, input_shape=tuple(shape) if shape else None, extra=document, **texts)

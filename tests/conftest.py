@@ -1,0 +1,49 @@
+"""What all tests share: the bundled traces, and a guard that no test changes them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from profiler.trace import Trace, open_trace
+from tests.make_trace import TraceMaker
+
+ROOT = Path(__file__).resolve().parent.parent
+TRACES = ROOT / "traces"
+RUNS = sorted(p.parent.name for p in TRACES.glob("*/trace.sqlite.xz"))
+DATA = ROOT / "tests" / "data"
+
+
+def bundled(run: str) -> Path:
+    """The trace file of a bundled run."""
+    return TRACES / run / "trace.sqlite.xz"
+
+
+def _digests() -> dict[str, str]:
+    files = [p for folder in (TRACES, DATA) for p in sorted(folder.rglob("*")) if p.is_file()]
+    return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unchanged_fixtures() -> Iterator[None]:
+    """Fail when a test changes, adds or removes a file among the bundled traces or the test data."""
+    before = _digests()
+    yield
+    assert _digests() == before
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Callable[[TraceMaker], Trace]]:
+    """Write a made trace and open it; closed after the test."""
+    traces: list[Trace] = []
+
+    def make(maker: TraceMaker) -> Trace:
+        traces.append(open_trace(maker.write(tmp_path / f"made{len(traces)}.sqlite")))
+        return traces[-1]
+
+    yield make
+    for trace in traces:
+        trace.close()

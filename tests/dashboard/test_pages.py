@@ -1,0 +1,199 @@
+"""Every page as Streamlit runs it, without a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dashboard import data
+from dashboard.views import PAGES
+from tests.conftest import bundled
+from tests.make_trace import TraceMaker, simple
+
+URLS = [p.URL for p in PAGES]
+GRAPH_LEVEL = "trt-int8-badqdq-b8-graphlevel"
+
+
+def app(page: str, **query: str) -> AppTest:
+    test = AppTest.from_string(f"from dashboard.streamlit_app import main\nmain({page!r})", default_timeout=60)
+    for key, value in query.items():
+        test.query_params[key] = value
+    return test
+
+
+def text(test: AppTest) -> str:
+    parts = [
+        *test.markdown,
+        *test.caption,
+        *test.title,
+        *test.header,
+        *test.subheader,
+        *test.error,
+        *test.warning,
+        *test.info,
+    ]
+    return "\n".join(str(p.value) for p in parts)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of traces that the dashboard was started with."""
+    monkeypatch.setenv(data.FOLDER_VARIABLE, str(tmp_path))
+    data.folder_sources.clear()
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", URLS)
+def test_default_pair_shows_on_every_page(page: str) -> None:
+    test = app(page).run()
+    assert not test.exception
+    assert not test.error
+    assert test.title
+
+
+def test_overview_tells_the_headline_and_where_it_comes_from() -> None:
+    test = app("overview").run()
+    assert "174 kernels to 56" in text(test)
+    values = {m.label: m.value for m in test.metric}
+    assert values["Kernels"] == "174 → 56"
+    table = test.dataframe[0].value.set_index("figure")
+    assert table.loc["Kernels", ["before", "after", "before ÷ after"]].tolist() == ["174", "56", "3.11×"]
+    assert all(table["how we know"])
+    assert all(m.help.startswith("How we know") for m in test.metric)
+
+
+@pytest.mark.parametrize("page", URLS)
+def test_pair_from_the_address(page: str) -> None:
+    test = app(page, before="torch-fp16-b8", after="trt-fp16-b8").run()
+    assert not test.exception
+    assert (test.selectbox(key="before").value, test.selectbox(key="after").value) == ("torch-fp16-b8", "trt-fp16-b8")
+
+
+@pytest.mark.parametrize("page", URLS)
+def test_one_trace_alone(page: str) -> None:
+    test = app(page, after="none").run()
+    assert not test.exception
+    assert "Nothing is chosen as “after”" in text(test)
+
+
+@pytest.mark.parametrize("page", URLS)
+def test_no_trace_at_all(page: str) -> None:
+    test = app(page, before="none", after="none").run()
+    assert not test.exception
+    assert "Nothing is chosen as “before”" in text(test)
+
+
+@pytest.mark.parametrize("page", URLS)
+def test_a_broken_trace_explains_itself_beside_the_good_one(page: str, folder: Path) -> None:
+    (folder / "broken.sqlite").write_bytes(b"nonsense" * 50)
+    test = app(page, after="folder/broken.sqlite").run()
+    assert not test.exception
+    assert any("cannot be read" in e.value and "not an nsys trace" in e.value.replace("\\", "") for e in test.error)
+
+
+@pytest.mark.parametrize("page", URLS)
+def test_a_trace_without_kernels_says_why(page: str) -> None:
+    test = app(page, after=GRAPH_LEVEL).run()
+    assert not test.exception
+    if page in ("overview", "kernels", "tensor-cores", "details"):
+        assert "cuda-graph-trace=node" in text(test).replace("\\", "")
+
+
+@pytest.mark.parametrize("page", URLS)
+def test_traces_that_hold_little(page: str, folder: Path) -> None:
+    bare = simple()
+    bare.without_tables = {"NVTX_EVENTS", "TARGET_INFO_GPU", "CUPTI_ACTIVITY_KIND_RUNTIME"}
+    bare.write(folder / "bare.sqlite")
+    TraceMaker().write(folder / "nothing.sqlite")
+    ranges = TraceMaker()
+    ranges.range("forward", 0, 100)
+    ranges.write(folder / "ranges.sqlite")
+    for name in ("bare", "nothing", "ranges"):
+        test = app(page, before=f"folder/{name}.sqlite").run()
+        assert not test.exception, name
+
+
+HOSTILE = (
+    '<script>alert(1)</script><img src=x onerror="alert(2)">',
+    "[click](javascript:alert(1)) **bold** `code` $x$ :material/delete: ![i](http://example.invalid/x.png)",
+    "\u202e\u0000\x1b[31mred",
+    "x" * 100_000,
+)
+
+
+@pytest.mark.parametrize("page", URLS)
+def test_names_in_a_trace_are_shown_and_never_run(page: str, folder: Path) -> None:
+    maker = simple()
+    for i, name in enumerate(HOSTILE):
+        maker.range(name, 50_000 + i * 1000, 50_900 + i * 1000)
+        maker.kernel(50_500 + i * 1000, 10_000, name, launched=50_100 + i * 1000)
+    maker.write(folder / "hostile.sqlite")
+    test = app(page, before="folder/hostile.sqlite").run()
+    assert not test.exception
+    for part in (*test.markdown, *test.caption):
+        assert "<script" not in part.value and "](javascript" not in part.value and not part.allow_html
+
+
+def test_link_to_a_trace_that_is_not_here() -> None:
+    test = app("overview", before="folder/../../etc/passwd").run()
+    assert not test.exception
+    assert "The link names a trace that is not here" in text(test)
+    assert test.selectbox(key="before").value == "torch-fp32-b8"
+
+
+def test_swap_turns_the_pair_around() -> None:
+    test = app("overview").run()
+    next(b for b in test.button if b.label.startswith("Swap")).click().run()
+    assert (test.selectbox(key="before").value, test.selectbox(key="after").value) == ("trt-int8-b8", "torch-fp32-b8")
+    assert "56 kernels to 174" in text(test)
+
+
+def test_uploads_are_opened_and_go_with_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    test = app("overview").run()
+    files = [
+        ("first.sqlite.xz", bundled("trt-fp32-b8").read_bytes(), ""),
+        ("second.sqlite.xz", bundled("trt-fp16-b8").read_bytes(), ""),
+    ]
+    test.file_uploader[0].set_value(files).run()
+    assert not test.exception
+    assert (test.selectbox(key="before").value, test.selectbox(key="after").value) == (
+        "upload/first.sqlite.xz",
+        "upload/second.sqlite.xz",
+    )
+    assert {m.label: m.value for m in test.metric}["Kernels"] == "57 → 58"
+    uploads: data.Uploads = test.session_state["uploads"]
+    path = next(iter(uploads.sources.values())).path
+    assert path.exists()
+    next(b for b in test.button if b.label.startswith("Remove first")).click().run()
+    assert not path.exists() and not test.exception
+
+
+def test_searching_kernels() -> None:
+    test = app("kernels").run()
+    test.text_input(key="kernel_search").input("(float)relu[").run()
+    assert not test.exception
+    assert not len(test.dataframe[0].value)
+    test.text_input(key="kernel_search").input("BN_FW").run()
+    assert len(test.dataframe[0].value) == 1
+
+
+def test_nvtx_pattern_of_the_sidebar() -> None:
+    test = app("overview").run()
+    test.text_input(key="nvtx_before").input("layer1.0.conv1").run()
+    assert {m.label: m.value for m in test.metric}["Kernels"] == "1 → 56"
+    test.text_input(key="nvtx_before").input("nothing here").run()
+    assert not test.exception and any("no NVTX range" in e.value.replace("\\", "") for e in test.error)
+
+
+def test_folder_of_the_sidebar(tmp_path: Path) -> None:
+    simple().write(tmp_path / "mine.sqlite")
+    test = app("overview").run()
+    test.text_input(key="folder").input(str(tmp_path)).run()
+    assert (
+        "folder/mine.sqlite" in test.selectbox(key="before").options
+        or "mine.sqlite" in test.selectbox(key="before").options
+    )
+    test.text_input(key="folder").input("/no/such/folder").run()
+    assert any("no such folder" in e.value for e in test.error)

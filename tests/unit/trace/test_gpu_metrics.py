@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from profiler.trace import Trace
+from tests.make_trace import TraceMaker, simple
+
+Open = Callable[[TraceMaker], Trace]
+SAMPLES = [(0, 10), (100, 20), (200, 60)]
+
+
+def test_both_storage_forms_give_the_same_samples(opened: Open) -> None:
+    new, old = simple(), simple()
+    new.metric("Tensor Active [Throughput %]", SAMPLES)
+    for when, value in SAMPLES:
+        data = json.dumps({"SM Issue": "3", "Tensor Active": str(value), "DRAM Read Throughput": "7"})
+        old.add("GENERIC_EVENTS", rawTimestamp=when, timestamp=when, typeId=(1 << 40) + 0, data=data)
+    newer, older = opened(new).gpu_metrics, opened(old).gpu_metrics
+    assert (newer.storage, older.storage) == ("GPU_METRICS", "GENERIC_EVENTS")
+    for metrics in (newer, older):
+        series = metrics.tensor_active()
+        assert series is not None
+        assert list(zip(series.timestamps_ns, series.values)) == SAMPLES
+        assert series.frequency_hz == 1e7
+    read = older.dram_read()
+    assert read is not None and read.values.tolist() == [7, 7, 7]
+
+
+def test_turing_counter_is_found_under_its_own_name(opened: Open) -> None:
+    maker = simple()
+    maker.metric("Tensor Active / FP16 Active [Throughput %]", SAMPLES)
+    series = opened(maker).gpu_metrics.tensor_active()
+    assert series is not None and series.name.startswith("Tensor Active / FP16 Active")
+
+
+def test_gpus_are_told_apart_by_the_low_bits_of_the_type(opened: Open) -> None:
+    maker = simple()
+    maker.metric("Tensor Active [Throughput %]", SAMPLES, type_id=0x1000)
+    maker.metric("Tensor Active [Throughput %]", [(0, 99)], type_id=0x1001)
+    metrics = opened(maker).gpu_metrics
+    assert sorted(metrics.names) == [0, 1]
+    second = metrics.tensor_active(1)
+    assert second is not None and second.values.tolist() == [99]
+
+
+def test_names_without_samples_are_no_metrics(opened: Open) -> None:
+    maker = simple()
+    maker.metric("Tensor Active [Throughput %]", [])
+    maker.rows["GPU_METRICS"] = []
+    metrics = opened(maker).gpu_metrics
+    assert metrics.storage is None and metrics.tensor_active() is None
+
+
+def test_broken_json_samples_are_passed_over(opened: Open) -> None:
+    maker = simple()
+    for data in (
+        '{"Tensor Active": "x"',
+        '["Tensor Active"]',
+        '{"Tensor Active": "nan"}',
+        '{"Tensor Active": "5"}',
+        None,
+    ):
+        maker.add("GENERIC_EVENTS", rawTimestamp=1, timestamp=1, typeId=0, data=data)
+    series = opened(maker).gpu_metrics.tensor_active()
+    assert series is not None and series.values.tolist() == [5]

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from profiler.trace.nvtx import NvtxIndex
+
+
+def frame(rows: list[tuple[int, int, int]], kind: str = "push/pop") -> pd.DataFrame:
+    ordered = sorted(rows, key=lambda r: r[1])
+    return pd.DataFrame(ordered, columns=["tid", "start_ns", "end_ns"]).assign(kind=kind)
+
+
+def test_nesting_and_innermost() -> None:
+    ranges = frame([(1, 0, 100), (1, 10, 50), (1, 20, 30), (1, 60, 90), (2, 5, 15)])
+    index = NvtxIndex.build(ranges)
+    starts = ranges["start_ns"].tolist()
+    assert [starts[p] if p >= 0 else None for p in index.parent] == [None, None, 0, 10, 0]
+    assert index.level.tolist() == [0, 0, 1, 2, 1]
+    found = index.innermost(np.array([1, 1, 1, 1, 1, 1, 2, 3]), np.array([0, 10, 25, 30, 55, 100, 15, 10]))
+    assert [starts[f] if f >= 0 else None for f in found] == [0, 10, 20, 10, 0, None, None, None]
+
+
+def test_start_end_ranges_do_not_nest() -> None:
+    index = NvtxIndex.build(frame([(1, 0, 100), (1, 10, 50)], "start/end"))
+    assert index.parent.tolist() == [-1, -1]
+    assert index.innermost(np.array([1]), np.array([20])).tolist() == [-1]
+
+
+def test_path_runs_from_the_outermost_range() -> None:
+    index = NvtxIndex.build(frame([(1, 0, 100), (1, 10, 50), (1, 20, 30)]))
+    assert index.path(2) == [0, 1, 2]
+    assert index.path(-1) == []
+
+
+@st.composite
+def nested(draw: st.DrawFn) -> list[tuple[int, int, int]]:
+    """Ranges as push and pop make them: a random walk up and down, at strictly increasing times."""
+    ranges, stack = [], []
+    for time, push in enumerate(draw(st.lists(st.booleans(), max_size=60))):
+        if push:
+            stack.append(time)
+        elif stack:
+            ranges.append((1, stack.pop(), time))
+    return ranges
+
+
+@given(nested(), st.lists(st.integers(-1, 61), max_size=30))
+def test_innermost_agrees_with_a_plain_search(rows: list[tuple[int, int, int]], times: list[int]) -> None:
+    ranges = frame(rows)
+    index = NvtxIndex.build(ranges)
+    found = index.innermost(np.ones(len(times), dtype=np.int64), np.array(times, dtype=np.int64))
+    for time, row in zip(times, found):
+        around = [r for r in rows if r[1] <= time < r[2]]
+        shortest = min(around, key=lambda r: r[2] - r[1], default=None)
+        assert (None if row < 0 else tuple(ranges.iloc[row][["tid", "start_ns", "end_ns"]])) == shortest
+
+
+@given(st.lists(st.tuples(st.integers(1, 2), st.integers(0, 50), st.integers(0, 50)), max_size=30))
+def test_any_ranges_are_nested_without_error(rows: list[tuple[int, int, int]]) -> None:
+    """Lost pops make ranges that overlap; whatever comes, the result is a forest and a range that holds the time."""
+    ranges = frame([(t, min(a, b), max(a, b)) for t, a, b in rows])
+    index = NvtxIndex.build(ranges)
+    for row in range(len(ranges)):
+        path = index.path(row)
+        assert path[-1] == row and len(set(path)) == len(path)
+    times = np.arange(-1, 52)
+    found = index.innermost(np.ones(len(times), dtype=np.int64), times)
+    for time, row in zip(times, found):
+        if row >= 0:
+            assert ranges["start_ns"].iloc[row] <= time < ranges["end_ns"].iloc[row]
