@@ -14,7 +14,7 @@ PRODUCT_WORD = (
     r"fprop|(?<![a-z0-9])[dw]grad|attention|attn|fmha|mha(?![a-z])|"
     r"flash|lstm|(?<![a-z])gru(?![a-z])|rnn|(?<!bi)(?<!tri)linear(?!_?(?:index|comb|interp|offset|upsampl))|"
     r"(?<!to)(?<!to_)dense(?!_to)|einsum|"
-    r"(?<![a-z])mlp|fused_?moe|tensor_?op|tensor_?core|xmma|cutlass(?:::|_\w)|cute::|contract|gett_|hadamard|mat_?appl|apply_?mat|"
+    r"(?<![a-z])mlp|fused_?moe|tensor_?op|tensor_?core|xmma|cutlass(?:::|_\w)|cute::|contract|gett_|hadamard|mat_?(?:appl|expect)|apply_?mat|"
     r"dot(?![a-z])|(?<![a-z])[sdcz]?(?:syrk|herk|symm|trmm|trsm)(?![a-z])|"
     r"(?<![a-z])qkv|project|ssd_|chunk_(?:state|scan)|mamba|delta_rule|fft|winograd"
 )
@@ -60,7 +60,7 @@ GENERATED_RULES: tuple[Rule, ...] = (
         "no",
         "symbol",
         r"^(?:(?:loop|input|wrapped|transpose|concatenate|scatter|reduce|triton_softmax)_\w{0,200}|(?:\w{0,200}_)?fusion(?:_\d+)*(?:__\d+)?|"
-        r"(?:copy|broadcast|select|add|multiply|subtract|convert|compare|dynamic_update_slice)_\w{0,120}?(?:fusion|kernel)\w{0,20})$",
+        r"(?:copy|broadcast|select|add|multiply|subtract|convert|compare|dynamic_update_slice)_\w{0,120}?fusion\w{0,20})$",
         "XLA emits loop, input, transpose and reduce fusions as CUDA-core code; products are calls or "
         "gemm_fusion_dot (published source of XLA).",
         ["loop_add_multiply_fusion_3", "input_reduce_fusion", "fusion_12", "wrapped_transpose"],

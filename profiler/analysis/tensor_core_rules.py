@@ -260,7 +260,7 @@ _INSTRUCTION_RULES: tuple[Rule, ...] = (
         "tc.template-mma-simt",
         "no",
         "text",
-        r"MMA_SIMT",
+        r"(?<![A-Z])MMA_SIMT",
         "The template argument says that the product is done on CUDA cores (measured in TurboMind).",
         ["void turbomind::attention_kernel<turbomind::attention::Impl<turbomind::attention::MMA_SIMT, __half> >(T1)"],
         [GEMM_UNIVERSAL],
@@ -318,7 +318,7 @@ _INSTRUCTION_RULES: tuple[Rule, ...] = (
             "volta_first_layer_filter3x3_fwd_execute_flt_k_16_kernel_cudnn_infer",
         ],
         [BN_STATS, "void at::native::matrix_to_m16n8k16_Bint4_layout<2>(T1)"],
-        unless=r"matrix_to_|_layout$",
+        unless=r"matrix_to_|_layout$|[eE]lement_?[wW]ise",
     ),
     rule(
         "tc.legacy-gemm-cuda-cores",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
@@ -425,6 +426,10 @@ def test_a_wrong_name_is_reported_with_its_rule(tmp_path: Path) -> None:
     assert report.overall.yes_precision is None
     assert report.conflicting.unknown_share == 1.0
     assert "tc.legacy-gemm-cuda-cores" in classify_score.render(report)
+    plain = json.loads(json.dumps(report.as_dict()))
+    assert plain["overall"]["names"] == 2
+    assert plain["by_library"]["lib"]["no_precision"] == 0.5
+    assert plain["wrong"][0]["truth"] == "yes"
 
 
 def test_an_empty_table_scores_nothing(tmp_path: Path) -> None:
