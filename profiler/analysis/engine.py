@@ -1,0 +1,149 @@
+"""Which layer of a TensorRT engine each piece of GPU work belongs to.
+
+TensorRT leaves an NVTX range per layer (domain ``TensorRT``) while it enqueues, so a kernel belongs to the layer in whose
+range it was launched. In a CUDA graph the whole inference is one launch: then the kernels' order is held against the
+layers' order, tactic names being the fixed points, and everything placed so is marked.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from profiler.analysis.inferences import Inferences
+from profiler.trace import Trace
+from profiler.trace.engine_file import EngineLayer, parse_layer_text, read_engine_file
+
+_ENQUEUE = "ExecutionContext::enqueue"
+_MAX_ALIGNED = 4_000  # kernels × layers of the alignment's table stay below 16 million
+
+
+@dataclass(frozen=True)
+class EngineSide:
+    """The engine's side of a ledger.
+
+    Attributes:
+        work: the inferences' GPU work with a column ``layer`` (place in ``layers``, -1: in none) and ``by_order``.
+        layers: in order of execution.
+        how: how work was given to layers, in words.
+    """
+
+    work: pd.DataFrame
+    layers: tuple[EngineLayer, ...]
+    how: str
+
+
+def engine_side(
+    trace: Trace, inferences: Inferences, work: pd.DataFrame, engine_file: Path | None = None
+) -> EngineSide | None:
+    """Give every piece of GPU work of the inferences to a layer; None when neither trace nor file describe layers.
+
+    Args:
+        engine_file: the engine inspector's JSON, used where the trace itself has no layers.
+
+    Raises:
+        TraceError: the engine file cannot be read.
+    """
+    by_range = _layers_by_range(trace, inferences)
+    if by_range is not None:
+        layers, layer_of_range = by_range
+        if len(work) and (work["nvtx"] >= 0).any() and (layer_of_range[work["nvtx"].to_numpy()] >= 0).any():
+            nvtx = work["nvtx"].to_numpy()
+            layer = np.where(nvtx >= 0, layer_of_range[np.maximum(nvtx, 0)], -1)
+            return EngineSide(
+                work.assign(layer=layer, by_order=False), layers, "by launch inside the layer's NVTX range"
+            )
+    layers = read_engine_file(engine_file) if engine_file is not None else (by_range[0] if by_range else ())
+    if not layers:
+        return None
+    layer = np.full(len(work), -1, dtype=np.int64)
+    cache: dict[tuple[str, ...], list[int]] = {}
+    for _, part in work.groupby("inference"):
+        names, kinds = tuple(part["name"]), tuple(part["category"])
+        if names not in cache:
+            cache[names] = align(names, kinds, layers)
+        layer[part.index.to_numpy()] = cache[names]
+    how = "by order, held against the engine's layers with tactic names as fixed points, as the launches do not tell them apart"
+    return EngineSide(work.assign(layer=layer, by_order=layer >= 0), layers, how)
+
+
+def _layers_by_range(trace: Trace, inferences: Inferences) -> tuple[tuple[EngineLayer, ...], np.ndarray] | None:
+    """The layers of the first inference that has them, and for each NVTX range its layer (nearest around it) or -1."""
+    ranges, index = trace.nvtx_ranges, trace.nvtx_index
+    mine = (ranges["domain"] == "TensorRT").to_numpy() & (ranges["text"] != _ENQUEUE).to_numpy()
+    if not mine.any():
+        return None
+    payloads = {key: parse_layer_text(text) for key, text in trace.payloads(ranges["json_id"].to_numpy()[mine]).items()}
+    of_range = inferences.assign_calls(ranges[["tid", "pid", "start_ns"]])
+    names: dict[str, int] = {}
+    layers: list[EngineLayer] = []
+    layer_of = np.full(len(ranges), -1, dtype=np.int64)
+    for row in np.flatnonzero(mine & (of_range >= 0)):
+        text = str(ranges["text"].iloc[row])
+        found = payloads.get(int(ranges["json_id"].iloc[row]))
+        if found is None and index.level[row] > 0 and layer_of[index.parent[row]] >= 0:
+            continue  # a range that a layer opens inside its own
+        name = found.name if found else text
+        if name not in names:
+            names[name] = len(layers)
+            layers.append(found or EngineLayer(text, None, (), (), None, None, None, None, None, {}))
+        layer_of[row] = names[name]
+    for depth in range(1, int(index.level.max(initial=0)) + 1):
+        at = np.flatnonzero((index.level == depth) & (layer_of < 0))
+        layer_of[at] = np.where(index.parent[at] >= 0, layer_of[index.parent[at]], -1)
+    return (tuple(layers), layer_of) if layers else None
+
+
+def align(names: Sequence[str], categories: Sequence[str], layers: Sequence[EngineLayer]) -> list[int]:
+    """For the kernels of one inference, in order, the layer of each.
+
+    The longest common subsequence of kernels and layers whose tactic names the kernel is fixed. What lies between two fixed
+    points goes, in order, to the layers between them that name no tactic and fit its kind; what is left goes to the next
+    fixed layer (kernels that prepare a layer run before it), at the end to the last one.
+    """
+    if not names or not layers or len(names) > _MAX_ALIGNED or len(layers) > _MAX_ALIGNED:
+        return [-1] * len(names)
+    fits = np.asarray([[bool(la.tactic) and name.startswith(la.tactic or "\0") for la in layers] for name in names])
+    m, n = fits.shape
+    best = np.zeros((m + 1, n + 1), dtype=np.int32)
+    for i in range(m - 1, -1, -1):
+        for j in range(n - 1, -1, -1):
+            best[i, j] = best[i + 1, j + 1] + 1 if fits[i, j] else max(best[i + 1, j], best[i, j + 1])
+    found = [-1] * m
+    i = j = 0
+    while i < m and j < n:
+        if fits[i, j]:
+            found[i] = j
+            i, j = i + 1, j + 1
+        elif best[i + 1, j] >= best[i, j + 1]:
+            i += 1
+        else:
+            j += 1
+    fixed = [(-1, -1), *((i, j) for i, j in enumerate(found) if j >= 0), (m, n)]
+    for (i0, j0), (i1, j1) in itertools.pairwise(fixed):
+        free = list(range(j0 + 1, j1))
+        for i in range(i0 + 1, i1):
+            place = next((j for j in free if _suits(layers[j], categories[i])), None)
+            if place is not None:
+                found[i] = place
+                free = [j for j in free if j > place]
+            else:
+                found[i] = j1 if j1 < n else j0
+    return found
+
+
+def _suits(layer: EngineLayer, category: str) -> bool:
+    """Whether a layer without a matching tactic can have launched a kernel of this kind."""
+    kind = (layer.kind or "").lower()
+    if kind in ("noop", "constant", "shape"):
+        return False
+    if kind == "reformat" or layer.name.startswith("Reformatting CopyNode"):
+        return category == "layout"
+    if layer.tactic:
+        return False
+    return category != "layout"

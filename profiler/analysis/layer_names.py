@@ -1,0 +1,208 @@
+"""What a TensorRT layer is made of: its name, taken apart into ONNX nodes and PyTorch module paths.
+
+TensorRT joins the names of what it fused: `` + `` for a chain, `` || `` for siblings, ``PWN(...)`` for pointwise
+operations, ``{ForeignNode[first...last]}`` for a region that Myelin compiled, ``Reformatting CopyNode for …`` for a change
+of memory layout. PyTorch's exporter names ONNX nodes by module: ``/layer3/layer3.0/conv3/Conv`` is the operation ``Conv``
+of module ``layer3.0.conv3``; a module that is called again gets ``_1``, ``_2`` behind its name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+_REFORMAT = re.compile(
+    r"^Reformatting CopyNode for (?:(?:Input|Output) Tensor \d+ to |Network Input |Network Output )?(.*)$", re.S
+)
+_PROFILE = re.compile(r"\s*\[profile \d+\]$")
+_FOREIGN = re.compile(r"^\{ForeignNode\[(.*)\]\}$", re.S)
+_HELPER = re.compile(
+    r"^(?:copied_)?(?:(?:un)?squeeze|(?:un)?squeeze_node|reshape|transpose|shuffle)_(?:before|after)_(.*)$", re.S
+)
+_METADATA = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
+_UNNAMED = re.compile(r"^\(Unnamed Layer\* \d+\) \[(\w+)\]")
+_QUANTIZE = re.compile(
+    r"(?:^|[/_])(?:(?:De)?quantizeLinear|Quantize|Dequantize)(?:_\d+|_Input|_Output|$)|^D?Q_|^node_of_.*_d?q$|_(?:quantize|dequantize)_scale_node$",
+    re.IGNORECASE,
+)
+_NUMBERED = re.compile(r"^(.*?)_(\d+)$")
+_OLD_STYLE = re.compile(r"^([A-Z][A-Za-z]+)_\d+$")
+_MAX_NAME = 1 << 16
+
+OPERATION, QUANTIZE, CONSTANT, HELPER = "operation", "quantize", "constant", "helper"
+
+
+@dataclass(frozen=True)
+class OnnxNode:
+    """One ONNX node inside a layer.
+
+    Attributes:
+        name: as TensorRT gives it.
+        kind: "operation", "quantize" (Q, DQ and their constants), "constant", or "helper" (a reshape or transpose that
+            TensorRT put around a node).
+        op: operator type ("Conv", "Relu"), None when the name does not tell.
+        module: path of the PyTorch module as ``named_modules()`` gives it; "" for the model itself; None when the name
+            does not tell.
+        call: 0 for the first call of the module in an inference, 1 for the second, …
+    """
+
+    name: str
+    kind: str
+    op: str | None
+    module: str | None
+    call: int = 0
+
+
+@dataclass(frozen=True)
+class LayerName:
+    """A layer's name, taken apart.
+
+    Attributes:
+        nodes: what the layer computes, in the order of the name.
+        reformat_for: the layer for which this one only changes the memory layout; None otherwise.
+        region: (first, last) node of a region compiled as a whole, whose inner nodes the name does not list.
+    """
+
+    nodes: tuple[OnnxNode, ...]
+    reformat_for: str | None = None
+    region: tuple[str, str] | None = None
+
+    @property
+    def operations(self) -> tuple[OnnxNode, ...]:
+        return tuple(n for n in self.nodes if n.kind == OPERATION)
+
+
+def parse_layer_name(name: str, metadata: str | None = None) -> LayerName:
+    """Take a layer's name apart; ``metadata`` (TensorRT 10 and later) lists its ONNX nodes and is preferred.
+
+    Never fails: what cannot be understood becomes a node without module.
+    """
+    name = _PROFILE.sub("", name[:_MAX_NAME].strip())
+    reformat = _REFORMAT.match(name)
+    if reformat:
+        return LayerName((), reformat_for=reformat.group(1))
+    listed = _METADATA.findall(metadata[:_MAX_NAME]) if metadata else []
+    if listed:
+        return LayerName(tuple(dict.fromkeys(_node(part.strip()) for part in listed if part.strip())))
+    foreign = _FOREIGN.match(name)
+    if foreign:
+        first, _, last = foreign.group(1).partition("...")
+        ends = (first, last or first)
+        return LayerName(tuple(dict.fromkeys(_node(e) for e in ends)), region=ends)
+    nodes: list[OnnxNode] = []
+    regions: list[tuple[str, str]] = []
+    for part in _parts(name):
+        inner = _FOREIGN.match(part)
+        if inner:
+            found = parse_layer_name(part)
+            nodes += found.nodes
+            regions += [found.region] if found.region else []
+        elif part:
+            nodes.append(_node(part))
+    return LayerName(tuple(dict.fromkeys(nodes)), region=regions[0] if regions else None)
+
+
+def _parts(name: str) -> list[str]:
+    """Split at `` + ``, `` || `` and inside ``PWN(a, b)``, leaving brackets of other kinds whole."""
+    parts: list[str] = []
+    todo = [name]
+    while todo:
+        text = todo.pop().strip()
+        pieces = _split(text, (" + ", " || "))
+        if len(pieces) > 1:
+            todo += reversed(pieces)
+        elif text.startswith("PWN(") and text.endswith(")"):
+            todo += reversed(_split(text[4:-1], (", ", " + ", " || ")))
+        else:
+            parts.append(text)
+    return parts
+
+
+def _split(text: str, separators: tuple[str, ...]) -> list[str]:
+    pieces, depth, begin, at = [], 0, 0, 0
+    while at < len(text):
+        character = text[at]
+        if character in "([{":
+            depth += 1
+        elif character in ")]}":
+            depth -= 1
+        elif depth == 0 and character in " ,":
+            separator = next((s for s in separators if text.startswith(s, at)), None)
+            if separator:
+                pieces.append(text[begin:at])
+                at = begin = at + len(separator)
+                continue
+        at += 1
+    if depth:  # brackets that belong to names: they say nothing about the structure
+        flat = text
+        for separator in separators[1:]:
+            flat = flat.replace(separator, separators[0])
+        return flat.split(separators[0])
+    return [*pieces, text[begin:]]
+
+
+def _node(name: str) -> OnnxNode:
+    helper = _HELPER.match(name)
+    if helper:
+        inner = _node(helper.group(1))
+        return OnnxNode(name, HELPER, None, inner.module, inner.call)
+    if _QUANTIZE.search(name):
+        return OnnxNode(name, QUANTIZE, None, module_of_scope(name.split("/")[1:-1]) if name.startswith("/") else None)
+    unnamed = _UNNAMED.match(name)
+    if unnamed:
+        return OnnxNode(name, HELPER, unnamed.group(1), None)
+    if name.startswith("/"):
+        *scope, op = name[1:].split("/")
+        return OnnxNode(name, OPERATION, _without_number(op), module_of_scope(scope))
+    old = _OLD_STYLE.match(name)
+    if old:
+        return OnnxNode(name, OPERATION, old.group(1), None)
+    return OnnxNode(name, CONSTANT, None, None)
+
+
+def _without_number(op: str) -> str:
+    match = _NUMBERED.match(op)
+    return match.group(1) if match else op
+
+
+def module_of_scope(scope: Iterable[str]) -> str:
+    """The module path of an ONNX scope: ("layer1", "layer1.0", "conv1") → "layer1.0.conv1".
+
+    A child of a Sequential or ModuleList repeats its parent's name, so a part that extends the one before replaces it.
+    """
+    path: list[str] = []
+    for part in scope:
+        if path and part.startswith(f"{path[-1]}."):
+            path[-1] = part
+        else:
+            path.append(part)
+    return ".".join(path)
+
+
+def resolve_calls(nodes: Iterable[OnnxNode], known: frozenset[str]) -> dict[OnnxNode, OnnxNode]:
+    """Tell ``relu_1``, the second call of ``relu``, from a module that is called ``relu_1``.
+
+    Args:
+        known: module paths that exist. When empty, a numbered path counts as a repeated call if the path without the
+            number occurs among the nodes.
+    """
+    nodes = list(nodes)
+    paths = {n.module for n in nodes if n.module is not None}
+    exists = known or paths
+    return {node: _resolved(node, exists, bool(known)) for node in nodes}
+
+
+def _resolved(node: OnnxNode, exists: Iterable[str], certain: bool) -> OnnxNode:
+    module = node.module
+    if not module or (certain and module in exists):
+        return node
+    parts, call = module.split("."), 0
+    for place in range(len(parts)):
+        match = _NUMBERED.match(parts[place])
+        if match:
+            candidate = ".".join([*parts[:place], match.group(1), *parts[place + 1 :]])
+            prefix = ".".join([*parts[:place], match.group(1)])
+            if candidate in exists or any(e.startswith(f"{prefix}.") for e in exists):
+                parts[place], call = match.group(1), int(match.group(2))
+    return replace(node, module=".".join(parts), call=call)
