@@ -7,6 +7,7 @@ blue that people with any colour vision tell apart and that keep a contrast of a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -207,4 +208,164 @@ def timeline(
         uniformtext=_UNIFORM,
     )
     figure.update_xaxes(title="µs since the start of the inference", row=len(sides), col=1)
+    return figure
+
+
+STATUS_COLOURS = {
+    "kept": "#3B7DD8",
+    "fused": "#7A5CC9",
+    "absorbed": "#1C9E77",
+    "new": "#CC6A1B",
+    "unexplained": "#D9604C",
+}
+
+
+@dataclass(frozen=True)
+class Box:
+    """A unit or a layer in :func:`collapse`. ``into``: place of the box below that takes it over, None: nothing."""
+
+    label: str
+    note: str
+    category: str
+    into: int | None = None
+    status: str = "kept"
+
+
+def collapse(above: Sequence[Box], below: Sequence[Box], titles: tuple[str, str]) -> go.Figure:
+    """A row of units collapsing into a row of layers: boxes above and below, and a ribbon from each unit to its layer.
+
+    Boxes are of equal width: they count kernels; times are written in them.
+    """
+    figure = go.Figure()
+    upper, lower = _places(len(above)), _places(len(below))
+    members: dict[int, list[int]] = {}
+    for place, box in enumerate(above):
+        if box.into is not None:
+            members.setdefault(box.into, []).append(place)
+    for target, sources in members.items():
+        low, high = lower[target]
+        width = (high - low) / len(sources)
+        for order, place in enumerate(sources):
+            a, b = upper[place]
+            c = low + order * width
+            x, y = _ribbon(a, b, c, c + width)
+            status = above[place].status
+            figure.add_scatter(
+                x=x,
+                y=y,
+                fill="toself",
+                mode="lines",
+                line={"width": 0},
+                fillcolor=_alpha(STATUS_COLOURS[status], 0.35),
+                hoverinfo="skip",
+                name=status,
+                legendgroup=status,
+                showlegend=all(above[p].status != status for t, s in members.items() for p in s if p < place),
+            )
+    for boxes, spans, base in ((above, upper, 1.0), (below, lower, -0.3)):
+        for box, (a, b) in zip(boxes, spans):
+            gap = 0.06 * (b - a)
+            figure.add_scatter(
+                x=[a + gap, b - gap, b - gap, a + gap, a + gap],
+                y=[base, base, base + 0.3, base + 0.3, base],
+                fill="toself",
+                mode="lines",
+                line={"width": 0},
+                fillcolor=CATEGORY_COLOURS.get(box.category, "#9AA5B1"),
+                text=f"<b>{plotly_text(box.label, 120)}</b><br>{plotly_text(box.note, 160)}",
+                hoverinfo="text",
+                hoveron="fills",
+                showlegend=False,
+            )
+            shown = max(3, int(150 * (b - a)))
+            figure.add_annotation(
+                x=(a + b) / 2,
+                y=base + 0.15,
+                text=f"{plotly_text(box.label, shown)}<br>{plotly_text(box.note, shown)}",
+                showarrow=False,
+                font={"color": "#FFFFFF", "size": 11},
+            )
+    for text, y in ((titles[0], 1.42), (titles[1], -0.42)):
+        figure.add_annotation(
+            x=0, xanchor="left", y=y, text=f"<b>{plotly_text(text, 120)}</b>", showarrow=False, font={"size": 14}
+        )
+    figure.update_layout(**_LAYOUT, height=430, hovermode="closest")
+    figure.update_xaxes(visible=False, range=[0, 1], fixedrange=True)
+    figure.update_yaxes(visible=False, range=[-0.55, 1.55], fixedrange=True)
+    return figure
+
+
+def _places(n: int) -> list[tuple[float, float]]:
+    return [(i / n, (i + 1) / n) for i in range(n)]
+
+
+def _ribbon(a: float, b: float, c: float, d: float) -> tuple[list[float], list[float]]:
+    """A band from [a, b] at the height of the upper boxes down to [c, d] at the lower ones, with smooth sides."""
+    t = np.linspace(0.0, 1.0, 16)
+    ease = 3 * t**2 - 2 * t**3
+    left, right = a + (c - a) * ease, b + (d - b) * ease
+    y = 1.0 - t
+    return [*left, *right[::-1], left[0]], [*y, *y[::-1], y[0]]
+
+
+def _alpha(colour: str, alpha: float) -> str:
+    r, g, b = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({r},{g},{b},{alpha})"
+
+
+def waterfall(
+    labels: Sequence[str], saved_us: Sequence[float], before_us: float, after_us: float, title: str
+) -> go.Figure:
+    """From the latency before, part by part, to the latency after; all in µs."""
+    names = ["before", *labels, "after"]
+    figure = go.Figure(
+        go.Waterfall(
+            x=[plotly_text(n, 60) for n in names],
+            y=[before_us, *[-s for s in saved_us], after_us],
+            measure=["absolute", *["relative"] * len(saved_us), "total"],
+            text=[number(before_us), *[f"{'−' if s > 0 else '+'}{number(abs(s))}" for s in saved_us], number(after_us)],
+            textposition="outside",
+            cliponaxis=False,
+            connector={"line": {"color": NVTX_COLOUR, "width": 1}},
+            increasing={"marker": {"color": STATUS_COLOURS["unexplained"]}},
+            decreasing={"marker": {"color": VERDICT_COLOURS["yes"]}},
+            totals={"marker": {"color": AFTER}},
+            hovertemplate="%{x}: %{text} µs<extra></extra>",
+        )
+    )
+    figure.update_layout(**_LAYOUT, title=title, height=460, showlegend=False)
+    figure.update_yaxes(title="latency, µs (nsys attached)", rangemode="tozero")
+    figure.update_xaxes(tickangle=-20, automargin=True)
+    return figure
+
+
+def pairs_of_bars(
+    labels: Sequence[str], before: Sequence[float], after: Sequence[float], unit: str, title: str
+) -> go.Figure:
+    """Before and after side by side per label."""
+    figure = go.Figure()
+    shown = [plotly_text(label, 40) for label in labels]
+    for name, values, colour in (("before", before, BEFORE), ("after", after, AFTER)):
+        figure.add_bar(
+            x=shown,
+            y=list(values),
+            name=name,
+            marker_color=colour,
+            hovertemplate=f"%{{x}}, {name}: %{{y:,.4~g}} {unit}<extra></extra>",
+        )
+    figure.update_layout(**_LAYOUT, barmode="group", title=title, height=380)
+    figure.update_yaxes(title=unit, rangemode="tozero")
+    figure.update_xaxes(type="category", automargin=True)
+    return figure
+
+
+def candidates(times_ms: Sequence[float], chosen_ms: float, title: str) -> go.Figure:
+    """Histogram of the candidates' times, and a line at the chosen one."""
+    figure = go.Figure(
+        go.Histogram(x=[t * 1e3 for t in times_ms], marker_color=NVTX_COLOUR, nbinsx=50, name="candidates")
+    )
+    figure.add_vline(x=chosen_ms * 1e3, line={"color": AFTER, "width": 3}, annotation_text="chosen")
+    figure.update_layout(**_LAYOUT, title=title, height=320, showlegend=False)
+    figure.update_xaxes(title="time that TensorRT measured, µs")
+    figure.update_yaxes(title="candidates")
     return figure

@@ -7,16 +7,22 @@ import re
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import streamlit as st
 
+from profiler.analysis.autotuning import Autotuning, autotuning, build_log_of
 from profiler.analysis.compare import Analysis, Comparison, compare
+from profiler.analysis.decompose import Step, chain
+from profiler.analysis.ledger import Ledger, build_ledger
+from profiler.analysis.traffic import Traffic, memory_traffic
 from profiler.errors import ProfilerError
+from profiler.report.ledger import ledger_document
 from profiler.trace import open_trace
+from profiler.trace.build_log import read_build_log
 from profiler.trace.files import TRACE_SUFFIXES
 from profiler.trace.manifest import Manifest, manifest_of, read_manifest
 
@@ -177,3 +183,62 @@ def comparison(before: Side, after: Side) -> Comparison | None:
 def _comparison(before_key: object, after_key: object, _before: Analysis, _after: Analysis) -> Comparison:
     del before_key, after_key  # the analyses themselves are not hashed
     return compare(_before, _after)
+
+
+@dataclass(frozen=True)
+class LedgerView:
+    """A ledger with what the pages show of it; or what is wrong with it."""
+
+    ledger: Ledger
+    document: dict[str, Any]
+    traffic: Traffic
+
+
+def ledger(before: Side, after: Side) -> LedgerView | ProfilerError | None:
+    """The fusion ledger of two sides; an error that explains itself; None when a side cannot be read."""
+    if before.analysis is None or after.analysis is None:
+        return None
+    try:
+        return _ledger(before.identity, after.identity, before.analysis, after.analysis)
+    except ProfilerError as error:
+        return error
+
+
+@st.cache_resource(max_entries=8, show_spinner="Holding the two traces against each other…")
+def _ledger(before_key: object, after_key: object, _before: Analysis, _after: Analysis) -> LedgerView:
+    del before_key, after_key
+    built = build_ledger(_before, _after)
+    return LedgerView(built, ledger_document(built), memory_traffic(built))
+
+
+def steps(sides: Sequence[Side]) -> list[Step] | ProfilerError:
+    """The chain of measured runs, or what is wrong with it."""
+    runs = [s.analysis for s in sides if s.analysis is not None]
+    try:
+        return _steps(tuple(s.identity for s in sides), runs)
+    except ProfilerError as error:
+        return error
+
+
+@st.cache_resource(max_entries=16, show_spinner="Splitting the difference…")
+def _steps(keys: object, _runs: list[Analysis]) -> list[Step]:
+    del keys
+    return chain(_runs)
+
+
+def tactics(side: Side) -> Autotuning | ProfilerError | None:
+    """Auto-tuning of the engine of a side, from the build log beside its trace; None without one."""
+    path = build_log_of(side.analysis) if side.analysis else None
+    if path is None:
+        return None
+    try:
+        stat = path.stat()
+        return _tactics(str(path), stat.st_mtime_ns, stat.st_size)
+    except ProfilerError as error:
+        return error
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading the build log…")
+def _tactics(path: str, mtime_ns: int, size: int) -> Autotuning:
+    del mtime_ns, size
+    return autotuning(read_build_log(Path(path)))

@@ -10,6 +10,7 @@ import streamlit as st
 from dashboard import data
 from dashboard.text import markdown
 from profiler.analysis.compare import Comparison
+from profiler.errors import ProfilerError
 from profiler.trace.files import TRACE_SUFFIXES
 
 NONE = "none"
@@ -160,5 +161,11 @@ def show_problems(pair: Pair) -> None:
                 icon=":material/info:",
             )
         elif side.error is not None:
-            hint = f"  \n{markdown(side.error.hint)}" if side.error.hint else ""
-            st.error(f"**{name}: {markdown(side.source.title)} cannot be read.** {markdown(side.error.message)}{hint}")
+            show_error(side.error, f"{name}: {markdown(side.source.title)} cannot be read.")
+
+
+def show_error(error: ProfilerError, heading: str | None = None) -> None:
+    """A message for the reader, with what to do about it."""
+    start = f"**{heading}** " if heading else ""
+    hint = f"  \n{markdown(error.hint)}" if error.hint else ""
+    st.error(f"{start}{markdown(error.message)}{hint}")

@@ -1,5 +1,5 @@
 """One file a page. Each has ``TITLE``, ``ICON``, ``URL`` and ``render(pair)``."""
 
-from dashboard.views import details, kernels, overview, tensor_cores, timeline
+from dashboard.views import details, fusion, kernels, memory, overview, speedup, tensor_cores, timeline
 
-PAGES = (overview, kernels, tensor_cores, timeline, details)
+PAGES = (overview, fusion, speedup, kernels, tensor_cores, memory, timeline, details)

@@ -40,8 +40,9 @@ _COLUMNS = {
 def render(pair: Pair) -> None:
     st.title("Kernels")
     st.caption(
-        "All kernels of each trace. The two sides share few names, or none: compare what the kernels are for, not what they are called. "
-        "Choose a row to see its executions. “per inference” counts launches inside inferences only."
+        "All kernels of each trace. The two sides share few names, or none: compare what the kernels are for, not "
+        "what they are called. Choose a row to see its executions. “per inference” counts launches inside inferences "
+        "only."
     )
     show_problems(pair)
     sides = pair.readable
@@ -70,8 +71,8 @@ def _side(name: str, side: Side, search: str, kinds: list[str]) -> None:
         shown = shown[shown["category_id"].isin(kinds)]
     per, note = analysis.inferences.kernels_per_inference
     st.caption(
-        f"{len(shown):,} of {len(table):,} names; {int(shown['count'].sum()):,} of {analysis.kernels.count:,} executions; "
-        f"{number(per) if per is not None else 'unknown'} kernels per inference"
+        f"{len(shown):,} of {len(table):,} names; {int(shown['count'].sum()):,} of {analysis.kernels.count:,} "
+        f"executions; {number(per) if per is not None else 'unknown'} kernels per inference"
         + (f". {markdown(note)}" if note else f", {markdown(analysis.inferences.statement)}.")
     )
     event = st.dataframe(

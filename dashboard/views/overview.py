@@ -67,8 +67,8 @@ def summary(comparison: Comparison) -> str:
     cores = comparison.metric("tensor_cores_yes")
     if cores.before is not None and cores.after is not None:
         sentences.append(
-            f"Kernels whose names say that they use Tensor Cores took {number(cores.before)} % of the kernel time before, "
-            f"{number(cores.after)} % after."
+            f"Kernels whose names say that they use Tensor Cores took {number(cores.before)} % of the kernel time "
+            f"before, {number(cores.after)} % after."
         )
     return " ".join(sentences)
 

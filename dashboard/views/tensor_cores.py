@@ -22,9 +22,10 @@ URL = "tensor-cores"
 def render(pair: Pair) -> None:
     st.title("Tensor Cores")
     st.caption(
-        "Two kinds of evidence that answer different questions. By name: which share of the kernel time belongs to kernels that use "
-        "Tensor Cores at all. Sampled: how busy the Tensor pipes were, on average over the GPU time of the inferences. A kernel that "
-        "uses Tensor Cores keeps them busy for a part of its time only, so the second is lower."
+        "Two kinds of evidence that answer different questions. By name: which share of the kernel time belongs to "
+        "kernels that use Tensor Cores at all. Sampled: how busy the Tensor pipes were, on average over the GPU time "
+        "of the inferences. A kernel that uses Tensor Cores keeps them busy for a part of its time only, so the "
+        "second is lower."
     )
     show_problems(pair)
     sides = {
@@ -104,7 +105,8 @@ def _tables(name: str, side: Side) -> None:
     st.caption(f"{markdown(report.window)}; {duration(report.kernel_time_ns)} of kernel time.")
     if len(report.eligible):
         st.markdown(
-            f"**Could use Tensor Cores and do not**, longest first ({number(float(report.eligible['share_pct'].sum()))} % of kernel time):"
+            "**Could use Tensor Cores and do not**, longest first "
+            f"({number(float(report.eligible['share_pct'].sum()))} % of kernel time):"
         )
         _names(report.eligible, f"eligible_{name}")
     else:

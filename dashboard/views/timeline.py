@@ -36,9 +36,9 @@ class _Window:
 def render(pair: Pair) -> None:
     st.title("Timeline")
     st.caption(
-        "Both start at zero: the moment at which the host enters the inference. NVTX ranges are host time, kernels are "
-        "GPU time, so kernels lie to the right of the range that launched them. Hatched kernels use Tensor Cores, judged "
-        "by name. Drag to pan, scroll or use the buttons to zoom."
+        "Both start at zero: the moment at which the host enters the inference. NVTX ranges are host time, kernels "
+        "are GPU time, so kernels lie to the right of the range that launched them. Hatched kernels use Tensor "
+        "Cores, judged by name. Drag to pan, scroll or use the buttons to zoom."
     )
     show_problems(pair)
     sides = pair.readable

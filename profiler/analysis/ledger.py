@@ -200,9 +200,7 @@ class _Join:
             around = [unit.module, *self.before.neighbours.get(unit, ())]
             blocks = sorted({b for m in around for b in _ancestors(m)}, key=len, reverse=True)
             for block in blocks:
-                twin = next(
-                    (f for f in free if f.module == block and (unit.op in (f.op, "operation"))), None
-                )
+                twin = next((f for f in free if f.module == block and (unit.op in (f.op, "operation"))), None)
                 if twin is not None:
                     free.remove(twin)
                     found[unit] = twin
@@ -441,7 +439,7 @@ def grouped(rows: Iterable[Row], by: str) -> list[Group]:
 
 def _findings(ledger: Ledger) -> list[str]:
     """What stands out, in plain sentences made from the rows."""
-    found = []
+    found: list[str] = []
     n = ledger.after_placement.inferences
     total = ledger.coverage("after").time_ns
     causes: dict[str, list[int]] = {}
@@ -455,10 +453,10 @@ def _findings(ledger: Ledger) -> list[str]:
         return found
     share = 100.0 * time / total
     by_time = sorted(causes.items(), key=lambda item: -item[1][1])
-    parts = ", ".join(f"{cause} {k / n:g} kernels, {t / n / 1e3:,.1f} µs" for cause, (k, t) in by_time)
+    parts = "; ".join(f"{cause}: {_kernels(k / n)}, {t / n / 1e3:,.1f} µs" for cause, (k, t) in by_time)
     found.append(
-        f"Added by TensorRT: {kernels / n:g} kernels per inference serve no unit of the model and take {time / n / 1e3:,.1f} µs, "
-        f"{share:.1f} % of its GPU time ({parts})."
+        f"Added after: {_kernels(kernels / n)} per inference for no unit of the model, {time / n / 1e3:,.1f} µs, {share:.1f} % of "
+        f"the GPU time ({parts})."
     )
     if share >= _MUCH_ADDED_PCT:
         found.append(
@@ -467,6 +465,10 @@ def _findings(ledger: Ledger) -> list[str]:
             "inputs of poolings."
         )
     return found
+
+
+def _kernels(number: float) -> str:
+    return f"{number:g} kernel{'' if number == 1 else 's'}"
 
 
 def unexplained(rows: Sequence[Row]) -> list[Row]:

@@ -77,7 +77,8 @@ def module_side(trace: Trace, inferences: Inferences, work: pd.DataFrame) -> Mod
     texts = ranges["text"].astype(str).to_numpy()
     selected = set(inferences.ranges["row"].tolist()) if inferences.count else set()
     foreign = (ranges["domain"] == "TensorRT").to_numpy()
-    rows = [r for r in np.flatnonzero((of_range >= 0) & ~foreign) if int(r) not in selected and _MODULE.match(texts[r])]
+    candidates = np.flatnonzero((of_range >= 0) & ~foreign).tolist()
+    rows: list[int] = [r for r in candidates if r not in selected and _MODULE.match(texts[r])]
     paths = frozenset(texts[r] for r in rows)
     containers = {p for p in paths if any(other.startswith(f"{p}.") for other in paths)}
     calls: dict[tuple[int, str], int] = {}
@@ -95,8 +96,9 @@ def module_side(trace: Trace, inferences: Inferences, work: pd.DataFrame) -> Mod
     leaf_starts = ranges["start_ns"].to_numpy()[leaves] if leaves else np.empty(0, np.int64)
     launch = trace.api_calls["start_ns"].to_numpy()
     order: list[tuple[int, Unit]] = [(int(ranges["start_ns"].iloc[r]), unit_of[r]) for r in leaves if of_range[r] == 0]
-    for row in work.itertuples():
-        at = int(holder[row.nvtx]) if row.nvtx >= 0 else -1
+    columns = ("nvtx", "api_call", "start_ns", "inference", "name", "kind")
+    for nvtx, api_call, start_ns, inference, name, kind in zip(*(work[c].tolist() for c in columns)):
+        at = int(holder[nvtx]) if nvtx >= 0 else -1
         if at >= 0 and texts[at] not in containers:
             units.append(unit_of[at])
             by_order.append(False)
@@ -105,17 +107,17 @@ def module_side(trace: Trace, inferences: Inferences, work: pd.DataFrame) -> Mod
             units.append(None)
             by_order.append(False)
             continue
-        time = int(launch[row.api_call]) if row.api_call >= 0 else int(row.start_ns)
-        before, after = _around(leaf_starts, leaves, texts, of_range, int(row.inference), time)
+        time = int(launch[api_call]) if api_call >= 0 else int(start_ns)
+        before, after = _around(leaf_starts, leaves, texts, of_range, int(inference), time)
         parent = texts[at] if at >= 0 else _common(before, after)
-        op = operation_of(str(row.name)) if row.kind == "kernel" else row.kind
-        number = (int(row.inference), parent, op)
+        op = operation_of(str(name)) if kind == "kernel" else str(kind)
+        number = (int(inference), parent, op)
         unit = Unit(parent, seen.get(number, 0), op)
         seen[number] = seen.get(number, 0) + 1
         neighbours.setdefault(unit, (before, after))
         units.append(unit)
         by_order.append(at < 0)
-        if row.inference == 0:
+        if inference == 0:
             order.append((time, unit))
     placed = work.assign(unit=pd.Series(units, dtype=object, index=work.index), by_order=by_order)
     sequence = tuple(dict.fromkeys(u for _, u in sorted(order, key=lambda item: item[0])))

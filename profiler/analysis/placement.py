@@ -234,8 +234,8 @@ def place_by_kernels(side: Placement, other: Sequence[Unit], other_categories: d
     extras: dict[str, Extra] = {}
     loose: list[int] = []
     rows_by_kind: dict[tuple[int, str], list[int]] = {}
-    for row in side.work.itertuples():
-        rows_by_kind.setdefault((int(row.inference), _role(str(row.category))), []).append(int(row.Index))
+    for row, (inference, category) in enumerate(zip(side.work["inference"].tolist(), side.work["category"].tolist())):
+        rows_by_kind.setdefault((int(inference), _role(str(category))), []).append(row)
     wanted = {role: [u for u in other if _role(other_categories.get(u, "")) == role] for role in ("product", "pooling")}
     for (_, role), rows in rows_by_kind.items():
         units = wanted.get(role, [])

@@ -28,6 +28,17 @@ def add_nvtx(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_pair(parser: argparse.ArgumentParser) -> None:
+    """BEFORE and AFTER, and which of their NVTX ranges are inferences."""
+    add_trace(parser, "before")
+    add_trace(parser, "after")
+    parser.add_argument(
+        "--nvtx", metavar="PATTERN", help="which NVTX ranges are inferences in both (see kernels --nvtx)"
+    )
+    parser.add_argument("--nvtx-before", metavar="PATTERN", help="the same for BEFORE alone")
+    parser.add_argument("--nvtx-after", metavar="PATTERN", help="the same for AFTER alone")
+
+
 def warn(messages: Iterable[str]) -> None:
     for message in messages:
         print(f"warning: {' '.join(message.split())}", file=sys.stderr)

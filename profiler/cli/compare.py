@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from profiler.analysis.compare import Analysis, compare
-from profiler.cli.common import add_trace, warn
+from profiler.cli.common import add_pair, warn
 from profiler.cli.output import add_output_options, check_target, emit, number, printable, render_table
 from profiler.errors import NotComparableError
 from profiler.trace import open_trace
@@ -19,15 +19,7 @@ DESCRIPTION = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_trace(parser, "before")
-    add_trace(parser, "after")
-    parser.add_argument(
-        "--nvtx-before",
-        metavar="PATTERN",
-        help="which NVTX ranges are inferences in BEFORE (see kernels --nvtx)",
-    )
-    parser.add_argument("--nvtx-after", metavar="PATTERN", help="the same in AFTER")
-    parser.add_argument("--nvtx", metavar="PATTERN", help="the same in both")
+    add_pair(parser)
     add_output_options(parser)
 
 

@@ -7,10 +7,42 @@ import os
 import sys
 from collections.abc import Sequence
 
-from profiler.cli import classify, compare, info, kernels, tensor_cores
+from profiler.cli import (
+    accuracy,
+    bench,
+    build,
+    capture,
+    classify,
+    compare,
+    decompose,
+    doctor,
+    fusion,
+    info,
+    kernels,
+    study,
+    tactics,
+    tensor_cores,
+    verify_tensor_cores,
+)
 from profiler.errors import EXIT_FAILED, EXIT_OK, ProfilerError
 
-VERBS = (info, kernels, tensor_cores, compare, classify)
+VERBS = (
+    info,
+    kernels,
+    tensor_cores,
+    compare,
+    fusion,
+    decompose,
+    tactics,
+    classify,
+    doctor,
+    build,
+    bench,
+    capture,
+    study,
+    accuracy,
+    verify_tensor_cores,
+)
 TRACEBACK_VARIABLE = "PROFILER_TRACEBACK"
 
 

@@ -54,8 +54,8 @@ _NAMED = re.compile(
     r"(?:^|(?P<layer>.*) )(?:Set )?Tactic Name: (?P<kernel>.*?)\s*(?:Tactic: (?P<tactic>\S+))?"
     r"(?: numSplitK: .*?)?(?:\s+Time: (?P<time>\S+))?\s*$"
 )
-_TIMED = re.compile(r"^Tactic: (\S+)(?: numSplitK: .*?)? [Tt]ime: (\S+)\s*$")
-_FASTEST = re.compile(r"Fastest Tactic: (\S+) [Tt]ime: (\S+)")
+_TIMED = re.compile(r"^Tactic: (\S+)(?: numSplitK: .*?)? [Tt]ime:? (\S+)\s*$")
+_FASTEST = re.compile(r"Fastest Tactic: (\S+) [Tt]ime:? (\S+)")
 _CHOSE = re.compile(r">{5,} Chose Runner Type: (\S+) Tactic: (\S+)")
 _SKIP_8 = re.compile(r"^(\w+) has no valid tactics for this config, skipping")
 _SKIP_10 = re.compile(r"^Skipping (\w+): (No valid tactics.*?)(?: for (.*))?$")
@@ -106,9 +106,7 @@ def read_build_log(path: Path) -> TacticTable:
         with _open(path) as stream:
             table = parse_build_log(_lines(stream, cut))
     except FileNotFoundError:
-        raise TraceError(
-            f"{path}: no such file.", "A build log is PLAN.build.log.xz, beside the plan."
-        ) from None
+        raise TraceError(f"{path}: no such file.", "A build log is PLAN.build.log.xz, beside the plan.") from None
     except OSError as error:
         raise TraceError(f"{path}: cannot be read ({error.strerror or error}).") from error
     if table.rows.empty and table.layers.empty and table.skipped.empty:
@@ -311,9 +309,7 @@ class _Parser:
         if found:
             time_ms = _milliseconds(found[1])
             kernel = found[2].strip() or None
-            self.rows.append(
-                _Row(self.myelin, "Myelin", "myelin", "", kernel, _number(found[3]), time_ms, -1)
-            )
+            self.rows.append(_Row(self.myelin, "Myelin", "myelin", "", kernel, _number(found[3]), time_ms, -1))
 
     def finish(self, lines: int) -> TacticTable:
         warnings = []
@@ -347,17 +343,13 @@ class _Parser:
         return TacticTable(rows, layers, skipped, tuple(warnings), lines)
 
 
-def _mark_chosen(
-    rows: list[_Row], layer: str, runner: str, tactic: str, inputs: str, outputs: str
-) -> None:
+def _mark_chosen(rows: list[_Row], layer: str, runner: str, tactic: str, inputs: str, outputs: str) -> None:
     """Mark the candidate that an engine's layer uses: same layer, runner and tactic, and the formats that fit best.
 
     A tactic's number can appear in several combinations of formats (every reformatting kernel's does), and the list of layers gives
     dimensions where the log of the timing gives strides; data type and vector width are in both.
     """
-    candidates = [
-        row for row in rows if row.layer == layer and row.runner == runner and row.tactic == tactic
-    ]
+    candidates = [row for row in rows if row.layer == layer and row.runner == runner and row.tactic == tactic]
     if not candidates:
         return
     wanted = (_signature(inputs)[:1], _signature(outputs)[:1])

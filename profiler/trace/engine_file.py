@@ -149,13 +149,17 @@ def _tensors(entries: Any) -> tuple[Tensor, ...]:
     for entry in entries if isinstance(entries, list) else ():
         if not isinstance(entry, dict):
             continue
-        dims = entry.get("Dimensions")
         layout = " ".join(str(entry[k]) for k in ("Format/Datatype", "Format", "Datatype", "DataType") if k in entry)
-        is_shape = isinstance(dims, list) and all(isinstance(d, int) for d in dims)
         found.append(
-            Tensor(str(entry.get("Name", "")), tuple(dims) if is_shape else None, data_type(layout), layout or None)
+            Tensor(str(entry.get("Name", "")), _shape(entry.get("Dimensions")), data_type(layout), layout or None)
         )
     return tuple(found)
+
+
+def _shape(dims: Any) -> tuple[int, ...] | None:
+    if isinstance(dims, list) and all(isinstance(d, int) for d in dims):
+        return tuple(dims)
+    return None
 
 
 def _weight_bytes(document: dict[str, Any]) -> int:

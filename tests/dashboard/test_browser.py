@@ -19,7 +19,13 @@ from tests.conftest import ROOT, bundled
 
 pytestmark = pytest.mark.browser
 SCREENSHOTS = os.environ.get("PROFILER_SCREENSHOTS")  # a folder to keep pictures in, for looking at
-_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
+_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +33,20 @@ def address() -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "dashboard", "--server.headless", "true", "--server.port", str(port)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    command = [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        "dashboard",
+        "--server.headless",
+        "true",
+        "--server.port",
+        str(port),
+    ]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
+    )
     try:
         for _ in range(300):
             try:
@@ -64,7 +82,10 @@ def page(browser: Any, address: str, request: pytest.FixtureRequest) -> Iterator
     problems: list[str] = []
     opened.on("pageerror", lambda error: problems.append(f"page error: {error}"))
     opened.on("console", lambda m: problems.append(f"console: {m.text}") if m.type == "error" else None)
-    opened.on("request", lambda r: problems.append(f"request to {r.url}") if not r.url.startswith((address, "data:", "blob:")) else None)
+    opened.on(
+        "request",
+        lambda r: problems.append(f"request to {r.url}") if not r.url.startswith((address, "data:", "blob:")) else None,
+    )
     opened.goto(address)
     opened.theme = request.param
     yield opened
@@ -93,7 +114,12 @@ def test_default_comparison_and_every_page(page: Any) -> None:
     _settled(page, "What did TensorRT do to the model?")
     assert page.get_by_text("174 → 56", exact=True).first.is_visible()
     _picture(page, "overview")
-    for link, heading in (("Kernels", "Kernels"), ("Tensor Cores", "Tensor Cores"), ("Timeline", "Timeline"), ("Trace details", "Trace details")):
+    for link, heading in (
+        ("Kernels", "Kernels"),
+        ("Tensor Cores", "Tensor Cores"),
+        ("Timeline", "Timeline"),
+        ("Trace details", "Trace details"),
+    ):
         page.get_by_role("link", name=link, exact=True).click()
         _settled(page, heading)
         _picture(page, link.lower().replace(" ", "_"))

@@ -1,0 +1,279 @@
+"""Fusion: the ledger from the modules of the model to the kernels that compute them now."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import charts, data
+from dashboard.charts import Box
+from dashboard.frame import Pair, show_error, show_problems
+from dashboard.text import duration, markdown, number, number_of_bytes
+from profiler.analysis.ledger import Cell, Group, Row, grouped
+
+TITLE = "Fusion"
+ICON = ":material/call_merge:"
+URL = "fusion"
+
+_MAX_BOXES = 40
+_STATUS_HELP = {
+    "kept": "has kernels of its own after",
+    "fused": "computed inside another unit's layer",
+    "absorbed": "nothing is left to compute (a batch norm in the weights, an identity)",
+    "new": "work that serves no unit of the model (layout changes, quantisation)",
+    "unexplained": "nothing accounts for it",
+}
+
+
+def render(pair: Pair) -> None:
+    st.title("Fusion")
+    show_problems(pair)
+    if pair.before is None or pair.after is None:
+        return
+    view = data.ledger(pair.before, pair.after)
+    if view is None:
+        return
+    if not isinstance(view, data.LedgerView):
+        show_error(view)
+        return
+    _head(view)
+    _picture(view)
+    _table(view)
+
+
+def _head(view: data.LedgerView) -> None:
+    ledger = view.ledger
+    columns = st.columns(4)
+    for column, side in zip(columns, ("before", "after")):
+        coverage = ledger.coverage(side)
+        column.metric(
+            f"Explained, {side}",
+            number(coverage.time_pct, "% of the time"),
+            f"{coverage.kernels_explained:,} of {coverage.kernels:,} kernels",
+            delta_color="off",
+            delta_arrow="off",
+            border=True,
+            help=f"Share of GPU time in rows that are not “unexplained”. Work is placed {markdown(view.document['how'][side])}.",
+        )
+    for column, statuses in zip(columns[2:], (("kept", "fused"), ("absorbed", "new"))):
+        column.metric(
+            " / ".join(statuses),
+            " / ".join(f"{ledger.by_status[s]:,}" for s in statuses),
+            f"{ledger.by_status['unexplained']} unexplained" if statuses[0] == "absorbed" else "units of the model",
+            delta_color="off",
+            delta_arrow="off",
+            border=True,
+            help="; ".join(f"{s}: {_STATUS_HELP[s]}" for s in statuses),
+        )
+    for finding in ledger.findings:
+        st.info(markdown(finding), icon=":material/lightbulb:")
+
+
+def _picture(view: data.LedgerView) -> None:
+    blocks = [g for g in grouped(view.ledger.rows, "block") if any(r.unit for r in g.rows)]
+    if not blocks:
+        return
+    labels = [g.label for g in blocks]
+    best = max(range(len(blocks)), key=lambda i: _collapsed(blocks[i]))
+    label = st.selectbox(
+        "Block", labels, index=best, key="fusion_block", help="Opens on the block in which most kernels vanish."
+    )
+    group = blocks[labels.index(label)]
+    above, below = _boxes(view, group)
+    if not above or not below:
+        st.caption("Nothing of this block runs on one of the sides.")
+        return
+    n = view.ledger.before_placement.inferences, view.ledger.after_placement.inferences
+    titles = (
+        f"before: {number(group.before_kernels / n[0])} kernels, {duration(group.before_time_ns / n[0])} per inference",
+        f"after: {number(group.after_kernels / n[1])} kernels, {duration(group.after_time_ns / n[1])} per inference",
+    )
+    st.plotly_chart(charts.collapse(above, below, titles), key="collapse", config=charts.CONFIG)
+    st.caption(
+        "Boxes above are units of the model in order of execution, below the layers that compute them now; ribbons "
+        "say how."
+    )
+
+
+def _collapsed(group: Group) -> tuple[int, int]:
+    return group.before_kernels - group.after_kernels, -len(group.rows)
+
+
+def _boxes(view: data.LedgerView, group: Group) -> tuple[list[Box], list[Box]]:
+    """Units above; below the rows of the whole ledger that take them over, and what is new in the block."""
+    rows = [r for r in group.rows if r.before is not None and (r.before.kernels or r.before.copies)][:_MAX_BOXES]
+    by_label = {r.label: r for r in view.ledger.rows}
+    targets: list[Row] = []
+    for row in rows:
+        target = by_label.get(row.into) if row.into else row
+        if target is not None and target.after is not None and target.after.kernels and target not in targets:
+            targets.append(target)
+    targets += [r for r in group.rows if r.status == "new" and r not in targets]
+    n = view.ledger.before_placement.inferences, view.ledger.after_placement.inferences
+    above = []
+    for row in rows:
+        target = by_label.get(row.into) if row.into else row
+        place = targets.index(target) if target in targets else None
+        above.append(Box(_short(row), _note(row.before, n[0]), _category(row.before), place, row.status))
+    below = [Box(_short(r), _note(r.after, n[1]), _category(r.after), None, r.status) for r in targets]
+    return above, below
+
+
+def _short(row: Row) -> str:
+    label = row.label.replace(" (call ", " ×").removesuffix(")") if " (call " in row.label else row.label
+    return label.removeprefix(f"{row.block}.").removeprefix(f"{row.block}: ") if row.block else label
+
+
+def _note(cell: Cell | None, inferences: int) -> str:
+    return duration((cell.time_ns + cell.copies_time_ns) / inferences) if cell else ""
+
+
+def _category(cell: Cell | None) -> str:
+    return cell.categories[0] if cell and cell.categories else "other"
+
+
+def _table(view: data.LedgerView) -> None:
+    st.subheader("The ledger")
+    left, middle, right = st.columns([2, 2, 3])
+    by = left.segmented_control(
+        "A row per", ["module", "block", "stage"], default="module", key="fusion_by", required=True
+    )
+    statuses = middle.multiselect("Status", list(_STATUS_HELP), key="fusion_status", placeholder="all")
+    search = right.text_input(
+        "Search", key="fusion_search", placeholder="part of a module, layer or kernel name", type="search"
+    )
+    if by != "module":
+        _groups(view, str(by))
+        return
+    entries = [
+        (row, entry)
+        for row, entry in zip(view.ledger.rows, view.document["rows"])
+        if (not statuses or row.status in statuses) and search.lower() in _haystack(row)
+    ]
+    table = pd.DataFrame([_flat(row, entry) for row, entry in entries])
+    st.caption(
+        f"{len(entries):,} of {len(view.ledger.rows):,} rows. Counts, times and bytes are per inference. Choose a "
+        "row to open it."
+    )
+    if not len(table):
+        return
+    event = st.dataframe(
+        table,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key="ledger",
+        placeholder="",
+        height=min(560, 35 * (len(table) + 1) + 3),
+        column_config={
+            "before, µs": st.column_config.NumberColumn(format="%.2f"),
+            "after, µs": st.column_config.NumberColumn(format="%.2f"),
+            "kernels before": st.column_config.NumberColumn(format="%.4g"),
+            "kernels after": st.column_config.NumberColumn(format="%.4g"),
+            "min. kB before": st.column_config.NumberColumn(
+                format="%.1f", help="Computed minimum: inputs, weights and outputs once each"
+            ),
+            "min. kB after": st.column_config.NumberColumn(format="%.1f", help="Computed minimum"),
+        },
+    )
+    st.download_button(
+        "Download as CSV",
+        _safe_csv(table),
+        "fusion-ledger.csv",
+        "text/csv",
+        key="ledger_csv",
+        icon=":material/download:",
+    )
+    chosen = event["selection"]["rows"] if event else []
+    if chosen and chosen[0] < len(entries):
+        _details(*entries[chosen[0]])
+
+
+def _safe_csv(table: pd.DataFrame) -> str:
+    """CSV whose texts a spreadsheet does not take for formulas."""
+    safe = table.map(lambda v: f"'{v}" if isinstance(v, str) and v.startswith(("=", "+", "-", "@", "\t", "\r")) else v)
+    return str(safe.to_csv(index=False))
+
+
+def _haystack(row: Row) -> str:
+    cells = [c for c in (row.before, row.after) if c is not None]
+    return " ".join([row.label, *(c.holder or "" for c in cells), *(n for c in cells for n in c.kernel_names)]).lower()
+
+
+def _flat(row: Row, entry: dict[str, Any]) -> dict[str, Any]:
+    before, after = entry["before"] or {}, entry["after"] or {}
+    return {
+        "module": row.label,
+        "status": row.status,
+        "into": row.into,
+        "kernels before": before.get("kernels"),
+        "before, µs": before["time_ns"] / 1e3 if before else None,
+        "kernels after": after.get("kernels"),
+        "after, µs": after["time_ns"] / 1e3 if after else None,
+        "precision": after.get("precision"),
+        "Tensor Cores": after.get("tensor_cores"),
+        "min. kB before": _kilo(before.get("min_bytes")),
+        "min. kB after": _kilo(after.get("min_bytes")),
+        "layer after": after.get("layer"),
+        "how we know": row.why,
+    }
+
+
+def _kilo(value: int | None) -> float | None:
+    return None if value is None else value / 1e3
+
+
+def _groups(view: data.LedgerView, by: str) -> None:
+    n = view.ledger.before_placement.inferences, view.ledger.after_placement.inferences
+    groups = grouped(view.ledger.rows, by)
+    table = pd.DataFrame(
+        {
+            by: [g.label for g in groups],
+            "kernels before": [g.before_kernels / n[0] for g in groups],
+            "before, µs": [g.before_time_ns / n[0] / 1e3 for g in groups],
+            "kernels after": [g.after_kernels / n[1] for g in groups],
+            "after, µs": [g.after_time_ns / n[1] / 1e3 for g in groups],
+            **{s: [sum(r.status == s for r in g.rows) for g in groups] for s in _STATUS_HELP},
+        }
+    )
+    st.dataframe(table, hide_index=True, height=min(900, 35 * (len(table) + 1) + 3), key=f"groups_{by}")
+
+
+def _details(row: Row, entry: dict[str, Any]) -> None:
+    with st.container(border=True):
+        st.markdown(
+            f"**{markdown(row.label)}** is **{row.status}**"
+            + (f" into **{markdown(row.into)}**" if row.into else "")
+            + f": {markdown(row.why)}."
+        )
+        for side, cell in (("before", row.before), ("after", row.after)):
+            shown = entry[side]
+            if cell is None or shown is None:
+                continue
+            st.markdown(f"**{side}**: {markdown(cell.holder or 'no layer')}")
+            facts = [
+                f"{number(shown['kernels'])} kernels, {duration(shown['time_ns'])} per inference",
+                f"computed minimum {number_of_bytes(shown['min_bytes'])}" if shown["min_bytes"] else None,
+                f"Tensor Cores by name: {shown['tensor_cores']} (rule {shown['rule']})"
+                if shown["tensor_cores"]
+                else None,
+                f"sampled Tensor Active {number(shown['tensor_active_pct'], '%')} of "
+                f"{shown['tensor_active_samples']} samples"
+                if shown["tensor_active_pct"] is not None
+                else f"too few samples inside its kernels ({shown['tensor_active_samples']})"
+                if shown["kernels"]
+                else None,
+                f"tactic {shown['tactic']}" if shown["tactic"] else None,
+                f"formats {shown['formats']}" if shown["formats"] else None,
+                "placed by order of execution" if shown["by_order"] else None,
+            ]
+            st.caption("  \n".join(markdown(f) for f in facts if f))
+            if cell.kernel_names:
+                st.code("\n".join(cell.kernel_names[:20]), language=None, wrap_lines=True)
+            for layer in cell.layers[:3]:
+                if layer.raw:
+                    with st.expander(f"Layer as TensorRT describes it ({side})"):
+                        st.code(json.dumps(layer.raw, indent=2)[:20_000], language="json")

@@ -1,0 +1,106 @@
+"""Memory: the bytes that must be moved, computed; and the DRAM bytes that were sampled."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import charts, data
+from dashboard.frame import Pair, show_error, show_problems
+from dashboard.text import markdown, number_of_bytes
+from profiler.analysis.traffic import SampledBytes, TrafficRow
+
+TITLE = "Memory"
+ICON = ":material/memory:"
+URL = "memory"
+
+
+def render(pair: Pair) -> None:
+    st.title("Memory traffic")
+    st.caption(
+        "Computed minimum: what each unit must read and write at least, inputs, weights and outputs once each, from "
+        "tensor shapes and types. Sampled: what the DRAM counters saw. The sampled figure is lower where data stays "
+        "in the L2 cache, and higher where a kernel moves more than it must. Two different figures; never merged."
+    )
+    show_problems(pair)
+    if pair.before is None or pair.after is None:
+        return
+    view = data.ledger(pair.before, pair.after)
+    if view is None:
+        return
+    if not isinstance(view, data.LedgerView):
+        show_error(view)
+        return
+    traffic = view.traffic
+    columns = st.columns(3)
+    saved = traffic.before_bytes - traffic.after_bytes
+    unknown = traffic.before_unknown + traffic.after_unknown
+    columns[0].metric(
+        "Computed minimum per inference",
+        f"{_known(traffic.before_bytes)} → {_known(traffic.after_bytes)}",
+        f"{unknown} rows without shapes"
+        if unknown
+        else f"{number_of_bytes(abs(saved))} {'less' if saved >= 0 else 'more'}",
+        delta_color="off",
+        delta_arrow="off",
+        border=True,
+        help="Sum over the ledger's rows.",
+    )
+    for column, name, sampled in (
+        (columns[1], "before", traffic.before_sampled),
+        (columns[2], "after", traffic.after_sampled),
+    ):
+        _sampled(column, name, sampled)
+    if unknown:
+        reasons = {b.how for r in traffic.rows for b in (r.before, r.after) if b.minimum is None}
+        st.warning(f"{unknown} rows have no computed minimum: {markdown('; '.join(sorted(reasons)))}.")
+    stages: dict[str, list[TrafficRow]] = {}
+    for row in traffic.rows:
+        stages.setdefault(row.row.stage or "(outside)", []).append(row)
+    st.plotly_chart(
+        charts.pairs_of_bars(
+            list(stages),
+            [sum(r.before.minimum or 0 for r in rows) / 1e6 for rows in stages.values()],
+            [sum(r.after.minimum or 0 for r in rows) / 1e6 for rows in stages.values()],
+            "MB",
+            "Computed minimum per inference, by stage of the model",
+        ),
+        key="traffic_stages",
+        config=charts.CONFIG,
+    )
+    gone = sum(r.before.minimum or 0 for r in traffic.rows if r.row.status in ("fused", "absorbed"))
+    st.markdown(
+        f"Units that are fused or absorbed moved **{number_of_bytes(gone)}** at least before; after, what they read "
+        "and write stays inside the layer that holds them. The rest of the difference is smaller types and layouts."
+    )
+    table = pd.DataFrame(
+        {
+            "module": [r.row.label for r in traffic.rows],
+            "status": [r.row.status for r in traffic.rows],
+            "before, kB": [r.before.minimum / 1e3 if r.before.minimum is not None else None for r in traffic.rows],
+            "after, kB": [r.after.minimum / 1e3 if r.after.minimum is not None else None for r in traffic.rows],
+            "from, before": [r.before.how for r in traffic.rows],
+            "from, after": [r.after.how for r in traffic.rows],
+        }
+    )
+    st.dataframe(table, hide_index=True, key="traffic_rows", height=420)
+
+
+def _known(value: int) -> str:
+    return number_of_bytes(value) if value else "unknown"
+
+
+def _sampled(column: st.delta_generator.DeltaGenerator, name: str, sampled: SampledBytes) -> None:
+    if sampled.read_bytes is None or sampled.written_bytes is None:
+        column.metric(f"DRAM, {name} (sampled)", "unknown", border=True, help=markdown(sampled.reason or ""))
+        return
+    rate = f" at {sampled.frequency_hz / 1e3:.0f} kHz" if sampled.frequency_hz else ""
+    column.metric(
+        f"DRAM, {name} (sampled)",
+        number_of_bytes(sampled.read_bytes + sampled.written_bytes),
+        f"{number_of_bytes(sampled.read_bytes)} read, {number_of_bytes(sampled.written_bytes)} written",
+        delta_color="off",
+        delta_arrow="off",
+        border=True,
+        help=f"Mean of {sampled.samples:,} samples{rate} (whole percents of the peak) × peak bandwidth × mean GPU span of an inference.",
+    )

@@ -1,0 +1,132 @@
+"""Speedup: where the difference of the latencies came from, exactly; and what auto-tuning chose."""
+
+from __future__ import annotations
+
+import itertools
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import charts, data
+from dashboard.frame import Pair, show_error, show_problems
+from dashboard.text import duration, markdown, number, times
+from profiler.analysis.autotuning import Autotuning
+from profiler.analysis.decompose import Decomposition, Step
+
+TITLE = "Speedup"
+ICON = ":material/waterfall_chart:"
+URL = "speedup"
+
+
+def render(pair: Pair) -> None:
+    st.title("Speedup")
+    st.caption(
+        "The median inference of each side. Its latency is host time plus GPU idle time plus GPU work, so the parts "
+        "of the difference sum to the difference exactly. nsys was recording, which makes launches slower: the idle "
+        "parts are larger than in production."
+    )
+    show_problems(pair)
+    if pair.before is None or pair.after is None or len(pair.readable) < 2:
+        return
+    sources = data.all_sources()
+    ends = {pair.before.source.key, pair.after.source.key}
+    via = st.multiselect(
+        "Measured steps in between",
+        [k for k in sources if k not in ends],
+        format_func=lambda k: sources[k].title,
+        key="via",
+        placeholder="none: one step from before to after",
+        help="Runs in the order in which you choose them, for example PyTorch FP16, then TensorRT FP16.",
+    )
+    sides = [pair.before, *[data.load(sources[k], None) for k in via], pair.after]
+    for side in sides:
+        if side.error is not None:
+            show_error(side.error)
+            return
+    steps = data.steps(sides)
+    if not isinstance(steps, list):
+        show_error(steps)
+        return
+    if len(steps) > 2:
+        _chain(steps)
+    for place, step in enumerate(steps[1:], 1):
+        _step(place, steps[place - 1], step)
+    for name, side in pair.readable.items():
+        _autotuning(name, side)
+
+
+def _chain(steps: list[Step]) -> None:
+    saved = [(a.latency_ns - b.latency_ns) / 1e3 for a, b in itertools.pairwise(steps)]
+    first, last = steps[0].latency_ns / 1e3, steps[-1].latency_ns / 1e3
+    title = f"Measured steps: {duration(steps[0].latency_ns)} → {duration(steps[-1].latency_ns)}"
+    st.plotly_chart(
+        charts.waterfall([s.title for s in steps[1:]], saved, first, last, title), key="chain", config=charts.CONFIG
+    )
+
+
+def _step(place: int, before: Step, after: Step) -> None:
+    ratio = before.latency_ns / after.latency_ns if after.latency_ns else None
+    st.subheader(f"{markdown(before.title)} → {markdown(after.title)}: {times(ratio)}")
+    if after.split is None:
+        st.warning(markdown(after.reason or ""))
+        return
+    _split(place, after.split)
+
+
+def _split(place: int, split: Decomposition) -> None:
+    parts = [p for p in split.parts if p.before_ns or p.after_ns]
+    inferences = f"inferences {split.before_inference} and {split.after_inference}"
+    title = f"{duration(split.before_latency_ns)} → {duration(split.after_latency_ns)}, {inferences}"
+    figure = charts.waterfall(
+        [p.label for p in parts],
+        [p.saved_ns / 1e3 for p in parts],
+        split.before_latency_ns / 1e3,
+        split.after_latency_ns / 1e3,
+        title,
+    )
+    st.plotly_chart(figure, key=f"waterfall_{place}", config=charts.CONFIG)
+    table = pd.DataFrame(
+        {
+            "part": [p.label for p in split.parts] + ["latency"],
+            "before, ns": [p.before_ns for p in split.parts] + [split.before_latency_ns],
+            "after, ns": [p.after_ns for p in split.parts] + [split.after_latency_ns],
+            "saved, ns": [p.saved_ns for p in split.parts] + [split.before_latency_ns - split.after_latency_ns],
+            "what it is": [p.why for p in split.parts] + ["sum of the parts"],
+        }
+    )
+    with st.expander("The parts, to the nanosecond"):
+        st.dataframe(table, hide_index=True, key=f"parts_{place}", height=35 * (len(table) + 1) + 3)
+
+
+def _autotuning(name: str, side: data.Side) -> None:
+    tuned = data.tactics(side)
+    if tuned is None:
+        return
+    st.subheader(f"Auto-tuning of {markdown(side.source.title)} ({name})")
+    if not isinstance(tuned, Autotuning):
+        show_error(tuned)
+        return
+    layers = tuned.layers
+    st.caption(
+        f"From the engine's build log: {len(layers)} layers whose candidates were timed ({tuned.untimed} more share "
+        "a configuration that had been timed before). Choosing the fastest instead of the median candidate saved "
+        f"{number((tuned.median_ms - tuned.chosen_ms) * 1e3, 'µs')} of {number(tuned.median_ms * 1e3, 'µs')}, by "
+        "TensorRT's own timing."
+    )
+    if not len(layers):
+        return
+    label = st.selectbox(
+        "Layer", layers.sort_values("saved_ms", ascending=False)["layer"].tolist(), key=f"tuned_{name}"
+    )
+    row = layers[layers["layer"] == label].iloc[0]
+    found = tuned.table.candidates(str(label)).dropna(subset=["time_ms"])
+    left, right = st.columns(2)
+    left.plotly_chart(
+        charts.candidates(found["time_ms"].tolist(), float(row["chosen_ms"]), f"{len(found):,} candidates timed"),
+        key=f"candidates_{name}",
+        config=charts.CONFIG,
+    )
+    shown = found.assign(**{"time, µs": found["time_ms"] * 1e3})[
+        ["time, µs", "chosen", "kernel", "formats", "runner", "tactic"]
+    ]
+    right.dataframe(shown, hide_index=True, height=320, key=f"candidate_table_{name}")

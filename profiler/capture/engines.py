@@ -1,0 +1,188 @@
+"""From a model to an engine: the ONNX export and the TensorRT build, each in the interpreter that can do it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from profiler.capture import process
+from profiler.capture.folder import writing
+from profiler.capture.manifest import read_document
+from profiler.capture.spec import safe_name
+from profiler.errors import OutputError, ProfilerError, UsageError
+
+BUILD_TIMEOUT_S = 3600.0
+EXPORT_TIMEOUT_S = 1800.0
+TYPED_SINCE = 10
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """One engine.
+
+    Attributes:
+        precision: fp32, tf32, fp16 or int8.
+        batch: the engine's only batch size, unless ``profile`` says more.
+        calibration: images for INT8: a folder in ImageNet's layout, a .npy or .npz, or "random" (scales without meaning).
+        calibrator: "entropy" or "max".
+        profile: ``min:opt:max`` batch sizes.
+        workspace_mib: limit for scratch memory; None: TensorRT's default.
+        onnx: an existing model, instead of an export.
+        io: type of the engine's inputs and outputs, fp32 or fp16.
+        timing_iterations: how often each tactic is timed; more makes the choice steadier and the build longer.
+        optimization_level: 0 to 5 (TensorRT 8.6 and later).
+        typed_model: TensorRT 10 and later take FP16 from the types in the model, so FP16 has a model of its own.
+    """
+
+    precision: str
+    batch: int
+    model: str = "resnet50"
+    weights: str = "random"
+    input_shape: tuple[int, int, int] = (3, 224, 224)
+    seed: int = 0
+    calibration: str = "random"
+    calibrator: str = "entropy"
+    profile: str | None = None
+    workspace_mib: int | None = None
+    tactic_sources: str | None = None
+    timing_cache: Path | None = None
+    plugins: tuple[Path, ...] = ()
+    onnx: Path | None = None
+    typed_model: bool = False
+    io: str = "fp32"
+    timing_iterations: int | None = None
+    optimization_level: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("fp32", "tf32", "fp16", "int8"):
+            raise UsageError(f"precision is {self.precision!r}, and fp32, tf32, fp16 or int8 was expected.")
+
+    @property
+    def name(self) -> str:
+        prefix = "" if self.model == "resnet50" else f"{safe_name(self.model)}-"
+        return f"{prefix}{self.precision}-b{self.batch}"
+
+    @property
+    def onnx_name(self) -> str:
+        """One ONNX file serves all batches; INT8 has its own, with Q/DQ nodes, and so has FP16 where types rule."""
+        suffix = "-int8" if self.precision == "int8" else "-fp16" if self._half else ""
+        return f"{safe_name(self.model)}{suffix}.onnx"
+
+    @property
+    def _half(self) -> bool:
+        return self.typed_model and self.precision == "fp16"
+
+    def export_parameters(self) -> dict[str, Any]:
+        common = {
+            "model": self.model,
+            "weights": Path(self.weights).name,
+            "input_shape": list(self.input_shape),
+            "seed": self.seed,
+        }
+        if self.precision == "int8":
+            common |= {"int8": True, "calibration": Path(self.calibration).name, "calibrator": self.calibrator}
+        return {**common, "types": "fp16", "io": self.io} if self._half else common
+
+    def build_parameters(self) -> dict[str, Any]:
+        return {
+            **self.export_parameters(),
+            "precision": self.precision,
+            "batch": self.batch,
+            "profile": self.profile,
+            "workspace_mib": self.workspace_mib,
+            "tactic_sources": self.tactic_sources,
+            "io": self.io,
+            "timing_iterations": self.timing_iterations,
+            "optimization_level": self.optimization_level,
+            "plugins": [p.name for p in self.plugins],
+            "onnx": self.onnx.name if self.onnx else None,
+        }
+
+    def export_arguments(self, onnx: Path) -> list[str]:
+        argv = ["--model", self.model, "--weights", self.weights, "--input-shape", ",".join(map(str, self.input_shape))]
+        argv += ["--seed", str(self.seed), "--output", str(onnx), "--force"]
+        if self._half:
+            argv += ["--precision", "fp16", "--io", self.io]
+        if self.precision == "int8":
+            argv += ["--int8", "--calibration", self.calibration, "--calibrator", self.calibrator]
+        return argv
+
+    def build_arguments(self, onnx: Path, plan: Path) -> list[str]:
+        argv = ["--onnx", str(onnx), "--precision", self.precision, "--plan", str(plan), "--force"]
+        argv += ["--profile", self.profile or f"{self.batch}:{self.batch}:{self.batch}"]
+        if self.workspace_mib is not None:
+            argv += ["--workspace", str(self.workspace_mib)]
+        if self.io != "fp32":
+            argv += ["--io", self.io]
+        if self.timing_iterations is not None:
+            argv += ["--timing-iterations", str(self.timing_iterations)]
+        if self.optimization_level is not None:
+            argv += ["--optimization-level", str(self.optimization_level)]
+        if self.tactic_sources:
+            argv += ["--tactic-sources", self.tactic_sources]
+        if self.timing_cache is not None:
+            argv += ["--timing-cache", str(self.timing_cache)]
+        for plugin in self.plugins:
+            argv += ["--plugin", str(plugin)]
+        return argv
+
+
+def has_typed_networks(trt_python: str) -> bool:
+    """Whether that interpreter's TensorRT takes precisions from the model (10 and later); False when it has none."""
+    done = process.run(
+        [trt_python, "-c", "import tensorrt; print('TRT', tensorrt.__version__)"],
+        process.child_environment(),
+        timeout_s=120,
+    )
+    found = re.search(r"^TRT (\d+)\.", done.output, re.MULTILINE)
+    return found is not None and int(found.group(1)) >= TYPED_SINCE
+
+
+def export_onnx(spec: EngineSpec, onnx: Path, torch_python: str, on_line: Callable[[str], None] | None = None) -> None:
+    """Write the ONNX model.
+
+    Raises:
+        ProfilerError: the export failed; nothing is left behind.
+    """
+    with writing(onnx):
+        onnx.parent.mkdir(parents=True, exist_ok=True)
+    process.run_module(torch_python, "profiler.engine.export", spec.export_arguments(onnx), on_line, EXPORT_TIMEOUT_S)
+    _insist(onnx, "the export")
+
+
+def build_engine(
+    spec: EngineSpec, onnx: Path, plan: Path, trt_python: str, on_line: Callable[[str], None] | None = None
+) -> dict[str, Any]:
+    """Build the plan and what lies beside it; returns the facts of the build.
+
+    Raises:
+        ProfilerError: the build failed (an operator that does not parse, no memory, …); nothing is left behind.
+    """
+    if not onnx.is_file():
+        raise ProfilerError(
+            f"{onnx}: no such file.", "Give an ONNX model with --onnx, or a model to export with --model."
+        )
+    with writing(plan):
+        plan.parent.mkdir(parents=True, exist_ok=True)
+    arguments = spec.build_arguments(onnx, plan)
+    try:
+        process.run_module(trt_python, "profiler.engine.build", arguments, on_line, BUILD_TIMEOUT_S)
+    except ProfilerError as error:
+        # a model from elsewhere may have its batch fixed; only TensorRT's parser can tell, and then no range may be given
+        if spec.onnx is None or spec.profile is not None or "fixed shapes" not in error.message:
+            raise
+        at = arguments.index("--profile")
+        del arguments[at : at + 2]
+        process.run_module(trt_python, "profiler.engine.build", arguments, on_line, BUILD_TIMEOUT_S)
+    _insist(plan, "the build")
+    return read_document(plan.with_name(f"{plan.name}.build.json")) or {
+        "reason_missing": f"the build wrote no {plan.name}.build.json"
+    }
+
+
+def _insist(path: Path, what: str) -> None:
+    if not path.is_file() or not path.stat().st_size:
+        raise OutputError(f"{path}: {what} ended without an error and without this file.", "Please report this.")

@@ -1,0 +1,178 @@
+"""What in an export tells who recorded it and where: found in the tables that say so, and removed from every text.
+
+nsys stores the host and user name, the command line, the working directory, the whole environment, standard output
+and the names of every process on the machine. Sanitising copies none of these tables; the values are collected here
+all the same, because a value may have strayed into a text that is kept (a diagnostic, an NVTX range).
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+REMOVED = "…"
+
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|CRED|AUTH|API_?KEY|ACCESS_?KEY|PRIVATE", re.IGNORECASE)
+_PERSON_NAME = re.compile(r"^(HOST|HOSTNAME|USER|USERNAME|LOGNAME|SUDO_USER|COMPUTERNAME|NODENAME)$", re.IGNORECASE)
+_GENERIC_NAMES = frozenset(
+    {"root", "user", "admin", "ubuntu", "nvidia", "localhost", "local", "host", "default", "none", "profiler", "python", "unknown", "vm"}
+)  # fmt: skip
+_VERSION_OR_NUMBER = re.compile(r"^[\d.,:;x\-+ ]*$")
+_WINDOWS_PATH = re.compile(r"\b[A-Za-z]:\\(?:[^\\\s\"'<>|]+\\)*([^\\\s\"'<>|]*)")
+# Only where a path begins a word, and only below folders that file systems have: ONNX and TensorRT write node names
+# as paths too ("/layer3/layer3.0/conv3/Conv").
+_POSIX_PATH = re.compile(
+    r"(?<![\w./…-])/(?:home|tmp|opt|usr|var|mnt|srv|etc|proc|Users|scratch|lustre|nfs|media|private|workspace)/[^\s\"'<>|,;:()\[\]{}]*"
+)
+_MIN_NAME, _MIN_VALUE, _MIN_SECRET, _MIN_ID = 3, 6, 6, 12
+
+
+@dataclass(frozen=True)
+class Identifying:
+    """Values that must not be in a sanitised file.
+
+    Attributes:
+        values: removed wherever they occur.
+        names: of hosts and users; removed as whole words, because they may be as short as a syllable.
+    """
+
+    values: tuple[str, ...]
+    names: tuple[str, ...]
+
+    @property
+    def searched(self) -> tuple[bytes, ...]:
+        """What the finished file is searched for, byte by byte."""
+        return tuple(v.encode() for v in (*self.values, *(n for n in self.names if len(n) >= _MIN_VALUE)))
+
+    def scrubber(self) -> Scrubber:
+        return Scrubber(self)
+
+
+class Scrubber:
+    """Removes identifying values and file-system paths from texts; counts the texts that it changed."""
+
+    def __init__(self, identifying: Identifying) -> None:
+        parts = [re.escape(v) for v in sorted(identifying.values, key=len, reverse=True)]
+        parts += [rf"(?<!\w){re.escape(n)}(?!\w)" for n in sorted(identifying.names, key=len, reverse=True)]
+        self._values = re.compile("|".join(parts)) if parts else None
+        self.changed = 0
+
+    def __call__(self, text: object) -> str | None:
+        if not isinstance(text, str):
+            return None
+        clean = self.text(text)
+        self.changed += clean != text
+        return clean
+
+    def text(self, text: str) -> str:
+        clean = self._values.sub(REMOVED, text) if self._values else text
+        return remove_paths(clean)
+
+
+def remove_paths(text: str) -> str:
+    """Absolute file-system paths shortened to their last part (``/opt/x/libcupti.so`` → ``…/libcupti.so``)."""
+    if "/" in text:
+        text = _POSIX_PATH.sub(lambda m: f"{REMOVED}/{m.group().rstrip('/').rsplit('/', 1)[-1]}", text)
+    return _WINDOWS_PATH.sub(rf"{REMOVED}\\\1", text) if ":\\" in text else text
+
+
+def find_identifying(db: sqlite3.Connection, schema: str, public: str) -> Identifying:
+    """Collect them from an export attached as ``schema``.
+
+    Args:
+        public: texts that are kept on purpose (GPU name, versions, labels): a value found in them identifies nobody.
+    """
+    values: set[str] = set()
+    names: set[str] = set()
+    for name, value in _named_values(db, schema):
+        key = name.rsplit(":", 1)[-1]
+        if key in ("Hostname", "DEVICE_DISPLAY_NAME", "EXPORT_HOST", "EXPORT_USER", "USER_NAME") or _PERSON_NAME.match(
+            key
+        ):
+            names.add(value)
+        elif key in ("ENVIRONMENT_VARIABLE", "DeviceEnvironment"):
+            for variable, content in _environment(value):
+                _sort_in(variable, content, values, names)
+        elif (
+            "COMMAND" in key
+            or "ARGUMENT" in key
+            or "WORKING_DIR" in key
+            or "PATH" in key
+            or key in ("TargetInstallDir", "InjectionFilesStoragePath")
+        ):
+            _sort_in(key, value, values, names)
+        elif (
+            key in ("PROFILING_SESSION_UUID",) or "PARAM_INPUT" in key or "PARAM_OUTUPT" in key or "PARAM_OUTPUT" in key
+        ):
+            values.add(value)
+    for text in _streams(db, schema):
+        if "\0" in text:
+            for variable, content in _environment(text.replace("\0", ";")):
+                _sort_in(variable, content, values, names)
+        else:
+            values.update(line.strip() for line in text.splitlines() if len(line.strip()) >= _MIN_ID)
+    values.update(_gpu_ids(db, schema))
+    keep = {v for v in values if len(v) >= _MIN_VALUE and not _VERSION_OR_NUMBER.match(v) and v not in public}
+    people = {
+        n
+        for n in names
+        if len(n) >= _MIN_NAME and n.lower() not in _GENERIC_NAMES and not n.isdigit() and n not in public
+    }
+    return Identifying(tuple(sorted(keep)), tuple(sorted(people)))
+
+
+def _sort_in(name: str, value: str, values: set[str], names: set[str]) -> None:
+    """Decide whether a variable's or an option's value identifies anybody; "1", "true" and "xterm" do not."""
+    if _PERSON_NAME.match(name):
+        names.add(value)
+    elif _SECRET_NAME.search(name) and len(value) >= _MIN_SECRET:
+        values.add(value)
+    for part in re.split(r"[:;,\s\"']+", value):
+        if "@" in part or ("/" in part and part.count("/") >= 2) or "\\" in part:
+            values.add(part.rstrip("/"))
+        elif len(part) >= _MIN_ID and re.search(r"\d", part) and re.search(r"[A-Za-z]", part):
+            values.add(part)
+
+
+def _environment(text: str) -> Iterator[tuple[str, str]]:
+    for part in text.split(";"):
+        name, equals, value = part.partition("=")
+        if equals:
+            yield name.strip(), value.strip().strip('"')
+
+
+def _named_values(db: sqlite3.Connection, schema: str) -> Iterator[tuple[str, str]]:
+    for table in ("META_DATA_CAPTURE", "META_DATA_EXPORT", "TARGET_INFO_SYSTEM_ENV"):
+        if _has(db, schema, table, "name", "value"):
+            yield from ((str(n), str(v)) for n, v in db.execute(f"SELECT name, value FROM {schema}.{table}") if v)  # noqa: S608 - literals
+
+
+def _streams(db: sqlite3.Connection, schema: str) -> Iterator[str]:
+    """What the program printed, in both tables that hold it, and environments kept as NUL-separated strings."""
+    texts: Iterable[tuple[object]] = ()
+    if _has(db, schema, "ProcessStreams", "contentId") and _has(db, schema, "StringIds", "id", "value"):
+        texts = db.execute(
+            f"SELECT s.value FROM {schema}.ProcessStreams p JOIN {schema}.StringIds s ON s.id IN (p.contentId, p.filenameId) "  # noqa: S608
+            f"UNION SELECT value FROM {schema}.StringIds WHERE instr(value, char(0)) > 0"
+        ).fetchall()
+    yield from (str(t[0]) for t in texts)
+    for column in ("filename", "content"):
+        if _has(db, schema, "ANALYSIS_FILE", column):
+            rows = db.execute(f"SELECT {column} FROM {schema}.ANALYSIS_FILE")  # noqa: S608 - literals
+            yield from (str(text) for (text,) in rows if isinstance(text, str))
+
+
+def _gpu_ids(db: sqlite3.Connection, schema: str) -> Iterator[str]:
+    for column in ("uuid", "busLocation"):
+        if _has(db, schema, "TARGET_INFO_GPU", column):
+            yield from (
+                str(v)
+                for (v,) in db.execute(f"SELECT {column} FROM {schema}.TARGET_INFO_GPU")  # noqa: S608 - literals
+                if v and re.search(r"[1-9a-f]", str(v), re.IGNORECASE)
+            )
+
+
+def _has(db: sqlite3.Connection, schema: str, table: str, *columns: str) -> bool:
+    return {r[1] for r in db.execute(f"PRAGMA {schema}.table_info({table})")}.issuperset(columns)

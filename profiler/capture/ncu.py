@@ -1,0 +1,160 @@
+"""NVIDIA Nsight Compute: count the Tensor Core instructions that each kernel of a program really executes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from profiler.errors import MissingToolError, ProfilerError, TraceError
+
+NCU_VARIABLE = "PROFILER_NCU"
+TENSOR_METRIC = re.compile(r"^sm__inst_executed_pipe_tensor\w*$")
+_INSTALL_PATTERNS = ("/opt/nvidia/nsight-compute/*/ncu", "/usr/local/cuda*/bin/ncu")
+_QUERY_TIMEOUT_S = 120
+
+
+@dataclass(frozen=True)
+class KernelCount:
+    """One kernel execution under ncu.
+
+    Attributes:
+        tensor_instructions: sum over all counters of the Tensor pipes, per counter; warp instructions.
+        duration_ns: as ncu measured it (clocks locked, caches flushed: slower than in a trace); None if not measured.
+    """
+
+    name: str
+    tensor_instructions: dict[str, float]
+    duration_ns: float | None
+
+    @property
+    def uses_tensor_cores(self) -> bool:
+        return any(self.tensor_instructions.values())
+
+
+def find_ncu() -> Path | None:
+    """``$PROFILER_NCU``, then the PATH, then the usual install folders (newest first)."""
+    named = os.environ.get(NCU_VARIABLE) or shutil.which("ncu")
+    if named:
+        return Path(named)
+    found = [p for pattern in _INSTALL_PATTERNS for p in sorted(Path("/").glob(pattern.lstrip("/")), reverse=True)]
+    return found[0] if found else None
+
+
+def tensor_metrics(ncu: Path) -> list[str]:
+    """The counters of the Tensor pipes that this GPU has.
+
+    Raises:
+        ProfilerError: ncu cannot list them, or there are none.
+    """
+    done = _run([str(ncu), "--query-metrics"], _QUERY_TIMEOUT_S)
+    names = sorted({w for line in done.splitlines() for w in line.split()[:1] if TENSOR_METRIC.match(w)})
+    if not names:
+        raise ProfilerError(
+            f"{ncu}: lists no counter sm__inst_executed_pipe_tensor*.",
+            "This needs a GPU with Tensor Cores (SM 7.0 or newer).",
+        )
+    return names
+
+
+def count_tensor_instructions(command: Sequence[str], timeout_s: float) -> str:
+    """Run a program under ncu and return its CSV: every kernel between cudaProfilerStart and Stop, with the Tensor pipes' counters.
+
+    Only the program itself is profiled, not its children, as ncu can wait for those for ever.
+
+    Raises:
+        MissingToolError: no ncu.
+        ProfilerError: ncu or the program failed or took too long; what it printed is in the message.
+    """
+    ncu = find_ncu()
+    if ncu is None:
+        raise MissingToolError(
+            "ncu (NVIDIA Nsight Compute) was not found.",
+            f"Install it with the CUDA toolkit, or name it in ${NCU_VARIABLE}.",
+        )
+    metrics = ",".join(f"{name}.sum" for name in tensor_metrics(ncu)) + ",gpu__time_duration.sum"
+    argv = [
+        str(ncu), "--csv", "--page", "raw", "--metrics", metrics, "--target-processes", "application-only", "--profile-from-start", "off",
+        "--print-units", "base", "--print-kernel-base", "demangled", *command,
+    ]  # fmt: skip
+    return _run(argv, timeout_s)
+
+
+def _run(argv: list[str], timeout_s: float) -> str:
+    try:
+        done = subprocess.run(
+            argv,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            check=False,
+            timeout=timeout_s,
+        )
+    except subprocess.TimeoutExpired:
+        raise ProfilerError(
+            f"{argv[0]}: still running after {timeout_s:g} s.", "Give a larger --timeout, or fewer iterations."
+        ) from None
+    except OSError as error:
+        raise MissingToolError(
+            f"{argv[0]}: cannot be run ({error.strerror or error}).", f"Correct ${NCU_VARIABLE} or the PATH."
+        ) from error
+    if done.returncode:
+        said = " ".join((done.stderr + " " + done.stdout).split())[-800:]
+        raise ProfilerError(
+            f"{argv[0]}: exit status {done.returncode}; it said: {said}",
+            "ERR_NVGPUCTRPERM means that counters are restricted: run as root, or set NVreg_RestrictProfilingToAdminUsers=0.",
+        )
+    print(done.stderr, end="", file=sys.stderr)
+    return done.stdout
+
+
+def parse_ncu_csv(text: str, label: str) -> list[KernelCount]:
+    """Read ncu's CSV, of ``--page raw`` (a column a metric) or of ``--page details`` (a row a metric).
+
+    Raises:
+        TraceError: no kernel, or no Tensor pipe counter, is in it.
+    """
+    lines = text.splitlines()
+    start = next((i for i, line in enumerate(lines) if line.startswith('"ID"')), None)
+    if start is None:
+        raise TraceError(
+            f"{label}: holds no ncu table.",
+            "Expected the output of ncu --csv with sm__inst_executed_pipe_tensor* metrics.",
+        )
+    rows = list(csv.DictReader(io.StringIO("\n".join(lines[start:]))))
+    kernels: dict[str, KernelCount] = {}
+    for row in rows:
+        key, name = row.get("ID") or "", row.get("Kernel Name") or ""
+        if not key.isdigit():
+            continue  # the row of units
+        found = kernels.setdefault(key, KernelCount(name, {}, None))
+        pairs = [(row["Metric Name"], row.get("Metric Value"))] if "Metric Name" in row else list(row.items())
+        for metric, value in pairs:
+            number = _number(value)
+            if metric is None or number is None:
+                continue
+            if TENSOR_METRIC.match(metric.partition(".")[0]):
+                found.tensor_instructions[metric] = number
+            elif metric == "gpu__time_duration.sum":
+                kernels[key] = found = KernelCount(name, found.tensor_instructions, number)
+    counted = [k for k in kernels.values() if k.tensor_instructions]
+    if not counted:
+        raise TraceError(
+            f"{label}: no kernel with a counter sm__inst_executed_pipe_tensor*.", "Profile with those metrics."
+        )
+    return counted
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        return float((value or "").replace(",", ""))
+    except ValueError:
+        return None

@@ -1,0 +1,192 @@
+"""What a run is: framework, model, precision, mode, batch; its name, its argv, its title."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from profiler.errors import UsageError
+
+FRAMEWORKS = ("pytorch", "tensorrt")
+PRECISIONS = {"pytorch": ("fp32", "tf32", "fp16", "bf16"), "tensorrt": ("fp32", "tf32", "fp16", "int8")}
+MODES = {"pytorch": ("eager", "graph", "compile"), "tensorrt": ("stream", "graph")}
+_FRAMEWORK_NAMES = {"pytorch": "PyTorch", "tensorrt": "TensorRT"}
+_SHORT_NAMES = {"pytorch": "torch", "tensorrt": "trt"}
+_MODE_NAMES = {"eager": "eager", "graph": "CUDA graph", "compile": "torch.compile", "stream": "stream"}
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run.
+
+    Attributes:
+        model: a torchvision name or ``module:function``; for TensorRT what the plan was built from, as a label.
+        weights: "random", a torchvision weights name, or a checkpoint's path (PyTorch).
+        batch: images per inference.
+        input_shape: channels, height and width of one image.
+        plan: the engine (TensorRT).
+        inputs: a .npy or .npz of images instead of seeded random ones.
+        python: the interpreter that has the framework.
+        cudnn_benchmark: let cuDNN time its algorithms first, which PyTorch does not do by default.
+        nvtx_modules: a range per module in the recording (PyTorch); latency is always measured without.
+    """
+
+    framework: str
+    precision: str
+    mode: str
+    batch: int = 1
+    model: str = "resnet50"
+    weights: str = "random"
+    input_shape: tuple[int, int, int] = (3, 224, 224)
+    warmup: int = 20
+    iterations: int = 10
+    seed: int = 0
+    bench_iterations: int = 200
+    bench_seconds: float = 2.0
+    inputs: Path | None = None
+    plan: Path | None = None
+    plugins: tuple[Path, ...] = ()
+    python: str = ""
+    nvtx_modules: bool = True
+    cudnn_benchmark: bool = False
+
+    def __post_init__(self) -> None:
+        if self.framework not in FRAMEWORKS:
+            raise UsageError(f"framework is {self.framework!r}, and {' or '.join(FRAMEWORKS)} was expected.")
+        for what, given, known in (("precision", self.precision, PRECISIONS), ("mode", self.mode, MODES)):
+            if given not in known[self.framework]:
+                expected = ", ".join(known[self.framework])
+                raise UsageError(f"{what} is {given!r}, and for {self.framework_name} one of {expected} was expected.")
+        if self.framework == "tensorrt" and self.plan is None:
+            raise UsageError("a TensorRT run needs an engine.", "Give --plan FILE, or --onnx FILE to build one first.")
+
+    @property
+    def name(self) -> str:
+        """Short and fit for a folder: ``torch-fp16-graph-b8``; other models than ResNet-50 come first."""
+        prefix = "" if self.model == "resnet50" else f"{safe_name(self.model)}-"
+        return f"{prefix}{_SHORT_NAMES[self.framework]}-{self.precision}-{self.mode}-b{self.batch}"
+
+    @property
+    def framework_name(self) -> str:
+        return _FRAMEWORK_NAMES[self.framework]
+
+    @property
+    def title(self) -> str:
+        """For people: ``PyTorch FP16, CUDA graph, batch 8``."""
+        return f"{self.framework_name} {self.precision.upper()}, {_MODE_NAMES[self.mode]}, batch {self.batch}"
+
+    @property
+    def module(self) -> str:
+        return f"profiler.workloads.{self.framework}"
+
+    def with_plan(self, plan: Path) -> RunSpec:
+        return replace(self, plan=plan)
+
+    def with_inputs(self, inputs: Path | None) -> RunSpec:
+        return replace(self, inputs=inputs)
+
+    def arguments(self) -> list[str]:
+        """Options of the workload that say what runs."""
+        argv = [
+            "--batch",
+            str(self.batch),
+            "--input-shape",
+            ",".join(map(str, self.input_shape)),
+            "--mode",
+            self.mode,
+            "--warmup",
+            str(self.warmup),
+            "--iterations",
+            str(self.iterations),
+            "--seed",
+            str(self.seed),
+        ]
+        if self.inputs is not None:
+            argv += ["--inputs", str(self.inputs)]
+        if self.framework == "pytorch":
+            argv += ["--model", self.model, "--weights", self.weights, "--precision", self.precision]
+            argv += ["--cudnn-benchmark"] if self.cudnn_benchmark else []
+        else:
+            argv += ["--plan", str(self.plan)]
+            for plugin in self.plugins:
+                argv += ["--plugin", str(plugin)]
+        return argv
+
+    def profile_arguments(self, output: Path) -> list[str]:
+        """For the process under nsys."""
+        modules = ["--nvtx-modules"] if self.nvtx_modules and self.framework == "pytorch" else []
+        return [*self.arguments(), "--profile", *modules, "--output", str(output)]
+
+    def bench_arguments(self, output: Path, save_outputs: Path | None = None) -> list[str]:
+        """For the process without a profiler."""
+        argv = [
+            *self.arguments(),
+            "--bench",
+            "--bench-iterations",
+            str(self.bench_iterations),
+            "--bench-seconds",
+            f"{self.bench_seconds:g}",
+        ]
+        if save_outputs is not None:
+            argv += ["--save-outputs", str(save_outputs)]
+        return [*argv, "--output", str(output)]
+
+    def parameters(self) -> dict[str, Any]:
+        """What defines the run, without paths and interpreters: for the manifest and for telling whether it is done."""
+        document = asdict(self)
+        for name in ("python", "plan", "plugins", "inputs"):
+            document.pop(name)
+        document["weights"] = Path(self.weights).name
+        document["input_shape"] = list(self.input_shape)
+        if self.inputs is not None:
+            document["inputs"] = self.inputs.name
+        if self.plugins:
+            document["plugins"] = [p.name for p in self.plugins]
+        return document
+
+    def command_line(self, options: Mapping[str, Any]) -> str:
+        """The command that makes this run again, file names without their folders."""
+        parts = [
+            "python -m profiler capture",
+            f"--framework {self.framework}",
+            f"--precision {self.precision}",
+            f"--mode {self.mode}",
+            f"--batch {self.batch}",
+        ]
+        if self.framework == "pytorch":
+            parts += [f"--model {self.model}", f"--weights {Path(self.weights).name}"]
+            parts += ["--cudnn-benchmark"] if self.cudnn_benchmark else []
+        else:
+            parts += [f"--plan {self.plan.name}" if self.plan else ""]
+            parts += [f"--plugin {p.name}" for p in self.plugins]
+        parts += [
+            f"--input-shape {','.join(map(str, self.input_shape))}",
+            f"--iterations {self.iterations}",
+            f"--seed {self.seed}",
+        ]
+        if self.inputs is not None:
+            parts += [f"--inputs {self.inputs.name}"]
+        parts += [f"--{key.replace('_', '-')} {value}" for key, value in options.items()]
+        return " ".join(filter(None, parts))
+
+
+def safe_name(text: str) -> str:
+    """Letters, digits, ``.``, ``_`` and ``-`` only."""
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in text).strip("-.") or "model"
+
+
+def fingerprint(document: Any) -> str:
+    """A hash of a JSON document, independent of the order of its keys."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,328 @@
+"""A study: the whole matrix into one folder, step by step, so that what is done is not done again."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from profiler.capture import accuracy, summary
+from profiler.capture.engines import build_engine, export_onnx
+from profiler.capture.folder import check_free, write_json, writing
+from profiler.capture.gpu import Chip, chip_notes
+from profiler.capture.manifest import bench_document, is_complete, parameters_hash, read_document
+from profiler.capture.matrix import Matrix, Step
+from profiler.capture.nsys import Nsys, Recording
+from profiler.capture.record import check_output_folder, record_run, run_bench
+from profiler.capture.spec import RunSpec, safe_name
+from profiler.errors import ProfilerError
+
+FORMAT = "profiler-study/1"
+STUDY_NAME = "study.json"
+REFERENCE = ("pytorch", "fp32", "eager")
+RANDOM_IMAGES = 64
+STEP_FREE_BYTES = 1 << 30
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """How a study is run.
+
+    Attributes:
+        recording: options of the recordings.
+        torch_python, trt_python: the two interpreters.
+        redo: do again what is done.
+        images: a folder in ImageNet's layout for accuracy; None: agreement only.
+        images_limit: at most so many of them.
+        deadline_s: start no step later than this many seconds after the start; None: no limit.
+    """
+
+    recording: Recording
+    torch_python: str
+    trt_python: str
+    redo: bool = False
+    images: Path | None = None
+    images_limit: int = 5000
+    deadline_s: float | None = None
+
+
+@dataclass
+class Outcome:
+    """How a step went: "done", "kept" (was done before), "failed", "blocked" (needs one that failed), "not started"."""
+
+    step: Step
+    status: str
+    seconds: float = 0.0
+    error: str | None = None
+    hint: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"step": self.step.name, "kind": self.step.kind, "path": str(self.step.path), "status": self.status,
+                "seconds": round(self.seconds, 1), "error": self.error, "hint": self.hint}  # fmt: skip
+
+
+class Study:
+    """Runs a matrix into ``folder``.
+
+    Args:
+        say: gets the progress lines.
+    """
+
+    def __init__(
+        self, folder: Path, matrix: Matrix, options: StudyOptions, chip: Chip | None, nsys: Nsys | None, say: Say
+    ) -> None:
+        self.folder, self.matrix, self.options, self.chip, self.nsys, self.say = (
+            folder,
+            matrix,
+            options,
+            chip,
+            nsys,
+            say,
+        )
+        self.outcomes: dict[str, Outcome] = {}
+        self._by_name = {s.name: s for s in matrix.steps}
+        self._labels: accuracy.Labels | None = None
+        self._data = "own-inputs"
+
+    def run(self) -> list[Outcome]:
+        """Do every step that is not done; failures are recorded and do not stop the rest.
+
+        Raises:
+            ProfilerError: the folder cannot be written, or the images cannot be read.
+            KeyboardInterrupt: passed on after the summary of what is there has been written.
+        """
+        check_output_folder(self.folder)
+        started = time.monotonic()
+        total = len(self.matrix.steps)
+        try:
+            inputs = self._inputs()
+            run = next((s.run for s in self.matrix.steps if s.run is not None), None)
+            if run is not None:  # outputs can be compared only where data, weights and seed are the same
+                data = inputs.stem if inputs else "own-inputs"
+                self._data = safe_name(f"{data}-{Path(run.weights).name}-seed{run.seed}")
+            for number, step in enumerate(self.matrix.steps, 1):
+                label = f"[{number:>{len(str(total))}}/{total}] {step.name}"
+                late = self.options.deadline_s is not None and time.monotonic() - started > self.options.deadline_s
+                done = self._is_done(step, inputs) or self._is_used_up(step, inputs)
+                if late and step.kind != "accuracy" and not done:
+                    outcome = Outcome(step, "not started", error="the time given with --time-limit was up")
+                else:
+                    outcome = self._one(step, label, inputs)
+                self.outcomes[step.name] = outcome
+                self._save()
+        finally:
+            self._save()
+            summary.write_summary(self.folder, self.document())
+        return list(self.outcomes.values())
+
+    def document(self) -> dict[str, Any]:
+        """study.json."""
+        return {
+            "format": FORMAT,
+            "written": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "gpu": {k: v for k, v in self.chip.as_dict().items() if k != "memory_used_bytes"} if self.chip else None,
+            "nsys": self.nsys.version_text if self.nsys else None,
+            "notes": chip_notes(self.chip.sm) if self.chip else [],
+            "left_out": [{"what": what, "reason": reason} for what, reason in self.matrix.left_out],
+            "steps": [o.as_dict() for o in self.outcomes.values()],
+        }
+
+    def _save(self) -> None:
+        write_json(self.folder / STUDY_NAME, self.document())
+
+    def _one(self, step: Step, label: str, inputs: Path | None) -> Outcome:
+        missing = [n for n in step.needs if n in self.outcomes and self.outcomes[n].status not in ("done", "kept")]
+        if missing and step.kind != "accuracy":
+            self.say(f"{label}: blocked: {missing[0]} is not there")
+            return Outcome(step, "blocked", error=f"needs {missing[0]}, which is {self.outcomes[missing[0]].status}")
+        if step.kind != "accuracy" and not self.options.redo and self._is_done(step, inputs):
+            self.say(f"{label}: done before")
+            return Outcome(step, "kept")
+        if not self.options.redo and self._is_used_up(step, inputs):
+            self.say(f"{label}: not needed, its runs are done")
+            return Outcome(step, "kept")
+        began = time.monotonic()
+        try:
+            check_free(self.folder, STEP_FREE_BYTES)
+            self.say(f"{label} …")
+            told = self._do(step, inputs, lambda what: self.say(f"{label}: {what}"))
+        except ProfilerError as error:
+            seconds = time.monotonic() - began
+            self.say(
+                f"{label}: failed after {seconds:.0f} s: {error.message}" + (f"  ({error.hint})" if error.hint else "")
+            )
+            return Outcome(step, "failed", seconds, error.message, error.hint)
+        seconds = time.monotonic() - began
+        self.say(f"{label}: done in {seconds:.0f} s{f': {told}' if told else ''}")
+        return Outcome(step, "done", seconds)
+
+    def _do(self, step: Step, inputs: Path | None, progress: Say) -> str:
+        target = self.folder / step.path
+        if step.kind == "accuracy":
+            return self._accuracy(step)
+        if step.kind == "export" and step.engine:
+            export_onnx(step.engine, target, self.options.torch_python)
+        elif step.kind == "build" and step.engine:
+            facts = build_engine(
+                step.engine, self.folder / "engines" / step.engine.onnx_name, target, self.options.trt_python, progress
+            )
+            self._mark(step, inputs)
+            seconds = facts.get("build_seconds")
+            return f"{target.stat().st_size / 2**20:.1f} MiB" + (
+                f", built in {seconds:.0f} s" if isinstance(seconds, (int, float)) else ""
+            )
+        elif step.run is not None:
+            return self._measure(step, target, inputs, progress)
+        self._mark(step, inputs)
+        return ""
+
+    def _measure(self, step: Step, target: Path, inputs: Path | None, progress: Say) -> str:
+        if step.run is None:
+            return ""
+        spec = replace(step.run, inputs=inputs, plan=self.folder / step.run.plan if step.run.plan else None)
+        outputs = self._outputs(step)
+        with writing(outputs):
+            outputs.parent.mkdir(parents=True, exist_ok=True)
+        key = {"parameters_sha256": self._hash(step, inputs)}
+        if step.kind == "bench" or self.nsys is None:
+            with writing(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+            result = run_bench(spec, target.with_name(f".{target.name}.result"), outputs)
+            document = {**bench_document(spec, result), "parameters_sha256": self._hash(step, inputs)}
+            write_json(target, document)
+            target.with_name(f".{target.name}.result").unlink(missing_ok=True)
+        else:
+            document = record_run(
+                spec,
+                target,
+                self.nsys,
+                self.options.recording,
+                force=True,
+                save_outputs=outputs,
+                extra=key,
+                progress=progress,
+            )
+        return summary.one_line(document)
+
+    def _outputs(self, step: Step) -> Path:
+        return self.folder / "outputs" / self._data / f"{step.name}.npy"
+
+    def _hash(self, step: Step, inputs: Path | None) -> str:
+        """What must be equal for a step to count as done."""
+        parts: list[Any] = [step.kind]
+        if step.engine is not None:
+            parts.append(step.engine.export_parameters() if step.kind == "export" else step.engine.build_parameters())
+        if step.run is not None:
+            parts += [
+                step.run.parameters(),
+                inputs.name if inputs else None,
+                str(self.options.images and self.options.images.name),
+            ]
+            if step.kind == "run":
+                parts += [self.options.recording.cuda_graph_trace, self.options.recording.metrics_hz]
+            engines = [self._by_name[n].engine for n in step.needs if n in self._by_name]
+            parts += [engine.build_parameters() for engine in engines if engine is not None]
+        return parameters_hash(*parts)
+
+    def _marker(self, name: str) -> Path:
+        return self.folder / "engines" / f"{name}.step.json"
+
+    def _mark(self, step: Step, inputs: Path | None) -> None:
+        write_json(self._marker(step.name), {"parameters_sha256": self._hash(step, inputs), "complete": True})
+
+    def _is_done(self, step: Step, inputs: Path | None) -> bool:
+        target, wanted = self.folder / step.path, self._hash(step, inputs)
+        if step.kind in ("export", "build"):
+            return (
+                target.is_file() and (read_document(self._marker(step.name)) or {}).get("parameters_sha256") == wanted
+            )
+        if step.kind == "run":
+            return is_complete(target, wanted) and self._outputs(step).is_file()
+        return (read_document(target) or {}).get("parameters_sha256") == wanted and self._outputs(step).is_file()
+
+    def _is_used_up(self, step: Step, inputs: Path | None) -> bool:
+        """Whether everything that uses the result of this export or build is done, so that it need not be made (again).
+
+        False when nothing in the matrix uses it: then it is wanted itself.
+        """
+        if step.kind not in ("export", "build"):
+            return False
+        users = [s for s in self.matrix.steps if step.name in s.needs and s.kind != "accuracy"]
+        return bool(users) and all(self._is_done(s, inputs) or self._is_used_up(s, inputs) for s in users)
+
+    def _inputs(self) -> Path | None:
+        """One set of images for every run, so that their outputs can be compared: given, from the folder, or random."""
+        runs = [s.run for s in self.matrix.steps if s.run is not None]
+        if not runs:
+            return None
+        if self.options.images is not None:
+            paths, self._labels = accuracy.image_folder(self.options.images, self.options.images_limit)
+            target = self.folder / "engines" / f"images-{len(paths)}.npy"
+            if not target.is_file():
+                self.say(f"reading {len(paths):,} images from {self.options.images.name}")
+                self._write(target, lambda partial: accuracy.write_inputs(paths, partial))
+            return target
+        if runs[0].inputs is not None:
+            return runs[0].inputs
+        if any(":" in r.model for r in runs):
+            return None  # such a model brings its own input
+        shape, seed = runs[0].input_shape, runs[0].seed
+        target = self.folder / "engines" / f"random-{RANDOM_IMAGES}x{'x'.join(map(str, shape))}-seed{seed}.npy"
+        if not target.is_file():
+            values = np.random.default_rng(seed).standard_normal((RANDOM_IMAGES, *shape), dtype=np.float32)
+            self._write(target, lambda partial: np.save(partial, values))
+        return target
+
+    def _write(self, target: Path, make: Callable[[Path], object]) -> None:
+        partial = target.with_name(f".partial-{target.name}")
+        with writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                make(partial)
+                partial.replace(target)
+            finally:
+                partial.unlink(missing_ok=True)
+
+    def _reference(self, runs: list[Step]) -> Path | None:
+        """The outputs of PyTorch FP32 eager in any batch size, from this study or an earlier one in the same folder."""
+        run = next((s.run for s in runs if s.run is not None), None)
+        if run is None:
+            return None
+        like = RunSpec(*REFERENCE, batch=1, model=run.model).name.removesuffix("1")
+        return next(iter(sorted((self.folder / "outputs" / self._data).glob(f"{like}*.npy"))), None)
+
+    def _accuracy(self, step: Step) -> str:
+        """Agreement of every run with PyTorch FP32, and accuracy where there are labels; written into the manifests."""
+        known = [self._by_name[n] for n in step.needs if n in self._by_name]
+        runs = [s for s in known if self._outputs(s).is_file()]
+        reference = self._reference(runs)
+        compared = 0
+        expected = accuracy.load_outputs(reference) if reference else None
+        for run in runs:
+            file = self.folder / run.path / "manifest.json" if run.kind == "run" else self.folder / run.path
+            document = read_document(file)
+            if document is None:
+                continue
+            outputs = accuracy.load_outputs(self._outputs(run))
+            found: dict[str, Any] = {"inputs": "images" if self._labels is not None else "given or random inputs"}
+            try:
+                found["agreement"] = accuracy.agreement(expected, outputs).as_dict() if expected is not None else None
+                if expected is None:
+                    found["reason_missing"] = "PyTorch FP32 eager was not run, so there is nothing to agree with"
+                found["accuracy"] = (
+                    accuracy.accuracy(outputs, self._labels).as_dict() if self._labels is not None else None
+                )
+            except ProfilerError as error:
+                found["reason_missing"] = error.message
+                self.say(f"{run.name}: {error.message}")
+            document["accuracy"] = found
+            write_json(file, document)
+            compared += 1
+        return f"{compared} runs" + ("" if reference else ", without PyTorch FP32 eager to compare with")

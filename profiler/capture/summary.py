@@ -1,0 +1,168 @@
+"""The summary of a study: summary.json, summary.csv and summary.md, from the runs that are in its folder."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from profiler.capture.folder import write_json, write_text
+from profiler.capture.manifest import read_document
+
+COLUMNS = {
+    "name": "run",
+    "framework": "framework",
+    "precision": "precision",
+    "mode": "mode",
+    "batch": "batch",
+    "p50_ms": "p50 ms",
+    "p90_ms": "p90 ms",
+    "p99_ms": "p99 ms",
+    "mean_ms": "mean ms",
+    "images_per_s": "images/s",
+    "speedup": "× FP32 eager",
+    "kernels_per_inference": "kernels",
+    "profiled_ms": "ms under nsys",
+    "memory_mib": "GPU memory MiB",
+    "power_w": "power W",
+    "top1_pct": "top-1 %",
+    "top5_pct": "top-5 %",
+    "top1_agreement_pct": "top-1 agreement %",
+    "cosine": "cosine",
+    "sqnr_db": "SQNR dB",
+}
+
+
+def collect(folder: Path) -> list[dict[str, Any]]:
+    """One row a run, runs with a trace first by name, then those with latency alone; None where a figure is missing."""
+    documents = [(p.parent.name, read_document(p)) for p in sorted(folder.glob("*/manifest.json"))]
+    documents += [(p.stem, read_document(p)) for p in sorted((folder / "bench").glob("*.json"))]
+    rows: dict[str, dict[str, Any]] = {}
+    for name, document in documents:
+        if document and document.get("complete"):
+            rows.setdefault(name, row(name, document))
+    base = {
+        (r["model"], r["batch"]): r["mean_ms"]
+        for r in rows.values()
+        if (r["framework"], r["precision"], r["mode"]) == ("PyTorch", "fp32", "eager")
+    }
+    for r in rows.values():
+        before = base.get((r["model"], r["batch"]))
+        r["speedup"] = before / r["mean_ms"] if before and r["mean_ms"] else None
+    return sorted(
+        rows.values(),
+        key=lambda r: (str(r["model"]), r["batch"] or 0, str(r["framework"]), str(r["precision"]), str(r["mode"])),
+    )
+
+
+def row(name: str, document: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of one manifest or bench document."""
+    bench = document.get("bench") or {}
+    latency, telemetry = bench.get("latency_ms") or {}, bench.get("telemetry") or {}
+    profiled = document.get("profiled") or {}
+    kernels, inferences = profiled.get("kernels"), profiled.get("inferences")
+    found = document.get("accuracy") or {}
+    accurate, agrees = found.get("accuracy") or {}, found.get("agreement") or {}
+    memory = telemetry.get("memory_used_bytes_process")
+    return {
+        "name": name,
+        "model": document.get("model"),
+        **{key: document.get(key) for key in ("framework", "precision", "mode", "batch")},
+        **{f"{key}_ms": latency.get(key) for key in ("p50", "p90", "p99", "mean")},
+        "images_per_s": images_per_s(bench.get("throughput")),
+        "speedup": None,
+        # kernels that a graph-level trace hides are not known, and not 0
+        "kernels_per_inference": kernels / inferences if kernels and inferences else None,
+        "profiled_ms": profiled.get("ms_per_inference"),
+        "memory_mib": memory / 2**20 if memory else None,
+        "power_w": (telemetry.get("power_w") or {}).get("mean"),
+        "top1_pct": accurate.get("top1_pct"),
+        "top5_pct": accurate.get("top5_pct"),
+        "top1_agreement_pct": agrees.get("top1_agreement_pct"),
+        "cosine": agrees.get("cosine"),
+        "sqnr_db": agrees.get("sqnr_db"),
+    }
+
+
+def images_per_s(throughput: Any) -> float | None:
+    if isinstance(throughput, Mapping):
+        throughput = throughput.get("images_per_s")
+    return float(throughput) if isinstance(throughput, (int, float)) else None
+
+
+def one_line(document: Mapping[str, Any]) -> str:
+    """For a progress line."""
+    r = row("", document)
+    parts = [
+        f"{r['p50_ms']:.3f} ms p50" if r["p50_ms"] is not None else "",
+        f"{r['images_per_s']:,.0f} images/s" if r["images_per_s"] else "",
+        f"{r['kernels_per_inference']:.0f} kernels an inference" if r["kernels_per_inference"] else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def write_summary(folder: Path, study: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Write the three files; returns the rows.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    rows = collect(folder)
+    write_json(
+        folder / "summary.json",
+        {"format": "profiler-summary/1", "gpu": study.get("gpu"), "left_out": study.get("left_out"), "runs": rows},
+    )
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, ["name", "model", *list(COLUMNS)[1:]], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(folder / "summary.csv", buffer.getvalue())
+    write_text(folder / "summary.md", markdown(rows, study))
+    return rows
+
+
+def markdown(rows: list[dict[str, Any]], study: Mapping[str, Any]) -> str:
+    """The table, what was left out and why, and what failed."""
+    gpu = study.get("gpu") or {}
+    shown = {k: h for k, h in COLUMNS.items() if k in ("name", "batch") or any(r.get(k) is not None for r in rows)}
+    lines = [
+        "# Study",
+        "",
+        f"GPU: {gpu.get('name', 'not known')}, driver {gpu.get('driver', 'not known')}. "
+        "Latency and throughput are measured without a profiler.",
+        "",
+    ]
+    lines += [
+        f"| {' | '.join(shown.values())} |",
+        f"|{'|'.join('---' if k in ('name', 'framework', 'precision', 'mode') else '---:' for k in shown)}|",
+    ]
+    lines += [f"| {' | '.join(_cell(k, r.get(k)) for k in shown)} |" for r in rows]
+    if any(r.get("cosine") is not None for r in rows):
+        lines += ["", "Agreement, cosine and SQNR are against PyTorch FP32 on the same inputs: they are not accuracy."]
+    left_out = study.get("left_out") or []
+    if left_out:
+        lines += ["", "Left out:", "", *(f"- {item['what']}: {item['reason']}" for item in left_out)]
+    failed = [s for s in study.get("steps") or [] if s.get("status") not in ("done", "kept")]
+    if failed:
+        lines += ["", "Not done:", "", *(f"- {s['step']} ({s['status']}): {s.get('error') or ''}" for s in failed)]
+    notes = study.get("notes") or []
+    return "\n".join([*lines, *(["", *notes] if notes else []), ""])
+
+
+def _cell(key: str, value: Any) -> str:
+    if value is None:
+        return "—"
+    if isinstance(value, float):
+        digits = (
+            4
+            if key in ("cosine",)
+            else 3
+            if key.endswith("_ms")
+            else 0
+            if key in ("images_per_s", "kernels_per_inference", "memory_mib")
+            else 1
+        )
+        return f"{value:,.{digits}f}"
+    return str(value).replace("|", "\\|")

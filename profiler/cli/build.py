@@ -1,0 +1,94 @@
+"""``build``: from a model, or an ONNX file, to a TensorRT engine."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from profiler.capture import process
+from profiler.capture.engines import EngineSpec, build_engine, export_onnx, has_typed_networks
+from profiler.capture.gpu import current_gpu, missing_precision
+from profiler.capture.spec import PRECISIONS
+from profiler.cli.capture_options import Progress, add_interpreters, add_model, positive
+from profiler.cli.common import warn
+from profiler.errors import OutputError, ProfilerError
+
+NAME = "build"
+HELP = "build a TensorRT engine from a model or an ONNX file"
+DESCRIPTION = (
+    "Export a PyTorch model to ONNX (or take --onnx) and build a TensorRT engine. Beside the plan lie its layers, the verbose build log "
+    "and the facts of the build. A build that fails or is interrupted leaves no plan."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="PLAN", help="the engine to write")
+    parser.add_argument("--precision", choices=PRECISIONS["tensorrt"], required=True)
+    parser.add_argument("--batch", type=positive, default=1, metavar="N", help="the engine's batch size (default: 1)")
+    parser.add_argument("--profile", metavar="MIN:OPT:MAX", help="a range of batch sizes instead of --batch")
+    parser.add_argument("--onnx", type=Path, metavar="FILE", help="build from this model instead of exporting one")
+    parser.add_argument("--keep-onnx", type=Path, metavar="FILE", help="keep the exported model")
+    add_model(parser)
+    parser.add_argument(
+        "--calibration",
+        default="random",
+        metavar="FILES",
+        help="for INT8: a folder of images, .npy or .npz; random: scales without meaning (default)",
+    )
+    parser.add_argument("--calibrator", choices=("entropy", "max"), default="entropy")
+    parser.add_argument("--workspace", type=positive, metavar="MIB", help="scratch memory that a layer may use")
+    parser.add_argument(
+        "--tactic-sources", metavar="LIST", help="libraries to choose kernels from, such as CUBLAS,CUDNN"
+    )
+    parser.add_argument(
+        "--timing-cache", type=Path, metavar="FILE", help="reuse timings; a build with a hit shows fewer candidates"
+    )
+    parser.add_argument(
+        "--plugin", type=Path, action="append", default=[], metavar="FILE.so", help="a plugin library (repeatable)"
+    )
+    parser.add_argument(
+        "--io", choices=("fp32", "fp16"), default="fp32", help="type of inputs and outputs (default: fp32)"
+    )
+    parser.add_argument(
+        "--timing-iterations", type=positive, metavar="N", help="how often each tactic is timed (TensorRT's default: 1)"
+    )
+    parser.add_argument(
+        "--optimization-level",
+        type=int,
+        choices=range(6),
+        metavar="0-5",
+        help="TensorRT 8.6 and later; higher tries more",
+    )
+    add_interpreters(parser)
+    parser.add_argument("-f", "--force", action="store_true", help="replace PLAN if it exists")
+
+
+def run(args: argparse.Namespace) -> None:
+    for target in filter(None, (args.output, args.keep_onnx)):
+        if target.exists() and not args.force:
+            raise OutputError(f"{target}: exists already.", "Choose another name, or give --force to replace it.")
+    torch_python, trt_python = process.python_for(args.torch_python), process.python_for(args.trt_python)
+    chip = current_gpu()
+    reason = missing_precision(chip.sm, "tensorrt", args.precision)
+    if reason:
+        raise ProfilerError(f"{chip.name}: {reason}", "Choose another --precision.")
+    spec = EngineSpec(
+        precision=args.precision, batch=args.batch, model=args.model, weights=args.weights, input_shape=args.input_shape, seed=args.seed,
+        calibration=args.calibration, calibrator=args.calibrator, profile=args.profile, workspace_mib=args.workspace,
+        tactic_sources=args.tactic_sources, timing_cache=args.timing_cache, plugins=tuple(args.plugin), onnx=args.onnx, io=args.io,
+        timing_iterations=args.timing_iterations, optimization_level=args.optimization_level,
+        typed_model=args.precision == "fp16" and args.onnx is None and has_typed_networks(trt_python),
+    )  # fmt: skip
+    progress = Progress()
+    with process.terminate_as_interrupt(), tempfile.TemporaryDirectory(prefix="profiler-build-") as scratch:
+        onnx = args.onnx or args.keep_onnx or Path(scratch) / spec.onnx_name
+        if args.onnx is None:
+            progress("exporting to ONNX")
+            export_onnx(spec, onnx, torch_python, progress)
+        progress("building the engine")
+        facts = build_engine(spec, onnx, args.output, trt_python, progress)
+    warn(facts.get("warnings") or [])
+    seconds = facts.get("build_seconds")
+    built = f", built in {seconds:.1f} s" if isinstance(seconds, (int, float)) else ""
+    print(f"{args.output}: {args.output.stat().st_size / 2**20:.1f} MiB{built}")

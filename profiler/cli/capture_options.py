@@ -1,0 +1,206 @@
+"""Options that the capturing verbs share, and how they become the library's objects."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from profiler.capture import process
+from profiler.capture.engines import EngineSpec
+from profiler.capture.gpu import Chip, current_gpu, missing_mode, missing_precision
+from profiler.capture.nsys import METRIC_LIMITS_HZ, Recording
+from profiler.capture.spec import FRAMEWORKS, MODES, PRECISIONS, RunSpec
+from profiler.errors import ProfilerError, UsageError
+
+ALL_MODES = tuple(dict.fromkeys((*MODES["pytorch"], *MODES["tensorrt"])))
+ALL_PRECISIONS = tuple(dict.fromkeys((*PRECISIONS["pytorch"], *PRECISIONS["tensorrt"])))
+
+
+def positive(text: str) -> int:
+    """An argparse type: a whole number above zero."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: a whole number above zero was expected")
+    return value
+
+
+def image_shape(text: str) -> tuple[int, int, int]:
+    """An argparse type: ``C,H,W``."""
+    parts = text.split(",")
+    if len(parts) != 3 or not all(p.strip().isdigit() and int(p) > 0 for p in parts):
+        raise argparse.ArgumentTypeError(f"{text}: three positive numbers C,H,W were expected, such as 3,224,224")
+    return int(parts[0]), int(parts[1]), int(parts[2])
+
+
+def batches(text: str) -> tuple[int, ...]:
+    """An argparse type: positive numbers separated by commas."""
+    return tuple(dict.fromkeys(positive(part) for part in text.split(",")))
+
+
+def metrics_rate(text: str) -> int:
+    """An argparse type: 0, or a rate that nsys accepts, in Hz."""
+    value = int(text)
+    low, high = METRIC_LIMITS_HZ
+    if value and not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"{text}: 0 (none) or {low} to {high:,} Hz was expected")
+    return value
+
+
+def add_interpreters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--torch-python", metavar="PYTHON", help="interpreter with PyTorch (default: this one)")
+    parser.add_argument("--trt-python", metavar="PYTHON", help="interpreter with TensorRT (default: this one)")
+
+
+def add_run(parser: argparse.ArgumentParser, framework_required: bool = True) -> None:
+    """Options that say what runs."""
+    parser.add_argument("--framework", choices=FRAMEWORKS, required=framework_required)
+    parser.add_argument("--precision", choices=ALL_PRECISIONS, default="fp32", help="default: fp32, with TF32 off")
+    parser.add_argument(
+        "--mode", choices=ALL_MODES, help="PyTorch: eager (default), graph, compile; TensorRT: stream (default), graph"
+    )
+    parser.add_argument("--batch", type=positive, default=1, metavar="N", help="images per inference (default: 1)")
+    add_model(parser)
+    parser.add_argument("--plan", type=Path, metavar="FILE", help="the engine to run (TensorRT)")
+    parser.add_argument("--onnx", type=Path, metavar="FILE", help="build an engine from this model first (TensorRT)")
+    parser.add_argument(
+        "--plugin",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE.so",
+        help="a plugin library (TensorRT; repeatable)",
+    )
+    parser.add_argument(
+        "--inputs", type=Path, metavar="FILE", help=".npy or .npz of images instead of seeded random ones"
+    )
+    parser.add_argument(
+        "--warmup", type=positive, default=20, metavar="N", help="inferences before anything is measured (default: 20)"
+    )
+    parser.add_argument(
+        "--bench-iterations",
+        type=positive,
+        default=200,
+        metavar="N",
+        help="at least so many timed inferences (default: 200)",
+    )
+    parser.add_argument(
+        "--bench-seconds", type=float, default=2.0, metavar="S", help="and at least so long (default: 2)"
+    )
+    parser.add_argument(
+        "--cudnn-benchmark", action="store_true", help="let cuDNN time its algorithms first (PyTorch; default: not)"
+    )
+    add_interpreters(parser)
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        default="resnet50",
+        metavar="NAME",
+        help="a torchvision model, or module:function (default: resnet50)",
+    )
+    parser.add_argument(
+        "--weights",
+        default="random",
+        metavar="WHICH",
+        help="random, DEFAULT, a torchvision name or a checkpoint (default: random)",
+    )
+    parser.add_argument(
+        "--input-shape", type=image_shape, default=(3, 224, 224), metavar="C,H,W", help="one image (default: 3,224,224)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of random weights and inputs (default: 0)")
+
+
+def add_recording(parser: argparse.ArgumentParser) -> None:
+    """Options of nsys."""
+    parser.add_argument(
+        "--iterations", type=positive, default=10, metavar="N", help="inferences recorded (default: 10)"
+    )
+    parser.add_argument(
+        "--gpu-metrics-frequency",
+        type=metrics_rate,
+        default=20_000,
+        metavar="HZ",
+        help="samples per second; 0: none (default: 20000)",
+    )
+    parser.add_argument(
+        "--cuda-graph-trace",
+        choices=("node", "graph"),
+        default="node",
+        help="record kernels of CUDA graphs, or launches only (default: node)",
+    )
+
+
+def recording(args: argparse.Namespace) -> Recording:
+    return Recording(cuda_graph_trace=args.cuda_graph_trace, metrics_hz=args.gpu_metrics_frequency)
+
+
+def run_spec(args: argparse.Namespace, plan: Path | None = None) -> RunSpec:
+    """The run that the options describe.
+
+    Raises:
+        UsageError: options that do not fit together.
+    """
+    tensorrt = args.framework == "tensorrt"
+    if not tensorrt and (args.plan or args.onnx or args.plugin):
+        raise UsageError("--plan, --onnx and --plugin are for --framework tensorrt.")
+    if args.plan and args.onnx:
+        raise UsageError(
+            "--plan and --onnx were both given.", "Give the engine to run, or the model to build one from."
+        )
+    python = process.python_for(args.trt_python if tensorrt else args.torch_python)
+    return RunSpec(
+        framework=args.framework,
+        precision=args.precision,
+        mode=args.mode or MODES[args.framework][0],
+        batch=args.batch,
+        model=args.model,
+        weights=args.weights,
+        input_shape=args.input_shape,
+        warmup=args.warmup,
+        iterations=getattr(args, "iterations", 10),
+        seed=args.seed,
+        bench_iterations=args.bench_iterations,
+        bench_seconds=args.bench_seconds,
+        inputs=args.inputs,
+        plan=plan or args.plan or args.onnx,
+        plugins=tuple(args.plugin),
+        python=python,
+        cudnn_benchmark=args.cudnn_benchmark and not tensorrt,
+        nvtx_modules=not getattr(args, "no_module_ranges", False),
+    )
+
+
+def engine_spec(args: argparse.Namespace) -> EngineSpec:
+    """The engine that --onnx of a run describes: one batch size."""
+    return EngineSpec(
+        precision=args.precision, batch=args.batch, model=args.model, weights=args.weights, input_shape=args.input_shape,
+        seed=args.seed, onnx=args.onnx, plugins=tuple(args.plugin),
+    )  # fmt: skip
+
+
+def require_gpu(spec: RunSpec) -> Chip:
+    """The GPU, fit for this run.
+
+    Raises:
+        MissingToolError: there is none.
+        ProfilerError: its chip cannot run this precision or mode.
+    """
+    chip = current_gpu()
+    reason = missing_precision(chip.sm, spec.framework, spec.precision) or missing_mode(chip.sm, spec.mode)
+    if reason:
+        raise ProfilerError(f"{chip.name}: {reason}", "Choose another --precision or --mode.")
+    return chip
+
+
+class Progress:
+    """Progress lines on standard error, with the seconds since the start."""
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix, self._started = prefix, time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        shown = "".join(c if c.isprintable() else " " for c in text)
+        print(f"{time.monotonic() - self._started:6.1f} s  {self._prefix}{shown}", file=sys.stderr, flush=True)

@@ -1,0 +1,68 @@
+"""``decompose``: where the difference of two latencies came from, exactly."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import ExitStack
+
+from profiler.analysis.compare import Analysis
+from profiler.analysis.decompose import chain
+from profiler.cli.common import add_pair
+from profiler.cli.output import add_output_options, check_target, emit, number, printable, render_table
+from profiler.report.ledger import chain_document
+from profiler.trace import open_trace
+
+NAME = "decompose"
+HELP = "split the latency difference of two traces exactly, over measured steps in between if given"
+DESCRIPTION = (
+    "Split the latency difference of two inferences (the median one of each trace) into fewer kernels, faster "
+    "kernels, layout changes, added kernels, copies, overlap, idle and host time. The parts sum to the difference to "
+    "the nanosecond. With --via, the runs in between are measured steps. Latencies are those under nsys."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_pair(parser)
+    parser.add_argument(
+        "--via",
+        metavar="TRACE",
+        action="append",
+        default=[],
+        help="a run in between; may be given several times, in order",
+    )
+    add_output_options(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    check_target(args)
+    with ExitStack() as stack:
+        paths = [args.before, *args.via, args.after]
+        patterns = [args.nvtx_before or args.nvtx, *[args.nvtx] * len(args.via), args.nvtx_after or args.nvtx]
+        runs = [Analysis(stack.enter_context(open_trace(p)), nvtx) for p, nvtx in zip(paths, patterns)]
+        steps = chain(runs)
+    document = chain_document(steps)
+    text, rows = [], []
+    for place, step in enumerate(steps):
+        text.append(f"{printable(step.title)}: {number(step.latency_ns / 1e6)} ms")
+        if step.reason:
+            text.append(f"  no split: {step.reason}")
+        if step.split is None:
+            continue
+        parts = [p.as_dict() for p in step.split.parts]
+        saved = step.split.before_latency_ns - step.split.after_latency_ns
+        rows += [{"step": place, "to": step.title, **p} for p in parts]
+        shown = [
+            {**p, "before": p["before_ns"] / 1e3, "after": p["after_ns"] / 1e3, "saved": p["saved_ns"] / 1e3}
+            for p in parts
+        ]
+        shown.append(
+            {
+                "label": "Latency",
+                "before": step.split.before_latency_ns / 1e3,
+                "after": step.split.after_latency_ns / 1e3,
+                "saved": saved / 1e3,
+            }
+        )
+        columns = {"label": "part", "before": "µs before", "after": "µs after", "saved": "µs saved"}
+        text += [render_table(shown, columns), ""]
+    emit(args, document, "\n".join(text), rows)

@@ -1,0 +1,97 @@
+"""``fusion``: the ledger from the modules of the model to the kernels that compute them now."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from profiler.analysis.compare import Analysis
+from profiler.analysis.ledger import Row, build_ledger, grouped
+from profiler.cli.common import add_pair, warn
+from profiler.cli.output import add_output_options, check_target, emit, number, render_table
+from profiler.report.ledger import flat_row, ledger_document
+from profiler.trace import open_trace
+
+NAME = "fusion"
+HELP = "the fusion ledger: per module its kernels before, the layer that computes it after, and what vanished"
+DESCRIPTION = (
+    "For every module of the model: which kernels it cost before, which layer computes it after, or why nothing is "
+    "left of it. Every kernel of both traces is in exactly one row."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_pair(parser)
+    parser.add_argument(
+        "--by",
+        choices=("module", "block", "stage"),
+        default="module",
+        help="a row per module (default), block or stage",
+    )
+    parser.add_argument(
+        "--before-engine",
+        type=Path,
+        metavar="FILE",
+        help="engine inspector JSON of BEFORE, where its trace has no layers",
+    )
+    parser.add_argument("--after-engine", type=Path, metavar="FILE", help="the same of AFTER")
+    add_output_options(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    check_target(args)
+    with open_trace(args.before) as before, open_trace(args.after) as after:
+        sides = (Analysis(before, args.nvtx_before or args.nvtx), Analysis(after, args.nvtx_after or args.nvtx))
+        ledger = build_ledger(*sides, args.before_engine, args.after_engine)
+        document = ledger_document(ledger)
+    rows = [flat_row(row, entry) for row, entry in zip(ledger.rows, document["rows"])]
+    n_before, n_after = ledger.before_placement.inferences, ledger.after_placement.inferences
+    if args.by == "module":
+        shown = [
+            {
+                **row,
+                "before_us": _us(row["before_time_ns"]),
+                "after_us": _us(row["after_time_ns"]),
+                "became": f"{row['status']} into {row['into']}" if row["into"] else row["status"],
+            }
+            for row in rows
+        ]
+    else:
+        rows = shown = [
+            {
+                "module": g.label,
+                "before_kernels": g.before_kernels / n_before,
+                "before_us": g.before_time_ns / n_before / 1e3,
+                "after_kernels": g.after_kernels / n_after,
+                "after_us": g.after_time_ns / n_after / 1e3,
+                "became": ", ".join(f"{n} {s}" for s, n in _statuses(g.rows).items()),
+            }
+            for g in grouped(ledger.rows, args.by)
+        ]
+    lines = [_coverage_line(document, side) for side in ("before", "after")]
+    columns = {
+        "module": args.by, "before_kernels": "kernels", "before_us": "µs before", "after_kernels": "kernels", "after_us": "µs after",
+        "became": "what became of it",
+    }  # fmt: skip
+    emit(args, document, "\n".join([*lines, *ledger.findings, "", render_table(shown, columns)]), rows)
+    warn(w for side in sides for w in [t.message for t in side.trace.warnings])
+
+
+def _us(time_ns: float | None) -> float | None:
+    return None if time_ns is None else time_ns / 1e3
+
+
+def _statuses(rows: tuple[Row, ...]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row.status] = counts.get(row.status, 0) + 1
+    return counts
+
+
+def _coverage_line(document: dict[str, Any], side: str) -> str:
+    coverage, how = document["coverage"][side], document["how"][side]
+    return (
+        f"{side}: {coverage['kernels_explained']:,} of {coverage['kernels']:,} kernels and "
+        f"{number(coverage['time_pct'] or 0.0)} % of the time explained; {how}"
+    )

@@ -1,0 +1,248 @@
+"""``study``: the whole before/after matrix into one folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from profiler.capture import process, summary
+from profiler.capture.engines import has_typed_networks
+from profiler.capture.gpu import Chip, chip_notes, current_gpu
+from profiler.capture.matrix import KINDS, TORCH_PRECISIONS, TRT_PRECISIONS, Matrix, MatrixOptions, build_matrix
+from profiler.capture.nsys import Nsys, locate
+from profiler.capture.spec import FRAMEWORKS, MODES, PRECISIONS
+from profiler.capture.study import Study, StudyOptions
+from profiler.cli.capture_options import (
+    Progress,
+    add_interpreters,
+    add_recording,
+    batches,
+    image_shape,
+    positive,
+    recording,
+)
+from profiler.cli.common import warn
+from profiler.cli.output import printable, render_table
+from profiler.errors import EXIT_FAILED, EXIT_OK, MissingToolError, UsageError
+
+NAME = "study"
+HELP = "record the whole matrix: frameworks, precisions, modes, batch sizes"
+DESCRIPTION = (
+    "Build the engines and run PyTorch and TensorRT in every precision and mode, with latency, trace and agreement, into one folder with a "
+    "summary (summary.json, .csv, .md). What is done is not done again, so an interrupted study goes on where it was. What the GPU cannot "
+    "do is left out and named. A step that fails is recorded and does not stop the rest; the exit status is then 1."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="the study's folder")
+    matrix = parser.add_argument_group("the matrix")
+    matrix.add_argument(
+        "--frameworks", type=_choices(FRAMEWORKS), default=FRAMEWORKS, metavar="LIST", help="default: pytorch,tensorrt"
+    )
+    matrix.add_argument(
+        "--models",
+        type=_names,
+        default=("resnet50",),
+        metavar="LIST",
+        help="torchvision names or module:function (default: resnet50)",
+    )
+    matrix.add_argument(
+        "--weights",
+        default="random",
+        metavar="WHICH",
+        help="random, DEFAULT, a torchvision name or a checkpoint (default: random)",
+    )
+    matrix.add_argument("--batches", type=batches, default=(1, 8, 64), metavar="LIST", help="default: 1,8,64")
+    matrix.add_argument(
+        "--trace-batches",
+        type=batches,
+        metavar="LIST",
+        help="record only these under nsys, measure latency for all (default: record all)",
+    )
+    matrix.add_argument(
+        "--torch-precisions",
+        type=_choices(PRECISIONS["pytorch"]),
+        default=TORCH_PRECISIONS,
+        metavar="LIST",
+        help="default: fp32,tf32,fp16; also bf16",
+    )
+    matrix.add_argument(
+        "--trt-precisions",
+        type=_choices(PRECISIONS["tensorrt"]),
+        default=TRT_PRECISIONS,
+        metavar="LIST",
+        help="default: fp32,tf32,fp16,int8",
+    )
+    matrix.add_argument(
+        "--torch-modes",
+        type=_choices(MODES["pytorch"]),
+        default=MODES["pytorch"],
+        metavar="LIST",
+        help="default: eager,graph,compile",
+    )
+    matrix.add_argument(
+        "--trt-modes",
+        type=_choices(MODES["tensorrt"]),
+        default=MODES["tensorrt"],
+        metavar="LIST",
+        help="default: stream,graph",
+    )
+    matrix.add_argument(
+        "--input-shape", type=image_shape, default=(3, 224, 224), metavar="C,H,W", help="one image (default: 3,224,224)"
+    )
+    matrix.add_argument("--seed", type=int, default=0, metavar="N")
+    matrix.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="only steps with such names, such as '*int8*' (repeatable); what they need comes along",
+    )
+    matrix.add_argument(
+        "--steps", type=_choices(KINDS), default=(), metavar="LIST", help=f"only these kinds: {', '.join(KINDS)}"
+    )
+    matrix.add_argument("--dry-run", action="store_true", help="print the steps and do nothing")
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--images", type=Path, metavar="DIR", help="images in ImageNet's layout: top-1 and top-5 accuracy"
+    )
+    data.add_argument(
+        "--images-limit", type=positive, default=5000, metavar="N", help="at most so many of them (default: 5000)"
+    )
+    data.add_argument(
+        "--inputs",
+        type=Path,
+        metavar="FILE",
+        help=".npy or .npz of images, for agreement (default: 64 seeded random ones)",
+    )
+    data.add_argument(
+        "--calibration",
+        metavar="FILES",
+        help="for INT8: a folder of images, .npy or .npz (default: --images, else random: scales without meaning)",
+    )
+    data.add_argument("--calibrator", choices=("entropy", "max"), default="entropy")
+    data.add_argument(
+        "--plugin",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE.so",
+        help="a plugin library for TensorRT (repeatable)",
+    )
+    how = parser.add_argument_group("how")
+    add_recording(how)  # type: ignore[arg-type]  # a group takes the same add_argument
+    add_interpreters(how)  # type: ignore[arg-type]
+    how.add_argument(
+        "--bench-seconds", type=float, default=2.0, metavar="S", help="time each latency at least so long (default: 2)"
+    )
+    how.add_argument("--workspace", type=positive, metavar="MIB", help="scratch memory for TensorRT's layers")
+    how.add_argument(
+        "--io", choices=("fp32", "fp16"), default="fp32", help="type of the engines' inputs and outputs (default: fp32)"
+    )
+    how.add_argument(
+        "--timing-iterations", type=positive, metavar="N", help="how often TensorRT times each tactic (its default: 1)"
+    )
+    how.add_argument(
+        "--cudnn-benchmark", action="store_true", help="let cuDNN time its algorithms first (PyTorch; default: not)"
+    )
+    how.add_argument("--no-trace", action="store_true", help="latency only: needs no nsys")
+    how.add_argument("--time-limit", type=float, metavar="S", help="start no step later than S seconds after the start")
+    how.add_argument("--redo", action="store_true", help="do again what is done")
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.images and args.inputs:
+        raise UsageError("--images and --inputs were both given.", "Give images with labels, or an array without.")
+    torch_python, trt_python = args.torch_python, args.trt_python
+    if not args.dry_run:
+        torch_python, trt_python = process.python_for(torch_python), process.python_for(trt_python)
+    chip = _chip(args.dry_run)
+    typed = not args.dry_run and "tensorrt" in args.frameworks and has_typed_networks(trt_python)
+    matrix = build_matrix(
+        _options(args, typed), chip.sm if chip else None, torch_python or "python", trt_python or "python"
+    ).chosen(args.only, args.steps)
+    warn(f"left out: {what}: {reason}" for what, reason in matrix.left_out)
+    warn(chip_notes(chip.sm) if chip else [])
+    if args.dry_run:
+        _print_matrix(matrix, chip)
+        return EXIT_OK
+    nsys: Nsys | None = None if args.no_trace or not any(s.kind == "run" for s in matrix.steps) else locate()
+    options = StudyOptions(
+        recording=recording(args), torch_python=torch_python, trt_python=trt_python, redo=args.redo, images=args.images,
+        images_limit=args.images_limit, deadline_s=args.time_limit,
+    )  # fmt: skip
+    with process.terminate_as_interrupt():
+        outcomes = Study(args.output, matrix, options, chip, nsys, Progress()).run()
+    rows = summary.collect(args.output)
+    columns = {
+        k: h
+        for k, h in summary.COLUMNS.items()
+        if k not in ("framework", "precision", "mode") and any(r.get(k) is not None for r in rows)
+    }
+    if rows:
+        print(render_table(rows, columns))
+    bad = [o for o in outcomes if o.status not in ("done", "kept")]
+    done = sum(o.status == "done" for o in outcomes)
+    print(f"\n{args.output}: {done} steps done, {len(outcomes) - done - len(bad)} done before, {len(bad)} not done")
+    for outcome in bad:
+        print(f"  {outcome.status}: {outcome.step.name}: {printable(outcome.error or '', 300)}")
+    return EXIT_FAILED if bad else EXIT_OK
+
+
+def _options(args: argparse.Namespace, typed_networks: bool) -> MatrixOptions:
+    calibration = args.calibration or (str(args.images) if args.images else "random")
+    return MatrixOptions(
+        frameworks=args.frameworks, models=args.models, weights=args.weights, batches=args.batches,
+        trace_batches=() if args.no_trace else args.trace_batches,
+        torch_precisions=args.torch_precisions, trt_precisions=args.trt_precisions,
+        torch_modes=args.torch_modes, trt_modes=args.trt_modes, input_shape=args.input_shape, iterations=args.iterations,
+        bench_seconds=args.bench_seconds, seed=args.seed, calibration=calibration, calibrator=args.calibrator,
+        workspace_mib=args.workspace, inputs=args.inputs, plugins=tuple(args.plugin), typed_networks=typed_networks, io=args.io,
+        timing_iterations=args.timing_iterations, cudnn_benchmark=args.cudnn_benchmark,
+    )  # fmt: skip
+
+
+def _chip(dry_run: bool) -> Chip | None:
+    try:
+        return current_gpu()
+    except MissingToolError as error:
+        if not dry_run:
+            raise
+        warn([f"{error.message} The matrix is printed as for a GPU that can do everything."])
+        return None
+
+
+def _print_matrix(matrix: Matrix, chip: Chip | None) -> None:
+    rows = [
+        {
+            "step": s.name,
+            "kind": s.kind,
+            "path": str(s.path),
+            "needs": ", ".join(s.needs) if s.kind != "accuracy" else "what there is",
+        }
+        for s in matrix.steps
+    ]
+    print(f"{chip.name if chip else 'no GPU here'}: {len(rows)} steps\n")
+    print(render_table(rows, {"step": "step", "kind": "kind", "path": "makes", "needs": "needs"}))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not names:
+        raise argparse.ArgumentTypeError("names separated by commas were expected")
+    return names
+
+
+class _choices:
+    """An argparse type: some of the known words, separated by commas."""
+
+    def __init__(self, known: tuple[str, ...]) -> None:
+        self._known = known
+
+    def __call__(self, text: str) -> tuple[str, ...]:
+        given = _names(text)
+        unknown = [name for name in given if name not in self._known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: {', '.join(self._known)} were expected")
+        return given

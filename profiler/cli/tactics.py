@@ -1,0 +1,57 @@
+"""``tactics``: what TensorRT timed while it built an engine, and what choosing the fastest saved."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from profiler.analysis.autotuning import autotuning
+from profiler.cli.common import records, warn
+from profiler.cli.output import add_output_options, check_target, emit, number, render_table
+from profiler.trace.build_log import read_build_log
+
+NAME = "tactics"
+HELP = "candidates that TensorRT timed per layer, from a verbose build log"
+DESCRIPTION = (
+    "Read a verbose TensorRT build log (plain or .xz): for each layer how many candidates were timed, which one was "
+    "chosen, and what that saved over the median one. Times are TensorRT's own, in milliseconds."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("log", metavar="LOG", type=Path, help="a verbose build log, such as PLAN.build.log.xz")
+    parser.add_argument("--layer", metavar="NAME", help="list all candidates of one layer")
+    add_output_options(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    check_target(args)
+    result = autotuning(read_build_log(args.log))
+    warn(result.table.warnings)
+    candidates = records(result.table.candidates(args.layer)) if args.layer else None
+    layers = records(result.layers)
+    document = {
+        "log": str(args.log),
+        "layers": layers,
+        "untimed_layers": result.untimed,
+        "chosen_ms": result.chosen_ms,
+        "median_ms": result.median_ms,
+        "candidates": candidates,
+    }
+    if candidates is not None:
+        columns = {"time_ms": "ms", "chosen": "chosen", "formats": "formats", "kernel": "kernel", "tactic": "tactic"}
+        emit(args, document, render_table(candidates, columns), candidates)
+        return
+    head = (
+        f"{len(layers)} layers timed, {result.untimed} not (an equal configuration had been timed before); chosen "
+        f"{number(result.chosen_ms)} ms, median candidates {number(result.median_ms)} ms\n"
+    )
+    columns = {
+        "candidates": "candidates",
+        "chosen_ms": "chosen ms",
+        "median_ms": "median ms",
+        "slowest_ms": "slowest ms",
+        "saved_ms": "saved ms",
+        "layer": "layer",
+    }
+    emit(args, document, head + render_table(layers, columns), layers)

@@ -1,0 +1,195 @@
+"""Export a PyTorch model to ONNX: ``python -m profiler.engine.export --model resnet50 --output M.onnx …``.
+
+Beside the model: ``M.onnx.json``, a record of what it is (weights, precision, calibration), which the build and the runs carry on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from profiler.engine import calibration, onnx_graph, qdq, torch_export
+from profiler.engine.build import ONNX_FORMAT
+from profiler.errors import OutputError, ProfilerError, UsageError
+from profiler.workloads import contract, telemetry
+from profiler.workloads.pytorch_model import import_torch, load_model
+
+DEFAULT_OPSET = 17
+OPSETS = range(13, 21)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m profiler.engine.export",
+        description="Export a PyTorch model to ONNX for TensorRT. Needs no GPU. Exit status: 0 done, 1 failed, 2 wrong usage.",
+    )
+    add = parser.add_argument
+    add("--model", default="resnet50", help="a torchvision model, or module:function returning (model, input)")
+    add("--weights", default="random", help="random, DEFAULT, a torchvision name, or a checkpoint's path")
+    add(
+        "--output",
+        "--onnx",
+        dest="output",
+        type=Path,
+        required=True,
+        metavar="FILE.onnx",
+        help="where to write it",
+    )
+    add("--input-shape", type=contract.image_shape, default=(3, 224, 224), metavar="C,H,W")
+    add("--batch", type=contract.positive, metavar="N", help="fix the batch (default: open, set at build time)")
+    add(
+        "--precision",
+        choices=("fp32", "fp16"),
+        default="fp32",
+        help="types in the model: fp16 for TensorRT 10 and later, whose networks are strongly typed",
+    )
+    add("--io", choices=("fp32", "fp16"), default="fp32", help="with --precision fp16: type of input and output")
+    add("--opset", type=int, choices=OPSETS, default=DEFAULT_OPSET, metavar="N", help="TensorRT 8.5 knows 17")
+    add("--int8", action="store_true", help="insert Q/DQ pairs; needs --calibration")
+    add(
+        "--calibration",
+        metavar="SOURCE",
+        help="a folder in ImageNet's layout, a .npy or .npz of normalised images, or: random",
+    )
+    add("--calibrator", choices=calibration.CALIBRATORS, default="entropy")
+    add("--calibration-images", type=contract.positive, default=512, metavar="N", help="at most (default: 512)")
+    add("--calibration-batch", type=contract.positive, default=8, metavar="N")
+    add("--seed", type=int, default=0, help="of random weights and random calibration data")
+    add("--force", action="store_true", help="overwrite an existing model")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Export the model that the arguments describe.
+
+    Raises:
+        ProfilerError: a library, the model, its weights or the calibration data cannot be had, or the output cannot be written.
+    """
+    args = build_parser().parse_args(argv)
+    record_path = args.output.with_name(f"{args.output.name}.json")
+    _check_arguments(args)
+    if args.output.exists() and not args.force:
+        raise OutputError(f"{args.output}: exists already.", "Give --force to overwrite it, or another --output.")
+    contract.check_outputs(args.output, record_path)
+    data = None
+    if args.int8:
+        data = calibration.open_data(args.calibration, args.input_shape, args.calibration_images, args.seed)
+    torch = import_torch()
+    onnx = onnx_graph.import_onnx()
+    loaded = load_model(args.model, args.weights, args.seed)
+    example = _example(torch, loaded.example, args)
+    folded = torch_export.fold_batch_norms(torch, loaded.module, example)
+    module = loaded.module.half() if args.precision == "fp16" else loaded.module
+    traced = example.half() if args.precision == "fp16" else example
+    model = torch_export.export(torch, module, traced, args.opset, open_batch=args.batch is None)
+    identities = onnx_graph.fold_identities(model)
+    onnx_graph.remove_unused_initialisers(model)
+    if args.precision == "fp16" and args.io == "fp32":
+        torch_export.cast_io_to_fp32(model)
+    warnings = onnx_graph.check_folded(model, args.model)
+    if onnx_graph.opset(model) > onnx_graph.MAX_OPSET:
+        warnings.append(f"opset {onnx_graph.opset(model)}: TensorRT 8.5 knows {onnx_graph.MAX_OPSET} and below")
+    quantisation = None
+    if data is not None:
+        model, quantisation = quantise(model, data, args.calibrator, args.calibration_batch)
+        if data.warning:
+            warnings.append(data.warning)
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise ProfilerError(
+            f"{args.model}: the exported graph is not valid ONNX ({error}).", "Please report this."
+        ) from error
+    content = model.SerializeToString()
+    record = {
+        "format": ONNX_FORMAT,
+        "model": args.model,
+        "weights": loaded.weights,
+        "precision": "int8" if args.int8 else args.precision,
+        "io": args.io if args.precision == "fp16" else "fp32",
+        "opset": onnx_graph.opset(model),
+        "batch": args.batch,
+        "input_shape": list(example.shape[1:]),
+        "batch_norms_folded": folded,
+        "identities_folded": identities,
+        "nodes": len(model.graph.node),
+        "bytes": len(content),
+        "quantisation": quantisation,
+        "warnings": warnings,
+        "recorded": telemetry.timestamp(),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "onnx": onnx.__version__,
+            "numpy": np.__version__,
+        },
+    }
+    with contract.atomic_path(args.output) as target, contract.atomic_path(record_path) as record_target:
+        target.write_bytes(content)
+        contract.write_json(record_target, record)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"{args.output}: {len(content) / 2**20:.1f} MiB, {len(model.graph.node)} nodes", file=sys.stderr)
+
+
+def quantise(model: Any, data: calibration.CalibrationData, method: str, batch: int) -> tuple[Any, dict[str, Any]]:
+    """Calibrate a float model and insert Q/DQ pairs.
+
+    Returns:
+        the quantised model, and the record's ``quantisation``.
+
+    Raises:
+        ProfilerError: nothing to quantise, or the calibration fails.
+    """
+    placement = qdq.place(model)
+    ranges = calibration.collect_ranges(model, placement.activations, data, method, batch)
+    quantised = qdq.insert(model, placement, ranges)
+    return quantised, {
+        "calibrator": method,
+        "data": {"kind": data.kind, "label": data.label, "images": data.images},
+        "warning": data.warning,
+        "activation_pairs": len(placement.activations),
+        "weight_pairs": len(placement.weights),
+        "residual_adds": len(placement.skips),
+        "adds_left_in_float": list(placement.left_alone),
+    }
+
+
+def _check_arguments(args: argparse.Namespace) -> None:
+    if args.int8 and args.calibration is None:
+        raise UsageError(
+            "--int8: no --calibration was given, and INT8 scales come from it.",
+            "Give a folder of images, a .npy file, or --calibration random (scales are meaningless then).",
+        )
+    if args.calibration is not None and not args.int8:
+        raise UsageError("--calibration: is for INT8 only.", "Add --int8, or leave --calibration out.")
+    if args.int8 and args.precision != "fp32":
+        raise UsageError(
+            f"--int8 with --precision {args.precision}: Q/DQ pairs are inserted into a float32 model.",
+            "Leave --precision out; on TensorRT 8.5 the build sets FP16 and INT8 together.",
+        )
+    if args.io == "fp16" and args.precision != "fp16":
+        raise UsageError(
+            "--io fp16: only with --precision fp16.",
+            "For TensorRT 8.5 give --io fp16 to profiler.engine.build instead.",
+        )
+
+
+def _example(torch: Any, given: Any, args: argparse.Namespace) -> Any:
+    if given is None:
+        # random, and not zeros: the folding of batch norms is checked on it
+        return torch.randn((args.batch or 1, *args.input_shape))
+    example = given.detach().cpu().float()
+    if args.batch is not None and len(example) != args.batch:
+        example = example[:1].expand(args.batch, *example.shape[1:]).contiguous()
+    return example
+
+
+if __name__ == "__main__":
+    sys.exit(contract.run_process(main))

@@ -1,0 +1,266 @@
+"""TensorRT 8.5, 10.x and 11.x: what differs between them, in one place.
+
+A function whose name ends in ``_v8`` or ``_v10`` uses names of that major version (``_v10``: 10 and later); all other code that touches
+TensorRT uses only what all of them have. ``tests/unit/engine/test_bindings.py`` holds the code to that, against the real bindings.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from profiler.errors import MissingToolError, ProfilerError, UsageError
+
+PRECISIONS = ("fp32", "tf32", "fp16", "int8")
+STRONGLY_TYPED_SINCE = 10
+INSTALL_HINT = (
+    "pip install tensorrt (8.5.3.1 is on PyPI for CPython 3.6 to 3.10; newer ones need NVIDIA's index), "
+    "in an environment of its own; see docs/engines.md"
+)
+
+
+def import_tensorrt() -> Any:
+    """The tensorrt module.
+
+    Raises:
+        MissingToolError: it is not installed, or its libraries do not load.
+    """
+    try:
+        import tensorrt  # noqa: PLC0415 - only where it runs
+    except (ImportError, OSError, RuntimeError) as error:
+        raise MissingToolError(
+            f"TensorRT cannot be imported in {Path(sys.executable).name} ({' '.join(str(error).split())[:300]}).",
+            INSTALL_HINT,
+        ) from error
+    if not hasattr(tensorrt, "Runtime"):
+        raise MissingToolError(
+            "a module named tensorrt was imported that is not NVIDIA's (it has no Runtime).", INSTALL_HINT
+        )
+    return tensorrt
+
+
+def major(trt: Any) -> int:
+    """The major version."""
+    return int(str(trt.__version__).split(".", maxsplit=1)[0])
+
+
+def strongly_typed(trt: Any) -> bool:
+    """Whether networks take their precisions from the model's types (10 and later) and not from builder flags."""
+    return major(trt) >= STRONGLY_TYPED_SINCE
+
+
+def network_flags(trt: Any) -> int:
+    """The flags for ``create_network``."""
+    return _network_flags_v10(trt) if strongly_typed(trt) else _network_flags_v8(trt)
+
+
+def _network_flags_v8(trt: Any) -> int:
+    return 1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)
+
+
+def _network_flags_v10(trt: Any) -> int:
+    return 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+
+
+def set_precision(trt: Any, config: Any, precision: str) -> list[str]:
+    """Set the builder flags for a precision; returns the names of those that are set.
+
+    TF32 is on by default in every version, so FP32 has to clear it.
+    """
+    if precision == "fp32":
+        config.clear_flag(trt.BuilderFlag.TF32)
+    else:
+        config.set_flag(trt.BuilderFlag.TF32)
+    flags = [] if precision == "fp32" else ["TF32"]
+    if not strongly_typed(trt):
+        flags += _set_precision_v8(trt, config, precision)
+    return flags
+
+
+def _set_precision_v8(trt: Any, config: Any, precision: str) -> list[str]:
+    flags = []
+    if precision in ("fp16", "int8"):  # INT8 alone would leave the layers between two Q/DQ pairs in FP32
+        config.set_flag(trt.BuilderFlag.FP16)
+        flags.append("FP16")
+    if precision == "int8":
+        config.set_flag(trt.BuilderFlag.INT8)
+        flags.append("INT8")
+    return flags
+
+
+def set_optimisation_level(config: Any, level: int) -> None:
+    """Set ``builder_optimization_level`` (8.6 and later).
+
+    Raises:
+        UsageError: this version has none.
+    """
+    if not hasattr(config, "builder_optimization_level"):
+        raise UsageError("--optimization-level: this TensorRT has none (it came with 8.6).", "Leave the option out.")
+    _set_optimisation_level_v10(config, level)
+
+
+def _set_optimisation_level_v10(config: Any, level: int) -> None:
+    config.builder_optimization_level = level
+
+
+def network_content(trt: Any, network: Any) -> tuple[bool, bool]:
+    """Whether a parsed network holds Q/DQ pairs, and whether it computes in FP16."""
+    quantised = half = False
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        quantised = quantised or layer.type == trt.LayerType.QUANTIZE
+        half = half or (layer.num_outputs > 0 and layer.get_output(0).dtype == trt.float16)
+    return quantised, half
+
+
+def check_model_precision(trt: Any, precision: str, quantised: bool, half: bool, label: str) -> None:
+    """Refuse a model whose types contradict the precision.
+
+    Raises:
+        ProfilerError: INT8 without Q/DQ, Q/DQ without INT8, or types that a strongly typed network would follow instead.
+    """
+    if precision == "int8" and not quantised:
+        raise ProfilerError(
+            f"{label}: holds no QuantizeLinear/DequantizeLinear pairs, and --precision int8 takes its scales from them.",
+            "Export it again: python -m profiler.engine.export --int8 --calibration FOLDER …",
+        )
+    if precision != "int8" and quantised:
+        raise ProfilerError(
+            f"{label}: holds QuantizeLinear/DequantizeLinear pairs, and --precision {precision} was asked for.",
+            "Give --precision int8, or export it again without --int8.",
+        )
+    if strongly_typed(trt) and precision == "fp16" and not half:
+        raise ProfilerError(
+            f"{label}: computes in FP32, and from TensorRT {STRONGLY_TYPED_SINCE} on a network computes in the types of its model.",
+            "Export it again: python -m profiler.engine.export --precision fp16 …",
+        )
+    if precision in ("fp32", "tf32") and half:
+        raise ProfilerError(
+            f"{label}: computes in FP16, and --precision {precision} was asked for.",
+            "Give --precision fp16, or export it again with --precision fp32.",
+        )
+
+
+def parse_tactic_sources(trt: Any, text: str, default_mask: int) -> tuple[int, list[str]]:
+    """The bit mask for ``CUDNN,CUBLAS`` (exactly these) or ``+CUDNN,-CUBLAS`` (the default with changes), and the names set.
+
+    Raises:
+        UsageError: a name that this version does not have, or both forms mixed.
+    """
+    members = {name: int(value) for name, value in trt.TacticSource.__members__.items()}
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    relative = [part[0] in "+-" for part in parts]
+    if not parts or (any(relative) and not all(relative)):
+        raise UsageError(
+            f"--tactic-sources {text}: either names alone, or each with + or -, were expected.",
+            "For example CUDNN,CUBLAS or +CUDNN,-CUBLAS.",
+        )
+    mask = default_mask if all(relative) else 0
+    for part in parts:
+        name = part.lstrip("+-").upper()
+        if name not in members:
+            raise UsageError(
+                f"--tactic-sources: TensorRT {trt.__version__} has no {name}; it has {', '.join(members)}."
+            )
+        bit = 1 << members[name]
+        mask = mask & ~bit if part[0] == "-" else mask | bit
+    return mask, [name for name, bit in members.items() if mask >> bit & 1]
+
+
+def load_plugins(trt: Any, libraries: Sequence[Path], logger: Any) -> None:
+    """Load plugin libraries and register TensorRT's own plugins.
+
+    Raises:
+        ProfilerError: a library is missing or does not load.
+    """
+    for library in libraries:
+        check_file(library, "a shared library with a TensorRT plugin")
+        try:
+            ctypes.CDLL(str(library.resolve()), mode=ctypes.RTLD_GLOBAL)
+        except OSError as error:
+            raise ProfilerError(
+                f"{library}: does not load ({error}).",
+                f"Build it again, against TensorRT {trt.__version__} and this machine's CUDA.",
+            ) from error
+    trt.init_libnvinfer_plugins(logger, "")
+
+
+def check_plan_version(plan: Path, record: dict[str, Any] | None, running: str) -> None:
+    """Refuse a plan that its build record says is of another TensorRT.
+
+    Raises:
+        ProfilerError: the versions differ in major, minor or patch.
+    """
+    built = (record or {}).get("tensorrt_version")
+    if isinstance(built, str) and built.split(".")[:3] != running.split(".")[:3]:
+        raise ProfilerError(
+            f"{plan}: was built by TensorRT {built}, and this is TensorRT {running}.",
+            "A plan runs only on the version that built it: use that version, or build the plan again.",
+        )
+
+
+def deserialise(trt: Any, runtime: Any, plan: Path, logger: Any) -> Any:
+    """The engine in a plan file.
+
+    Raises:
+        ProfilerError: unreadable, not a plan, of another TensorRT version, another GPU, or without its plugin.
+    """
+    try:
+        data = plan.read_bytes()
+    except OSError as error:
+        raise ProfilerError(f"{plan}: cannot be read ({error.strerror or error}).") from error
+    engine = runtime.deserialize_cuda_engine(data)
+    if engine is None:
+        message, hint = explain_plan_errors(logger.errors, str(trt.__version__))
+        raise ProfilerError(f"{plan}: TensorRT {trt.__version__} cannot load this plan ({message}).", hint)
+    return engine
+
+
+def explain_plan_errors(errors: Iterable[str], running: str) -> tuple[str, str]:
+    """The most telling of TensorRT's messages, and what to do about it."""
+    texts = [" ".join(error.split()) for error in errors]
+    cases = (
+        (
+            ("version tag does not match", "not compatible with this version", "Version tag", "serialization"),
+            f"It was built by another TensorRT than {running}, or is damaged: use the version that built it, or build it again.",
+        ),
+        (
+            ("plugin", "getPluginCreator", "Plugin"),
+            "Give the library of its plugin with --plugin FILE.so.",
+        ),
+        (
+            ("compute capability", "different device", "incompatible device", "generated on"),
+            "A plan runs only on the kind of GPU that it was built on: build it again on this GPU.",
+        ),
+        (("memory", "Memory"), "End what else runs on the GPU, or build for a smaller batch."),
+    )
+    for markers, hint in cases:
+        for text in texts:
+            if any(marker in text for marker in markers):
+                return text[:500], hint
+    message = texts[0][:500] if texts else "it gave no reason"
+    return message, "Build it again with this TensorRT on this GPU; the file may also be damaged."
+
+
+def device_memory_bytes(engine: Any) -> int | None:
+    """Bytes that one execution context needs for activations; None where the engine does not tell."""
+    for name in ("device_memory_size_v2", "device_memory_size"):
+        value = getattr(engine, name, None)
+        if value is not None:
+            return int(value)
+    return None
+
+
+def check_file(path: Path, what: str) -> None:
+    """Refuse a path that is not a file.
+
+    Raises:
+        ProfilerError: missing, or a folder.
+    """
+    if path.is_dir():
+        raise ProfilerError(f"{path}: is a folder, and {what} was expected.")
+    if not path.is_file():
+        raise ProfilerError(f"{path}: no such file; {what} was expected.", "Check the path.")

@@ -1,0 +1,259 @@
+"""A sanitised copy holds the same figures and nothing about the machine, the user or the program."""
+
+from __future__ import annotations
+
+import lzma
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from profiler.capture import sanitise_rules
+from profiler.capture.identifying import remove_paths
+from profiler.capture.sanitise import sanitise
+from profiler.errors import OutputError, TraceError
+from profiler.trace import open_trace
+from tests.conftest import RUNS, bundled
+from tests.make_trace import TraceMaker, simple
+
+HOST, USER, TOKEN = "gpu-node-17", "marieweber", "s3cr3tvalue99"
+HOME = f"/home/{USER}"
+UUID = "1d3e5f70-aaaa-bbbb-cccc-1234567890ab"
+DIRT = (
+    HOST,
+    USER,
+    TOKEN,
+    HOME,
+    UUID,
+    "0000:3b:00.0",
+    "train_private_model.py",
+    "hello from the program",
+    "project-x-lab",
+)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A bundled trace, unpacked once."""
+    folder = tmp_path_factory.mktemp("plain")
+
+    def unpack(run: str) -> Path:
+        target = folder / f"{run}.sqlite"
+        if not target.exists():
+            target.write_bytes(lzma.decompress(bundled(run).read_bytes()))
+        return target
+
+    return unpack
+
+
+def soil(clean: Path, target: Path) -> Path:
+    """A copy with everything that nsys writes about a machine, and deleted rows in its free pages."""
+    target.write_bytes(clean.read_bytes())
+    db = sqlite3.connect(target)
+    tables = {r[0] for r in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+    def string(text: str) -> int:
+        identity = db.execute("SELECT max(id) + 1 FROM StringIds").fetchone()[0]
+        db.execute("INSERT INTO StringIds VALUES (?, ?)", (identity, text))
+        return int(identity)
+
+    environment = f"HOME={HOME}\0API_TOKEN={TOKEN}\0HOSTNAME={HOST}\0WANDB_PROJECT=project-x-lab\0MODE=inference\0N=1"
+    string(environment)
+    db.executemany(
+        "INSERT INTO META_DATA_CAPTURE VALUES (?, ?)",
+        [
+            ("DEVICE_DISPLAY_NAME", HOST),
+            ("PROCESS_0:COMMAND", f"{HOME}/venv/bin/python"),
+            ("PROCESS_0:ARGUMENT_0", f"{HOME}/train_private_model.py"),
+            ("PROCESS_0:WORKING_DIR", f"{HOME}/project"),
+            ("PROCESS_0:ENVIRONMENT_VARIABLE", f'API_TOKEN="{TOKEN}"'),
+            ("PROCESS_0:ENVIRONMENT_VARIABLE", f'USER="{USER}"'),
+            ("PROCESS_0:ENVIRONMENT_VARIABLE", 'WANDB_NAME="project-x-lab/7"'),
+            ("PROCESS_0:COLLECT_SECRETS", f"{HOME}/list"),
+        ],
+    )
+    db.executemany(
+        "INSERT INTO META_DATA_EXPORT VALUES (?, ?)",
+        [("EXPORT_HOST", HOST), ("EXPORT_USER", USER), ("EXPORT_PARAM_INPUT_PATH_ABS", f"{HOME}/project/a.nsys-rep")],
+    )
+    if "TARGET_INFO_SYSTEM_ENV" in tables:
+        db.executemany(
+            "INSERT INTO TARGET_INFO_SYSTEM_ENV VALUES (1, ?, ?, 1, ?)",
+            [
+                (HOST, "Hostname", HOST),
+                (HOST, "DeviceEnvironment", f"API_TOKEN={TOKEN};HOME={HOME}"),
+                (HOST, "CpuArchitecture", "x86_64"),
+            ],
+        )
+    if "ProcessStreams" in tables:
+        db.execute(
+            "INSERT INTO ProcessStreams VALUES (1, ?, ?)",
+            (string("/tmp/nsys/stdout.log"), string("hello from the program\n")),
+        )
+        db.execute("INSERT INTO ThreadNames VALUES (?, 1, 1)", (string(f"worker-{USER}"),))
+        db.execute("INSERT INTO PROCESSES VALUES (1, 1, ?)", (f"{HOME}/venv/bin/python",))
+    db.execute("UPDATE TARGET_INFO_GPU SET uuid = ?, busLocation = '0000:3b:00.0'", (UUID,))
+    db.execute(
+        "INSERT INTO DIAGNOSTIC_EVENT SELECT timestamp, timestampType, source, severity, ?, globalPid FROM DIAGNOSTIC_EVENT LIMIT 1",
+        (f"Loaded {HOME}/lib/x.so on {HOST}",),
+    )
+    db.execute(
+        "INSERT INTO NVTX_EVENTS (start, end, eventType, text, globalTid, domainId) "
+        "SELECT start, end, 59, ?, globalTid, 0 FROM NVTX_EVENTS WHERE end IS NOT NULL LIMIT 1",
+        (f"load {HOME}/data and {TOKEN}",),
+    )
+    db.execute("CREATE TABLE NEW_IN_NSYS_2030 (note TEXT)")
+    db.execute("INSERT INTO NEW_IN_NSYS_2030 VALUES (?)", (f"{USER}@{HOST}",))
+    db.commit()
+    db.execute("CREATE TABLE gone AS SELECT ? AS note", (f"deleted: {TOKEN} {HOME}",))
+    db.commit()
+    db.execute("DROP TABLE gone")
+    db.commit()
+    db.close()
+    return target
+
+
+@pytest.mark.parametrize(
+    "run", [r for r in RUNS if r in ("torch-fp16-b8", "trt-int8-b8", "trt-int8-badqdq-b8-graphlevel")]
+)
+def test_nothing_of_the_dirt_is_left(run: str, plain: Callable[[str], Path], tmp_path: Path) -> None:
+    dirty = soil(plain(run), tmp_path / "dirty.sqlite")
+    assert all(d.encode() in dirty.read_bytes() for d in DIRT if "-" not in d or d in (HOST, UUID))
+    report = sanitise(dirty, tmp_path / "clean.sqlite")
+    content = (tmp_path / "clean.sqlite").read_bytes()
+    assert [d for d in DIRT if d.encode() in content] == []
+    assert "NEW_IN_NSYS_2030" in report.tables_dropped
+    assert report.values_searched > 5
+    assert not list(tmp_path.glob(".*partial"))
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_the_figures_are_the_same(run: str, plain: Callable[[str], Path], tmp_path: Path) -> None:
+    sanitise(plain(run), tmp_path / "clean.sqlite")
+    with open_trace(plain(run)) as before, open_trace(tmp_path / "clean.sqlite") as after:
+        for name in ("kernels", "api_calls", "memcpys", "memsets", "graph_traces", "nvtx_ranges"):
+            pd.testing.assert_frame_equal(getattr(before, name), getattr(after, name))
+        assert before.session.options.items() >= after.session.options.items()
+        assert after.session.graph_trace_mode == before.session.graph_trace_mode
+        for field in ("nsys_version", "schema_version", "driver_version", "cuda_version", "gpus", "recorded_utc"):
+            assert getattr(before.session, field) == getattr(after.session, field)
+        assert after.gpu_metrics.names == before.gpu_metrics.names
+        series, again = before.gpu_metrics.tensor_active(), after.gpu_metrics.tensor_active()
+        assert (series is None) == (again is None)
+        if series is not None and again is not None:
+            assert (series.values == again.values).all() and (series.timestamps_ns == again.timestamps_ns).all()
+        payload = before.nvtx_ranges["json_id"].to_numpy()
+        assert before.payloads(payload) == after.payloads(payload)
+        assert not after.session.holds_environment
+
+
+def test_layer_names_that_look_like_paths_stay(plain: Callable[[str], Path], tmp_path: Path) -> None:
+    sanitise(soil(plain("trt-int8-b8"), tmp_path / "dirty.sqlite"), tmp_path / "clean.sqlite")
+    with open_trace(tmp_path / "clean.sqlite") as trace:
+        texts = trace.nvtx_ranges["text"].astype(str)
+    assert texts.str.contains("/layer3/layer3.0/conv3/Conv", regex=False).any()
+
+
+def test_inferences_can_be_kept(plain: Callable[[str], Path], tmp_path: Path) -> None:
+    report = sanitise(plain("torch-fp32-b8"), tmp_path / "three.sqlite", keep_inferences=3)
+    assert report.inferences == 3
+    with open_trace(plain("torch-fp32-b8")) as whole, open_trace(tmp_path / "three.sqlite") as part:
+        assert part.kernel_count * 10 == whole.kernel_count * 3
+        assert part.nvtx_ranges["text"].astype(str).str.match(r"iter\d").sum() == 3
+        assert (part.kernels["nvtx"] >= 0).all()
+    assert report.bytes_after < report.bytes_before / 2
+
+
+def test_unused_tables_can_be_dropped(plain: Callable[[str], Path], tmp_path: Path) -> None:
+    report = sanitise(plain("trt-int8-b8"), tmp_path / "small.sqlite", drop_unused_tables=True)
+    assert set(report.tables_kept) <= {*sanitise_rules.READ_BY_PROFILER, "StringIds"}
+    with open_trace(plain("trt-int8-b8")) as before, open_trace(tmp_path / "small.sqlite") as after:
+        pd.testing.assert_frame_equal(before.kernels, after.kernels)
+
+
+def test_names_of_older_exports_without_references_in_the_schema(tmp_path: Path) -> None:
+    sanitise(simple().write(tmp_path / "a.sqlite"), tmp_path / "b.sqlite")
+    with open_trace(tmp_path / "a.sqlite") as before, open_trace(tmp_path / "b.sqlite") as after:
+        pd.testing.assert_frame_equal(before.kernels, after.kernels)
+
+
+def test_metrics_of_older_exports_are_kept_and_other_events_are_not(tmp_path: Path) -> None:
+    maker = TraceMaker()
+    maker.add(
+        "GENERIC_EVENTS", timestamp=1, typeId=0, data='{"Tensor Active": "12", "SM Active": 5, "note": "on gpu-node"}'
+    )
+    maker.add("GENERIC_EVENTS", timestamp=2, typeId=1, data=f'{{"comm": "{USER}"}}')
+    maker.add("META_DATA_EXPORT", name="EXPORT_SCHEMA_VERSION", value="2.9")
+    sanitise(maker.write(tmp_path / "a.sqlite"), tmp_path / "b.sqlite")
+    rows = [
+        r[0]
+        for r in sqlite3.connect(tmp_path / "b.sqlite").execute("SELECT data FROM GENERIC_EVENTS ORDER BY timestamp")
+    ]
+    assert rows == ['{"Tensor Active": "12", "SM Active": 5}', None]
+
+
+def test_text_hidden_in_an_integer_column_is_dropped(tmp_path: Path) -> None:
+    source = simple().write(tmp_path / "a.sqlite")
+    db = sqlite3.connect(source)
+    db.execute("UPDATE CUPTI_ACTIVITY_KIND_RUNTIME SET returnValue = ? WHERE rowid = 1", (f"{HOME}/x",))
+    db.commit()
+    db.close()
+    sanitise(source, tmp_path / "b.sqlite")
+    assert HOME.encode() not in (tmp_path / "b.sqlite").read_bytes()
+
+
+def test_a_value_that_survives_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    maker = simple()
+    maker.add("META_DATA_CAPTURE", name="PROCESS_0:WORKING_DIR", value=f"{HOME}/project")
+    maker.add("META_DATA_EXPORT", name="EXPORT_PRODUCT_NAME", value=f"{HOME}/project")
+    monkeypatch.setattr("profiler.capture.sanitise_rules.PLAIN_FACT", sanitise_rules.re.compile(""))
+    monkeypatch.setattr("profiler.capture.identifying.Scrubber.text", lambda _self, text: text)
+    with pytest.raises(TraceError, match="still in the sanitised copy"):
+        sanitise(maker.write(tmp_path / "a.sqlite"), tmp_path / "b.sqlite")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.sqlite"]
+
+
+def test_refusals(tmp_path: Path) -> None:
+    source = simple().write(tmp_path / "a.sqlite")
+    with pytest.raises(OutputError, match="exists already"):
+        sanitise(source, source)
+    with pytest.raises(TraceError, match="no such file"):
+        sanitise(tmp_path / "none.sqlite", tmp_path / "b.sqlite")
+    (tmp_path / "text").write_text("no database, whatever it says")
+    with pytest.raises(TraceError, match="not an SQLite database"):
+        sanitise(tmp_path / "text", tmp_path / "b.sqlite")
+    with pytest.raises(OutputError, match="cannot be written"):
+        sanitise(source, tmp_path / "no" / "folder" / "b.sqlite")
+    sqlite3.connect(tmp_path / "other.sqlite").execute("CREATE TABLE people (name TEXT)").connection.close()
+    with pytest.raises(TraceError, match="not an nsys export"):
+        sanitise(tmp_path / "other.sqlite", tmp_path / "b.sqlite")
+    db = sqlite3.connect(source)
+    db.execute("CREATE VIEW CUDNN_EVENTS AS SELECT 1")
+    db.commit()
+    db.close()
+    with pytest.raises(TraceError, match="view or virtual table"):
+        sanitise(source, tmp_path / "b.sqlite")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.sqlite", "other.sqlite", "text"]
+
+
+def test_no_inference_ranges(tmp_path: Path) -> None:
+    maker = TraceMaker()
+    maker.range("step", 0, 10)
+    with pytest.raises(TraceError, match="no NVTX ranges"):
+        sanitise(maker.write(tmp_path / "a.sqlite"), tmp_path / "b.sqlite", keep_inferences=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("Loaded CUPTI library: /opt/nvidia/x/libcupti.so.13.0", "Loaded CUPTI library: …/libcupti.so.13.0"),
+        ("/layer3/layer3.0/conv3/Conv + /tmp_block/Relu", "/layer3/layer3.0/conv3/Conv + /tmp_block/Relu"),
+        ("open '/home/me/a b.txt'", "open '…/a b.txt'"),
+        (r"C:\Users\me\model.onnx", r"…\model.onnx"),
+        ("2.5 images/home", "2.5 images/home"),
+    ],
+)
+def test_paths(text: str, clean: str) -> None:
+    assert remove_paths(text) == clean

@@ -1,0 +1,184 @@
+"""Every TensorRT name, enum member and call in the code exists in the real bindings of 8.5, 10 and 11.
+
+The bindings of 10 and 11 are imported over stub libraries whose few functions return null: no TensorRT and no GPU is needed. 8.5's are
+too large to fetch for a test, so the surface of the parts in use was written down once, from the real 8.5.3.1 wheel:
+
+    PYTHON39 tests/unit/engine/bindings_surface.py > surface.json
+    python tests/unit/engine/test_bindings.py surface.json > tests/data/bindings/tensorrt-8.5.3.1.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from trt_usage import RECEIVERS, Use, problems, uses_in
+
+REPOSITORY = Path(__file__).parents[3]
+SURFACE_8 = REPOSITORY / "tests/data/bindings/tensorrt-8.5.3.1.json"
+PACKAGE = "tensorrt-cu13-bindings"
+VERSIONS = ("10.13.3.9", "11.4.0.106")
+STUB = "void *{name}(void) {{ return 0; }}\n"
+STUBBED = (
+    "createInferBuilder_INTERNAL",
+    "createInferRefitter_INTERNAL",
+    "createInferRuntime_INTERNAL",
+    "createNvOnnxParser_INTERNAL",
+    "createNvOnnxParserRefitter_INTERNAL",
+    "getBuilderPluginRegistry",
+    "getNvOnnxParserVersion",
+    "getPluginRegistry",
+    "initLibNvInferPlugins",
+)
+LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
+
+
+def all_uses() -> list[Use]:
+    folders = ("engine", "workloads", "plugins")
+    paths = [p for folder in folders for p in sorted((REPOSITORY / "profiler" / folder).rglob("*.py"))]
+    return [use for path in paths for use in uses_in(path)]
+
+
+def cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "tensorrt-evidence" / "bindings"
+
+
+def unpacked_wheel(version: str) -> Path:
+    folder = cache_folder() / f"{version}-cp{sys.version_info[0]}{sys.version_info[1]}"
+    if not (folder / "tensorrt_bindings" / "__init__.py").is_file():
+        partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        argv = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+        try:
+            done = subprocess.run(
+                [*argv, "--dest", str(partial), f"{PACKAGE}=={version}"],
+                capture_output=True,
+                text=True,
+                timeout=180,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            pytest.skip(f"{PACKAGE} {version} could not be downloaded within 180 s")
+        wheels = list(partial.glob("*.whl"))
+        if done.returncode or not wheels:
+            shutil.rmtree(partial, ignore_errors=True)
+            pytest.skip(f"{PACKAGE} {version} cannot be had for this Python: {done.stderr.strip()[-300:]}")
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            wheel.extractall(partial)
+        wheels[0].unlink()
+        try:
+            partial.rename(folder)
+        except OSError:  # another test process was faster
+            shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def stub_libraries(folder: Path, major: str) -> None:
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler for the stub libraries")
+    source = folder / "stub.c"
+    source.write_text("".join(STUB.format(name=name) for name in STUBBED))
+    for library in LIBRARIES:
+        name = f"lib{library}.so.{major}"
+        argv = [compiler, "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", str(folder / name), str(source)]
+        subprocess.run(argv, check=True, capture_output=True, timeout=60)
+
+
+@pytest.fixture(params=VERSIONS, scope="module")
+def bindings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    version: str = request.param
+    wheel = unpacked_wheel(version)
+    stubs = tmp_path_factory.mktemp("stubs")
+    stub_libraries(stubs, version.split(".", maxsplit=1)[0])
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(stubs), "PYTHONPATH": str(wheel)}
+    script = Path(__file__).with_name("bindings_surface.py")
+    done = subprocess.run(
+        [sys.executable, str(script), "tensorrt_bindings"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert document["version"] == version
+    return document
+
+
+def test_code_fits_the_bindings_of_10_and_11(bindings: dict[str, Any]) -> None:
+    major = int(bindings["version"].split(".")[0])
+    assert problems(all_uses(), bindings["names"], major) == []
+
+
+def test_code_fits_the_bindings_of_8_5() -> None:
+    document = json.loads(SURFACE_8.read_text("utf-8"))
+    assert document["version"].startswith("8.5.3")
+    assert problems(all_uses(), document["names"], 8) == []
+
+
+def test_the_scan_sees_what_the_code_does() -> None:
+    seen = {(use.owner, use.name) for use in all_uses()}
+    assert {
+        (None, "Builder"),
+        ("BuilderFlag", "TF32"),
+        ("ProfilingVerbosity", "DETAILED"),
+        ("Builder", "build_serialized_network"),
+        ("IExecutionContext", "execute_async_v3"),
+        ("IExecutionContext", "set_tensor_address"),
+        ("ICudaEngine", "get_tensor_profile_shape"),
+        ("IBuilderConfig", "progress_monitor"),
+        ("OnnxParser", "parse"),
+    } <= seen
+    assert len(seen) > 60
+
+
+def test_what_a_version_lacks_is_found() -> None:
+    names: dict[str, Any] = {
+        "Builder": {
+            "__init__": ["__init__(self: t.Builder, logger: t.ILogger) -> None"],
+            "f": ["f(self: t.Builder, a: List[int, int], b: int = 0) -> bool"],
+            "p": "r",
+        }
+    }
+
+    def check(**changes: Any) -> list[str]:
+        use = {"where": "x.py:1", "versions": "", "owner": "Builder", "name": "f", "positional": 1, **changes}
+        return problems([Use(**use)], names, 10)
+
+    assert check() == []
+    assert check(positional=1, keywords=("b",)) == []
+    assert check(name="gone")
+    assert check(positional=3)
+    assert check(positional=0)
+    assert check(keywords=("c",))
+    assert check(name="p", positional=None, stored=True)
+    assert check(name="gone", versions="v8") == []
+    assert check(owner=None, name="Builder") == []
+    assert check(owner=None, name="Builder", positional=2)
+
+
+def needed(surface: dict[str, Any]) -> dict[str, Any]:
+    """The part of a surface that the code uses: what is written down for 8.5."""
+    uses = all_uses()
+    owners = {use.owner for use in uses if use.owner} | {use.name for use in uses if use.owner is None}
+    wanted = owners | set(RECEIVERS.values())
+    kept = {name: entry for name, entry in surface["names"].items() if name in wanted}
+    return {"version": surface["version"], "names": kept}
+
+
+if __name__ == "__main__":
+    json.dump(needed(json.loads(Path(sys.argv[1]).read_text("utf-8"))), sys.stdout, indent=1, sort_keys=True)
+    print()
