@@ -369,3 +369,71 @@ def candidates(times_ms: Sequence[float], chosen_ms: float, title: str) -> go.Fi
     figure.update_xaxes(title="time that TensorRT measured, µs")
     figure.update_yaxes(title="candidates")
     return figure
+
+
+def latencies(labels: Sequence[str], runs: pd.DataFrame, title: str) -> go.Figure:
+    """Median latency a run, with a line to the 99th percentile; ``runs`` has ``framework``, ``p50_ms``, ``p99_ms``, ``mean_ms``."""
+    p50, p99 = runs["p50_ms"].astype(float), runs["p99_ms"].astype(float)
+    figure = go.Figure(
+        go.Bar(
+            x=p50,
+            y=[plotly_text(label, 50) for label in labels],
+            orientation="h",
+            marker_color=[AFTER if f == "TensorRT" else BEFORE for f in runs["framework"]],
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": (p99 - p50).clip(lower=0),
+                "arrayminus": [0] * len(p50),
+                "color": NVTX_COLOUR,
+            },
+            text=[number(v, "ms") for v in p50],
+            textposition="inside",
+            insidetextanchor="start",
+            hovertemplate="%{y}: median %{x:.4~g} ms<extra></extra>",
+        )
+    )
+    figure.update_layout(**_LAYOUT, title=title, height=170 + 34 * len(labels), uniformtext=_UNIFORM)
+    figure.update_xaxes(title="latency of one batch, ms", rangemode="tozero")
+    return figure
+
+
+def throughput(series: Mapping[str, pd.DataFrame], title: str) -> go.Figure:
+    """Images per second against batch size, a line a kind of run; frames have ``batch`` and ``images_per_s``."""
+    figure = go.Figure()
+    dashes = ("solid", "dash", "dot", "dashdot")
+    for place, (label, part) in enumerate(series.items()):
+        colour = AFTER if label.startswith("TensorRT") else BEFORE
+        figure.add_scatter(
+            x=part["batch"],
+            y=part["images_per_s"],
+            name=plotly_text(label, 50),
+            mode="lines+markers",
+            line={"color": colour, "dash": dashes[place % 4]},
+            marker={"symbol": place % 20, "size": 8},
+        )
+    figure.update_layout(**_LAYOUT, title=title, height=460)
+    figure.update_xaxes(
+        title="batch", type="log", tickvals=sorted({int(b) for p in series.values() for b in p["batch"]})
+    )
+    figure.update_yaxes(title="images per second", rangemode="tozero")
+    return figure
+
+
+def quality(latency_ms: pd.Series, value: pd.Series, labels: Sequence[str], unit: str, title: str) -> go.Figure:
+    """Quality against latency, a point a run: the fast and good ones are at the upper left."""
+    figure = go.Figure(
+        go.Scatter(
+            x=latency_ms,
+            y=value,
+            mode="markers+text",
+            text=[plotly_text(label, 40) for label in labels],
+            textposition="top center",
+            marker={"size": 11, "color": [AFTER if label.startswith("TensorRT") else BEFORE for label in labels]},
+            hovertemplate="%{text}: %{x:.4~g} ms, %{y:.4~g}<extra></extra>",
+        )
+    )
+    figure.update_layout(**_LAYOUT, title=title, height=420)
+    figure.update_xaxes(title="median latency, ms", type="log")
+    figure.update_yaxes(title=unit)
+    return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -12,13 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import pandas as pd
 import streamlit as st
 
+from dashboard.text import number
 from profiler.analysis.autotuning import Autotuning, autotuning, build_log_of
 from profiler.analysis.compare import Analysis, Comparison, compare
 from profiler.analysis.decompose import Step, chain
-from profiler.analysis.ledger import Ledger, build_ledger
+from profiler.analysis.engine import engine_side
+from profiler.analysis.ledger import Ledger, build_ledger, engine_file_of
 from profiler.analysis.traffic import Traffic, memory_traffic
+from profiler.analysis.work import gpu_work
+from profiler.capture.summary import collect
 from profiler.errors import ProfilerError
 from profiler.report.ledger import ledger_document
 from profiler.trace import open_trace
@@ -242,3 +248,67 @@ def tactics(side: Side) -> Autotuning | ProfilerError | None:
 def _tactics(path: str, mtime_ns: int, size: int) -> Autotuning:
     del mtime_ns, size
     return autotuning(read_build_log(Path(path)))
+
+
+def tuning_sentence(tuned: Autotuning) -> str:
+    """What auto-tuning of an engine saved, in one sentence."""
+    return (
+        f"From the engine's build log: {len(tuned.layers)} layers whose candidates were timed ({tuned.untimed} more "
+        "share a configuration that had been timed before). Choosing the fastest instead of the median candidate "
+        f"saved {number((tuned.median_ms - tuned.chosen_ms) * 1e3, 'µs')} of {number(tuned.median_ms * 1e3, 'µs')}, "
+        "by TensorRT's own timing."
+    )
+
+
+def engine_layers(side: Side) -> pd.DataFrame | ProfilerError | None:
+    """A row a layer of the engine behind a side; None when the side describes no layers."""
+    if side.analysis is None:
+        return None
+    try:
+        return _engine_layers(side.identity, side.analysis)
+    except ProfilerError as error:
+        return error
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _engine_layers(key: object, _analysis: Analysis) -> pd.DataFrame | None:
+    del key
+    trace, inferences = _analysis.trace, _analysis.inferences
+    if not inferences.count:
+        return None
+    work = gpu_work(trace, inferences)
+    engine = engine_side(trace, inferences, work, engine_file_of(_analysis))
+    if engine is None:
+        return None
+    n = inferences.count
+    times = engine.work.groupby("layer")["duration_ns"].sum()
+    kernels = engine.work[engine.work["kind"] == "kernel"].groupby("layer").size()
+    return pd.DataFrame(
+        {
+            "layer": [la.name for la in engine.layers],
+            "type": [la.kind for la in engine.layers],
+            "precision": [la.precision for la in engine.layers],
+            "kernels": [float(kernels.get(i, 0)) / n for i in range(len(engine.layers))],
+            "time, µs": [float(times.get(i, 0)) / n / 1e3 for i in range(len(engine.layers))],
+            "min. kB": [la.min_bytes / 1e3 if la.min_bytes is not None else None for la in engine.layers],
+            "formats in": [" | ".join(t.format or "?" for t in la.inputs) for la in engine.layers],
+            "formats out": [" | ".join(t.format or "?" for t in la.outputs) for la in engine.layers],
+            "tactic": [la.tactic for la in engine.layers],
+        }
+    )
+
+
+@st.cache_data(ttl=30, max_entries=20, show_spinner=False)
+def measured_runs(folder: str) -> list[dict[str, Any]]:
+    """The figures of all run and bench documents in a folder (see :func:`profiler.capture.summary.collect`)."""
+    return collect(Path(folder))
+
+
+@st.cache_data(ttl=30, max_entries=20, show_spinner=False)
+def study_notes(folder: str) -> list[str]:
+    """What a study left out, and why."""
+    try:
+        document = json.loads((Path(folder) / "summary.json").read_text("utf-8"))
+        return [f"Left out: {item['what']}: {item['reason']}" for item in document.get("left_out") or []]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []

@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import charts, data
 from dashboard.frame import Pair, show_error, show_problems
-from dashboard.text import duration, markdown, number, times
+from dashboard.text import duration, markdown, times
 from profiler.analysis.autotuning import Autotuning
 from profiler.analysis.decompose import Decomposition, Step
 
@@ -100,33 +100,12 @@ def _split(place: int, split: Decomposition) -> None:
 
 def _autotuning(name: str, side: data.Side) -> None:
     tuned = data.tactics(side)
-    if tuned is None:
-        return
-    st.subheader(f"Auto-tuning of {markdown(side.source.title)} ({name})")
-    if not isinstance(tuned, Autotuning):
-        show_error(tuned)
-        return
-    layers = tuned.layers
-    st.caption(
-        f"From the engine's build log: {len(layers)} layers whose candidates were timed ({tuned.untimed} more share "
-        "a configuration that had been timed before). Choosing the fastest instead of the median candidate saved "
-        f"{number((tuned.median_ms - tuned.chosen_ms) * 1e3, 'µs')} of {number(tuned.median_ms * 1e3, 'µs')}, by "
-        "TensorRT's own timing."
-    )
-    if not len(layers):
-        return
-    label = st.selectbox(
-        "Layer", layers.sort_values("saved_ms", ascending=False)["layer"].tolist(), key=f"tuned_{name}"
-    )
-    row = layers[layers["layer"] == label].iloc[0]
-    found = tuned.table.candidates(str(label)).dropna(subset=["time_ms"])
-    left, right = st.columns(2)
-    left.plotly_chart(
-        charts.candidates(found["time_ms"].tolist(), float(row["chosen_ms"]), f"{len(found):,} candidates timed"),
-        key=f"candidates_{name}",
-        config=charts.CONFIG,
-    )
-    shown = found.assign(**{"time, µs": found["time_ms"] * 1e3})[
-        ["time, µs", "chosen", "kernel", "formats", "runner", "tactic"]
-    ]
-    right.dataframe(shown, hide_index=True, height=320, key=f"candidate_table_{name}")
+    if isinstance(tuned, Autotuning) and len(tuned.layers):
+        st.subheader(f"Auto-tuning of {markdown(side.source.title)} ({name})")
+        st.caption(f"{data.tuning_sentence(tuned)} The page Engine lists every candidate.")
+        best = tuned.layers.nlargest(12, "saved_ms")
+        median, chosen = (best["median_ms"] * 1e3).tolist(), (best["chosen_ms"] * 1e3).tolist()
+        title = "Median candidate and chosen one"
+        figure = charts.pairs_of_bars(best["layer"].tolist(), median, chosen, "µs", title)
+        figure.data[0].name, figure.data[1].name = "median candidate", "chosen"
+        st.plotly_chart(figure, key=f"tuning_{name}", config=charts.CONFIG)

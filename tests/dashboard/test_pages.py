@@ -13,6 +13,7 @@ from tests.conftest import bundled
 from tests.make_trace import TraceMaker, simple
 
 URLS = [p.URL for p in PAGES]
+OF_A_PAIR = [u for u in URLS if u not in ("runs", "capture")]  # the others are about all runs, or about none
 GRAPH_LEVEL = "trt-int8-badqdq-b8-graphlevel"
 
 
@@ -71,21 +72,21 @@ def test_pair_from_the_address(page: str) -> None:
     assert (test.selectbox(key="before").value, test.selectbox(key="after").value) == ("torch-fp16-b8", "trt-fp16-b8")
 
 
-@pytest.mark.parametrize("page", URLS)
+@pytest.mark.parametrize("page", OF_A_PAIR)
 def test_one_trace_alone(page: str) -> None:
     test = app(page, after="none").run()
     assert not test.exception
     assert "Nothing is chosen as “after”" in text(test)
 
 
-@pytest.mark.parametrize("page", URLS)
+@pytest.mark.parametrize("page", OF_A_PAIR)
 def test_no_trace_at_all(page: str) -> None:
     test = app(page, before="none", after="none").run()
     assert not test.exception
     assert "Nothing is chosen as “before”" in text(test)
 
 
-@pytest.mark.parametrize("page", URLS)
+@pytest.mark.parametrize("page", OF_A_PAIR)
 def test_a_broken_trace_explains_itself_beside_the_good_one(page: str, folder: Path) -> None:
     (folder / "broken.sqlite").write_bytes(b"nonsense" * 50)
     test = app(page, after="folder/broken.sqlite").run()

@@ -1,0 +1,97 @@
+"""Capture: record a study on this machine's GPU, or get the command for a machine that has one."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard import recording
+from dashboard.frame import Pair
+from dashboard.text import markdown, number, number_of_bytes
+
+TITLE = "Capture"
+ICON = ":material/radio_button_checked:"
+URL = "capture"
+
+_TORCH, _TRT = ("fp32", "tf32", "fp16", "bf16"), ("fp32", "tf32", "fp16", "int8")
+
+
+def render(pair: Pair) -> None:
+    del pair
+    st.title("Capture")
+    st.caption(
+        "Builds the engines, measures latency without a profiler, and records PyTorch and TensorRT under Nsight "
+        "Systems into one folder that this dashboard opens. What is done is not done again."
+    )
+    gpus = recording.gpus()
+    arguments = _form()
+    command = [sys.executable, "-m", "profiler", "study", *arguments]
+    if isinstance(gpus, str):
+        why = f"No GPU can be used on this machine: {markdown(gpus)}"
+        st.info(f"{why} Run this where there is one, and open the folder here:", icon=":material/info:")
+        st.code(shlex.join(["python", *command[1:]]), language="bash", wrap_lines=True)
+        return
+    st.success(f"GPU: {markdown(', '.join(gpus))}", icon=":material/check_circle:")
+    st.code(shlex.join(["python", *command[1:]]), language="bash", wrap_lines=True)
+    study = recording.current()
+    left, right = st.columns(2)
+    if left.button("Start", type="primary", disabled=study is not None and study.running, width="stretch"):
+        recording.start(command, Path(arguments[1]))
+        st.rerun()
+    if right.button("Stop", disabled=study is None or not study.running, width="stretch") and study is not None:
+        study.stop()
+        st.rerun()
+    if study is not None:
+        _progress()
+
+
+def _form() -> list[str]:
+    """The study's arguments; the first two are ``-o DIR``."""
+    left, middle, right = st.columns(3)
+    folder = left.text_input("Folder", "runs", key="capture_folder")
+    model = middle.text_input("Model", "resnet50", key="capture_model", help="A torchvision name, or module:function")
+    batches = right.multiselect("Batches", [1, 2, 4, 8, 16, 32, 64, 128, 256], [1, 8, 64], key="capture_batches")
+    torch = left.multiselect("PyTorch", _TORCH, ["fp32", "tf32", "fp16"], key="capture_torch")
+    trt = middle.multiselect("TensorRT", _TRT, list(_TRT), key="capture_trt")
+    pythons = right.text_input(
+        "Python of the TensorRT environment", "", key="capture_python", placeholder="the same as PyTorch's"
+    )
+    arguments = [
+        "-o",
+        folder or "runs",
+        "--models",
+        model or "resnet50",
+        "--batches",
+        ",".join(map(str, batches or [8])),
+    ]
+    frameworks = [name for name, chosen in (("pytorch", torch), ("tensorrt", trt)) if chosen]
+    arguments += ["--frameworks", ",".join(frameworks or ["pytorch"])]
+    if torch:
+        arguments += ["--torch-precisions", ",".join(torch)]
+    if trt:
+        arguments += ["--trt-precisions", ",".join(trt)]
+    return [*arguments, "--trt-python", pythons] if pythons else arguments
+
+
+@st.fragment(run_every=2.0)
+def _progress() -> None:
+    study = recording.current()
+    if study is None:
+        return
+    readings = recording.telemetry()
+    if isinstance(readings, str):
+        st.caption(f"NVML: {markdown(readings)}")
+    else:
+        columns = st.columns(4)
+        columns[0].metric("GPU memory used", number_of_bytes(readings["memory_used_bytes"]), border=True)
+        columns[1].metric("Power", number(readings["power_w"], "W"), border=True)
+        columns[2].metric("SM clock", number(readings["sm_clock_mhz"], "MHz"), border=True)
+        columns[3].metric("Temperature", number(readings["temperature_c"], "°C"), border=True)
+    state = "running" if study.running else f"ended with exit status {study.returncode}"
+    st.markdown(f"Study in `{study.folder.name}`: **{state}**")
+    st.code(study.tail(), language=None)
+    if not study.running:
+        st.caption("Name the folder in the sidebar under “Open your own traces” to look at it.")

@@ -1,0 +1,75 @@
+"""Engine: the layers of a TensorRT engine, their formats and tactics, and every candidate that was timed for them."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import charts, data
+from dashboard.frame import Pair, show_error, show_problems
+from dashboard.text import markdown, number
+from profiler.analysis.autotuning import Autotuning
+
+TITLE = "Engine"
+ICON = ":material/account_tree:"
+URL = "engine"
+
+
+def render(pair: Pair) -> None:
+    st.title("Engine")
+    show_problems(pair)
+    shown = 0
+    for name, side in pair.readable.items():
+        shown += _side(name, side)
+    if pair.readable and not shown:
+        st.info(
+            "Neither side is a TensorRT engine that describes its layers. Build with detailed profiling verbosity, "
+            "or lay the engine inspector's JSON beside the trace and name it in the manifest as “layers”.",
+            icon=":material/info:",
+        )
+
+
+def _side(name: str, side: data.Side) -> bool:
+    layers = data.engine_layers(side)
+    if layers is None:
+        return False
+    st.header(f"{name}: {markdown(side.source.title)}")
+    if not isinstance(layers, pd.DataFrame):
+        show_error(layers)
+        return True
+    timed = layers["time, µs"].sum()
+    st.caption(
+        f"{len(layers):,} layers in order of execution, {number(float(timed))} µs of GPU work per inference. Formats "
+        "and tactics are TensorRT's own words; bytes are the computed minimum."
+    )
+    st.dataframe(
+        layers, hide_index=True, key=f"layers_{name}", height=min(520, 35 * (len(layers) + 1) + 3), placeholder=""
+    )
+    _autotuning(name, side)
+    return True
+
+
+def _autotuning(name: str, side: data.Side) -> None:
+    tuned = data.tactics(side)
+    if tuned is None:
+        st.caption("No build log lies beside this trace, so the candidates that were timed are not known.")
+        return
+    st.subheader("Auto-tuning")
+    if not isinstance(tuned, Autotuning):
+        show_error(tuned)
+        return
+    st.caption(data.tuning_sentence(tuned))
+    layers = tuned.layers
+    if not len(layers):
+        return
+    label = st.selectbox(
+        "Layer", layers.sort_values("saved_ms", ascending=False)["layer"].tolist(), key=f"tuned_{name}"
+    )
+    row = layers[layers["layer"] == label].iloc[0]
+    found = tuned.table.candidates(str(label)).dropna(subset=["time_ms"])
+    left, right = st.columns(2)
+    figure = charts.candidates(found["time_ms"].tolist(), float(row["chosen_ms"]), f"{len(found):,} candidates timed")
+    left.plotly_chart(figure, key=f"candidates_{name}", config=charts.CONFIG)
+    table = found.assign(**{"time, µs": found["time_ms"] * 1e3})
+    columns = ["time, µs", "chosen", "kernel", "formats", "runner", "tactic"]
+    right.dataframe(table[columns], hide_index=True, height=320, key=f"candidate_table_{name}", placeholder="")
