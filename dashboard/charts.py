@@ -318,18 +318,21 @@ def waterfall(
 ) -> go.Figure:
     """From the latency before, part by part, to the latency after; all in µs."""
     names = ["before", *labels, "after"]
+    level, bases, colours = before_us, [0.0], [BEFORE]
+    for saved in saved_us:
+        bases.append(min(level, level - saved))
+        colours.append(VERDICT_COLOURS["yes"] if saved >= 0 else STATUS_COLOURS["unexplained"])
+        level -= saved
+    shown = [number(before_us), *[f"{'−' if s > 0 else '+'}{number(abs(s))}" for s in saved_us], number(after_us)]
     figure = go.Figure(
-        go.Waterfall(
+        go.Bar(
             x=[plotly_text(n, 60) for n in names],
-            y=[before_us, *[-s for s in saved_us], after_us],
-            measure=["absolute", *["relative"] * len(saved_us), "total"],
-            text=[number(before_us), *[f"{'−' if s > 0 else '+'}{number(abs(s))}" for s in saved_us], number(after_us)],
+            y=[before_us, *[abs(s) for s in saved_us], after_us],
+            base=[*bases, 0.0],
+            marker_color=[*colours, AFTER],
+            text=shown,
             textposition="outside",
             cliponaxis=False,
-            connector={"line": {"color": NVTX_COLOUR, "width": 1}},
-            increasing={"marker": {"color": STATUS_COLOURS["unexplained"]}},
-            decreasing={"marker": {"color": VERDICT_COLOURS["yes"]}},
-            totals={"marker": {"color": AFTER}},
             hovertemplate="%{x}: %{text} µs<extra></extra>",
         )
     )

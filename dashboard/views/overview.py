@@ -122,22 +122,32 @@ def _how_we_know(metric: Metric) -> str:
 
 
 def _noted_latency(pair: Pair) -> None:
-    """The latencies that a manifest notes, measured without nsys: the traced ones carry its overhead."""
-    noted = {}
-    for name, side in pair.readable.items():
-        manifest = side.analysis.facts.manifest if side.analysis else None
-        entry = manifest.extra.get("latency_without_profiler") if manifest else None
-        value = entry.get("value_ms") if isinstance(entry, dict) else None
-        if isinstance(value, (int, float)) and value > 0:
-            noted[name] = (float(value), str(entry.get("how", "")))
+    """The latencies that a manifest holds, measured without nsys: the traced ones carry its overhead."""
     text = (
         "Latency above was measured while nsys was recording, which slows every launch: it is not the latency of the "
         "model in production. Kernel times are hardly affected."
     )
-    if len(noted) == 2:
-        (b, how), (a, _) = noted["before"], noted["after"]
-        text += f" Without nsys: {number(b, 'ms')} → {number(a, 'ms')} ({times(b / a)}), stated in the manifests ({markdown(how)})."
+    noted = {name: _without_profiler(side) for name, side in pair.readable.items()}
+    before, after = noted.get("before"), noted.get("after")
+    if before is not None and after is not None:
+        (b, how_b), (a, how_a) = before, after
+        how = how_b if how_b == how_a else f"before: {how_b}; after: {how_a}"
+        text += f" Without nsys: **{number(b, 'ms')} → {number(a, 'ms')} ({times(b / a)})**, from the manifests ({markdown(how)})."
     st.caption(text)
+
+
+def _without_profiler(side: Side) -> tuple[float, str] | None:
+    """A side's latency (ms) without a profiler and how it was measured, from its manifest; None where it has none."""
+    manifest = side.analysis.facts.manifest if side.analysis else None
+    if manifest is None:
+        return None
+    measured = (manifest.extra.get("bench") or {}).get("latency_ms")
+    if isinstance(measured, dict) and isinstance(measured.get("p50"), (int, float)):
+        return float(measured["p50"]), f"median of {measured.get('n', '?')} inferences by CUDA events"
+    stated = manifest.extra.get("latency_without_profiler")
+    if isinstance(stated, dict) and isinstance(stated.get("value_ms"), (int, float)) and stated["value_ms"] > 0:
+        return float(stated["value_ms"]), str(stated.get("how", ""))
+    return None
 
 
 def _category_bars(comparison: Comparison) -> None:

@@ -21,7 +21,7 @@ from profiler.analysis.ledger import Ledger, Row
 from profiler.analysis.modules import Unit
 from profiler.analysis.placement import LAYER, RANGE, Placement, WorkTable
 from profiler.analysis.tensor_cores import SampledMetric, gpu_index, sample, windows
-from profiler.trace.engine_file import EngineLayer, element_bytes
+from profiler.trace.engine_file import EngineLayer, data_type, element_bytes
 
 Shape = tuple[int, ...]
 FROM_LAYER = "the engine's description of the layer"
@@ -196,9 +196,9 @@ def _recorded_shapes(modules: list[Any]) -> dict[Unit, _UnitShape]:
             continue
         parameters = entry.get("parameters")
         if not isinstance(parameters, int):
-            size = element_bytes(str(entry.get("dtype", "")).replace("torch.", "").replace("float32", "fp32"))
+            size = element_bytes(data_type(str(entry.get("dtype"))))
             held = entry.get("parameters_bytes")
-            parameters = int(held / (size or 4.0)) if isinstance(held, int) else 0
+            parameters = int(held / size) if isinstance(held, int) and size else 0
         elements = sum(map(prod, inputs)) + sum(map(prod, outputs)) + parameters
         found[Unit(name, call)] = _UnitShape(elements, prod(inputs[0]))
     return found

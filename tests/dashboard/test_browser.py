@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from dashboard.views import PAGES
 from tests.conftest import ROOT, bundled
 
 pytestmark = pytest.mark.browser
@@ -114,12 +115,9 @@ def test_default_comparison_and_every_page(page: Any) -> None:
     _settled(page, "What did TensorRT do to the model?")
     assert page.get_by_text("174 → 56", exact=True).first.is_visible()
     _picture(page, "overview")
-    for link, heading in (
-        ("Kernels", "Kernels"),
-        ("Tensor Cores", "Tensor Cores"),
-        ("Timeline", "Timeline"),
-        ("Trace details", "Trace details"),
-    ):
+    for view in PAGES[1:]:
+        link = view.TITLE
+        heading = "Memory traffic" if link == "Memory" else link
         page.get_by_role("link", name=link, exact=True).click()
         _settled(page, heading)
         _picture(page, link.lower().replace(" ", "_"))
