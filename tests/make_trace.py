@@ -16,6 +16,8 @@ SCHEMA = {
     "META_DATA_CAPTURE": "name TEXT NOT NULL, value TEXT",
     "TARGET_INFO_GPU": "id INTEGER, name TEXT, chipName TEXT, cuDevice INTEGER, smCount INTEGER, totalMemory INTEGER, "
     "memoryBandwidth INTEGER, clockRate INTEGER, computeMajor INTEGER, computeMinor INTEGER",
+    "TARGET_INFO_CUDA_GPU": "deviceId INTEGER, name TEXT, numMultiprocessors INTEGER, globalMemorySize INTEGER, "
+    "globalMemoryBandwidth INTEGER, coreClockRate INTEGER, computeCapabilityMajor INTEGER, computeCapabilityMinor INTEGER",
     "CUPTI_ACTIVITY_KIND_KERNEL": "start INTEGER NOT NULL, end INTEGER NOT NULL, deviceId INTEGER, contextId INTEGER, streamId INTEGER, "
     "correlationId INTEGER, globalPid INTEGER, demangledName INTEGER, shortName INTEGER, mangledName INTEGER, "
     "registersPerThread INTEGER, gridX INTEGER, gridY INTEGER, gridZ INTEGER, blockX INTEGER, blockY INTEGER, blockZ INTEGER, "
