@@ -151,7 +151,7 @@ _INSTRUCTION_RULES: tuple[Rule, ...] = (
         "base",
         r"^nvjet_(?:sm\d+[a-z]?_)?[a-z0-9]{2,12}_(?:mma_|\dsm_|v?\d+x)",
         "nvjet kernels are cuBLAS's generated matrix products for Hopper and later, all on warp-group or "
-        "tensor-memory MMA (Tensor Active counters of an H200 trace agree).",
+        "tensor-memory MMA (counted by ncu on an H200: docs/verification.md).",
         ["nvjet_sm90_hsh_128x192_64x5_2x1_v_bz_coopB_TNN", "nvjet_tst_192x192_64x4_2x1_v_bz_coopB_TNT"],
         ["void nvjet_imma_gemm_set_device_ptrs_ker<(emu_internal_pack_t)1>(void *)"],
     ),

@@ -16,6 +16,8 @@ from pathlib import Path
 from profiler.errors import MissingToolError, ProfilerError, TraceError
 
 NCU_VARIABLE = "PROFILER_NCU"
+TOTAL = "sm__inst_executed_pipe_tensor"
+NOT_MATRIX = "sm__inst_executed_pipe_tensor_op_hmma_type_hfma2"
 TENSOR_METRIC = re.compile(r"^sm__inst_executed_pipe_tensor\w*$")
 _INSTALL_PATTERNS = ("/opt/nvidia/nsight-compute/*/ncu", "/usr/local/cuda*/bin/ncu")
 _QUERY_TIMEOUT_S = 120
@@ -26,17 +28,27 @@ class KernelCount:
     """One kernel execution under ncu.
 
     Attributes:
-        tensor_instructions: sum over all counters of the Tensor pipes, per counter; warp instructions.
+        counters: sums of the Tensor pipes' counters by metric name; warp instructions.
         duration_ns: as ncu measured it (clocks locked, caches flushed: slower than in a trace); None if not measured.
     """
 
     name: str
-    tensor_instructions: dict[str, float]
+    counters: dict[str, float]
     duration_ns: float | None
 
     @property
+    def matrix_instructions(self) -> float:
+        """Instructions of the Tensor pipes without HFMA2.MMA.
+
+        HFMA2.MMA is a packed FP16 multiply-add that multiplies no matrices; compilers also use it to move constants. It runs
+        on the same pipe, so the pipe's total, and nsys's sampled Tensor Active with it, is above zero for many kernels that
+        use no Tensor Core in the usual sense.
+        """
+        return self.counters.get(TOTAL, 0.0) - self.counters.get(NOT_MATRIX, 0.0)
+
+    @property
     def uses_tensor_cores(self) -> bool:
-        return any(self.tensor_instructions.values())
+        return self.matrix_instructions > 0
 
 
 def find_ncu() -> Path | None:
@@ -141,14 +153,16 @@ def parse_ncu_csv(text: str, label: str) -> list[KernelCount]:
             number = _number(value)
             if metric is None or number is None:
                 continue
-            if TENSOR_METRIC.match(metric.partition(".")[0]):
-                found.tensor_instructions[metric] = number
+            base, _, statistic = metric.partition(".")
+            base, _, statistic = metric.partition(".")
+            if TENSOR_METRIC.match(base) and statistic in ("", "sum"):
+                found.counters[base] = number
             elif metric == "gpu__time_duration.sum":
-                kernels[key] = found = KernelCount(name, found.tensor_instructions, number)
-    counted = [k for k in kernels.values() if k.tensor_instructions]
+                kernels[key] = found = KernelCount(name, found.counters, number)
+    counted = [k for k in kernels.values() if TOTAL in k.counters]
     if not counted:
         raise TraceError(
-            f"{label}: no kernel with a counter sm__inst_executed_pipe_tensor*.", "Profile with those metrics."
+            f"{label}: no kernel with the counter {TOTAL}.", "Profile with the metrics sm__inst_executed_pipe_tensor*."
         )
     return counted
 
