@@ -23,6 +23,8 @@ from tests.conftest import RUNS, bundled
 KERNELS_PER_INFERENCE = {
     "torch-fp32-b8": 174, "torch-tf32-b8": 233, "torch-fp16-b8": 280, "trt-fp32-b8": 57, "trt-tf32-b8": 57, "trt-fp16-b8": 58,
     "trt-int8-b8": 56, "trt-int8-badqdq-b8-graphnode": 150,
+    "torch-fp32-eager-b8": 174, "torch-tf32-eager-b8": 233, "torch-fp16-eager-b8": 282, "trt-fp32-stream-b8": 57,
+    "trt-fp16-stream-b8": 58, "trt-fp16-graph-b8": 58, "trt-int8-stream-b8": 56, "trt-int8-graph-b8": 56,
 }  # fmt: skip
 
 
@@ -84,7 +86,7 @@ def test_kernels_per_inference_equal_plain_sql(run: str, rows: sqlite3.Connectio
         JOIN CUPTI_ACTIVITY_KIND_RUNTIME r ON r.correlationId = k.correlationId AND (r.globalTid & ~0xFFFFFF) = k.globalPid
         JOIN NVTX_EVENTS n ON n.globalTid = r.globalTid AND r.start >= n.start AND r.start < n.end
         LEFT JOIN StringIds s ON s.id = n.textId
-        WHERE n.eventType = 59 AND coalesce(n.text, s.value) GLOB 'iter[0-9]*'"""
+        WHERE n.eventType = 59 AND (coalesce(n.text, s.value) GLOB 'iter[0-9]*' OR coalesce(n.text, s.value) GLOB 'inference [0-9]*')"""
     assert summary.per_inference == rows.execute(sql).fetchone()[0] / 10 == KERNELS_PER_INFERENCE[run]
     assert summary.per_inference_note is None
 
@@ -111,8 +113,11 @@ def test_kernel_statistics_equal_nsys_stats(run: str, database: Path) -> None:
             assert ours == pytest.approx(float(theirs[name]), abs=0.051)  # nsys prints one decimal
 
 
-def test_headline_of_the_default_comparison() -> None:
-    with open_trace(bundled("torch-fp32-b8")) as before, open_trace(bundled("trt-int8-b8")) as after:
+@pytest.mark.parametrize(
+    ("first", "second"), [("torch-fp32-eager-b8", "trt-int8-stream-b8"), ("torch-fp32-b8", "trt-int8-b8")]
+)
+def test_headline_of_the_default_comparison(first: str, second: str) -> None:
+    with open_trace(bundled(first)) as before, open_trace(bundled(second)) as after:
         result = compare(Analysis(before), Analysis(after))
     metric = result.metric("kernels_per_inference")
     assert (metric.before, metric.after) == (174, 56)

@@ -21,8 +21,11 @@ from profiler.trace import Trace, open_trace
 from tests.conftest import bundled
 from tests.unit.analysis.test_ledger import check_sums
 
-BEFORE = ("torch-fp32-b8", "torch-fp16-b8")
-AFTER = ("trt-fp32-b8", "trt-fp16-b8", "trt-int8-b8")
+BEFORE = ("torch-fp32-b8", "torch-fp16-b8", "torch-fp32-eager-b8", "torch-fp16-eager-b8")
+AFTER = (
+    "trt-fp32-b8", "trt-fp16-b8", "trt-int8-b8", "trt-fp32-stream-b8", "trt-fp16-stream-b8", "trt-int8-stream-b8", "trt-int8-graph-b8",
+    "trt-fp16-graph-b8",
+)  # fmt: skip
 BAD = "trt-int8-badqdq-b8-graphnode"
 
 
@@ -60,7 +63,7 @@ def test_what_becomes_of_batch_norms_relus_and_additions(ledger: Ledger) -> None
         assert norm.into == product
     relus = [r for r in rows.values() if r.module.rpartition(".")[2] == "relu"]
     additions = [r for r in rows.values() if r.unit is not None and r.unit.op == "add"]
-    assert (len(relus), len(additions)) == (49, 16)
+    assert (len(relus), len(additions)) == (49, 16), [r.label for r in additions]
     for row in (*relus, *additions):
         assert row.status == "fused"
         holder = rows[str(row.into)]
@@ -68,8 +71,9 @@ def test_what_becomes_of_batch_norms_relus_and_additions(ledger: Ledger) -> None
         assert row.after.holder == holder.after.holder  # the same layer
 
 
-def test_first_layer_of_the_int8_engine_is_one_kernel(traces: dict[str, Trace]) -> None:
-    ledger = build_ledger(Analysis(traces["torch-fp32-b8"]), Analysis(traces["trt-int8-b8"]))
+@pytest.mark.parametrize("run", ["trt-int8-b8", "trt-int8-stream-b8", "trt-int8-graph-b8"])
+def test_first_layer_of_the_int8_engine_is_one_kernel(run: str, traces: dict[str, Trace]) -> None:
+    ledger = build_ledger(Analysis(traces["torch-fp32-b8"]), Analysis(traces[run]))
     rows = {r.label: r for r in ledger.rows}
     assert rows["conv1"].after is not None and rows["conv1"].after.kernels == 10  # one in each of ten inferences
     assert [(rows[m].status, rows[m].into) for m in ("relu", "maxpool")] == [("fused", "conv1")] * 2
@@ -88,7 +92,18 @@ def test_the_badly_quantised_engine_is_found_out(traces: dict[str, Trace]) -> No
     assert not any("Q/DQ" in f for f in good.findings)
 
 
-@pytest.mark.parametrize("run", ["trt-fp32-b8", "trt-tf32-b8", "trt-fp16-b8", "trt-int8-b8"])
+@pytest.mark.parametrize(
+    "run",
+    [
+        "trt-fp32-b8",
+        "trt-tf32-b8",
+        "trt-fp16-b8",
+        "trt-int8-b8",
+        "trt-fp32-stream-b8",
+        "trt-fp16-stream-b8",
+        "trt-int8-stream-b8",
+    ],
+)
 def test_placement_by_order_equals_placement_by_launch(run: str, traces: dict[str, Trace]) -> None:
     """What is done for CUDA graphs, where launches do not tell, against traces where they do."""
     analysis = Analysis(traces[run])
@@ -118,6 +133,20 @@ def test_memory_minimum_is_known_and_agrees_with_the_shapes_of_resnet(traces: di
     assert minima["maxpool"] == 4 * (b * 64 * hw + b * 64 * 56 * 56)
     assert minima["layer1.0: add"] == 4 * 3 * b * 256 * 56 * 56
     assert traffic.before_sampled.read_bytes is not None and traffic.before_sampled.samples > 1000
+
+
+def test_recorded_shapes_and_the_engines_tensors_give_the_same_minimum(traces: dict[str, Trace]) -> None:
+    """Two sources of shapes: the manifest of our own recording, and the engine on the other side of the earlier one."""
+    engine = Analysis(traces["trt-int8-b8"])
+    recorded, derived = (
+        {r.row.label: r.before for r in memory_traffic(build_ledger(Analysis(traces[run]), engine)).rows}
+        for run in ("torch-fp32-eager-b8", "torch-fp32-b8")
+    )
+    assert set(recorded) == set(derived)
+    for label, row in recorded.items():
+        other = derived[label]
+        assert row.minimum is not None and other.minimum is not None
+        assert row.minimum == pytest.approx(other.minimum, rel=0.01), label  # recorded ones also count scales and biases
 
 
 def test_sampled_bytes_equal_plain_arithmetic(traces: dict[str, Trace]) -> None:
