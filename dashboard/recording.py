@@ -6,6 +6,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,7 @@ class Study:
     def __init__(self, command: Sequence[str], folder: Path) -> None:
         self.folder = folder
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the study
+        weakref.finalize(self, self._log.close)
         self._process = subprocess.Popen(
             list(command), stdout=self._log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
         )

@@ -70,6 +70,12 @@ def _head(view: data.LedgerView) -> None:
         )
     for finding in ledger.findings:
         st.info(markdown(finding), icon=":material/lightbulb:")
+    contradictions = view.document["tensor_core_disagreements"]
+    if contradictions:
+        with st.expander(
+            f"{len(contradictions)} contradictions in the Tensor Core evidence", icon=":material/warning:"
+        ):
+            st.dataframe(pd.DataFrame(contradictions), hide_index=True, key="contradictions")
 
 
 def _picture(view: data.LedgerView) -> None:

@@ -146,7 +146,9 @@ def test_recorded_shapes_and_the_engines_tensors_give_the_same_minimum(traces: d
     for label, row in recorded.items():
         other = derived[label]
         assert row.minimum is not None and other.minimum is not None
-        assert row.minimum == pytest.approx(other.minimum, rel=0.01), label  # recorded ones also count scales and biases
+        assert row.minimum == pytest.approx(other.minimum, rel=0.01), (
+            label
+        )  # recorded ones also count scales and biases
 
 
 def test_sampled_bytes_equal_plain_arithmetic(traces: dict[str, Trace]) -> None:

@@ -1,0 +1,79 @@
+"""The Capture page: with a GPU it starts a study and follows it, without one it gives the command."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dashboard import recording
+from tests.dashboard.test_pages import app, text
+
+
+@pytest.fixture(autouse=True)
+def no_study() -> Iterator[None]:
+    recording._holder().clear()
+    recording.gpus.clear()
+    yield
+    study = recording.current()
+    if study is not None:
+        study.stop(5.0)
+    recording._holder().clear()
+    recording.gpus.clear()
+
+
+def _wait(study: recording.Study) -> None:
+    for _ in range(600):
+        if not study.running:
+            return
+        time.sleep(0.1)
+    pytest.fail("the study did not end")
+
+
+def test_without_a_gpu_the_command_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "gpus", lambda: "nvidia-smi is not on the PATH.")
+    test = app("capture").run()
+    assert not test.exception
+    assert "No GPU can be used on this machine" in text(test)
+    assert "python -m profiler study -o runs --models resnet50 --batches 1,8,64" in test.code[0].value
+    test.text_input(key="capture_folder").input("my runs; rm -rf x").run()
+    assert "-o 'my runs; rm -rf x'" in test.code[0].value
+    assert not [b for b in test.button if b.label == "Start"]
+
+
+def test_with_a_gpu_a_study_is_started_and_followed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(recording, "gpus", lambda: ["A GPU"])
+    test = app("capture").run()
+    test.text_input(key="capture_folder").input(str(tmp_path / "runs")).run()
+    next(b for b in test.button if b.label == "Start").click().run()
+    study = recording.current()
+    assert study is not None and study.folder == tmp_path / "runs"
+    _wait(study)  # a real one: this machine has no GPU, or it is not what the form asked for, so it ends by itself
+    test.run()
+    assert not test.exception
+    assert f"ended with exit status {study.returncode}" in text(test)
+    assert study.tail().strip() in [c.value for c in test.code]
+
+
+def test_a_running_study_is_stopped_as_ctrl_c_would(tmp_path: Path) -> None:
+    code = "import time\ntry:\n  print('working', flush=True); time.sleep(60)\nexcept KeyboardInterrupt:\n  print('cleaned up')"
+    study = recording.start([sys.executable, "-c", code], tmp_path)
+    for _ in range(100):
+        if "working" in study.tail():
+            break
+        time.sleep(0.05)
+    assert recording.start(["never run"], tmp_path) is study  # one at a time
+    study.stop()
+    assert not study.running and "cleaned up" in study.tail()
+
+
+def test_readings_or_the_reason_why_not() -> None:
+    found = recording.telemetry()
+    assert (
+        (isinstance(found, str)
+        and found)
+        or set(found) == {"memory_used_bytes", "power_w", "sm_clock_mhz", "temperature_c"}
+    )
