@@ -169,3 +169,15 @@ def show_error(error: ProfilerError, heading: str | None = None) -> None:
     start = f"**{heading}** " if heading else ""
     hint = f"  \n{markdown(error.hint)}" if error.hint else ""
     st.error(f"{start}{markdown(error.message)}{hint}")
+
+
+def ledger_view(pair: Pair) -> data.LedgerView | None:
+    """The fusion ledger of the pair; what keeps it from being made is shown, and None returned."""
+    show_problems(pair)
+    if pair.before is None or pair.after is None:
+        return None
+    view = data.ledger(pair.before, pair.after)
+    if isinstance(view, ProfilerError):
+        show_error(view)
+        return None
+    return view

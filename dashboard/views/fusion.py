@@ -10,7 +10,7 @@ import streamlit as st
 
 from dashboard import charts, data
 from dashboard.charts import Box
-from dashboard.frame import Pair, show_error, show_problems
+from dashboard.frame import Pair, ledger_view
 from dashboard.text import duration, markdown, number, number_of_bytes
 from profiler.analysis.ledger import Cell, Group, Row, grouped
 
@@ -30,14 +30,8 @@ _STATUS_HELP = {
 
 def render(pair: Pair) -> None:
     st.title("Fusion")
-    show_problems(pair)
-    if pair.before is None or pair.after is None:
-        return
-    view = data.ledger(pair.before, pair.after)
+    view = ledger_view(pair)
     if view is None:
-        return
-    if not isinstance(view, data.LedgerView):
-        show_error(view)
         return
     _head(view)
     _picture(view)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, data
-from dashboard.frame import Pair, show_error, show_problems
+from dashboard import charts
+from dashboard.frame import Pair, ledger_view
 from dashboard.text import markdown, number_of_bytes
 from profiler.analysis.traffic import SampledBytes, TrafficRow
 
@@ -22,14 +22,8 @@ def render(pair: Pair) -> None:
         "tensor shapes and types. Sampled: what the DRAM counters saw. The sampled figure is lower where data stays "
         "in the L2 cache, and higher where a kernel moves more than it must. Two different figures; never merged."
     )
-    show_problems(pair)
-    if pair.before is None or pair.after is None:
-        return
-    view = data.ledger(pair.before, pair.after)
+    view = ledger_view(pair)
     if view is None:
-        return
-    if not isinstance(view, data.LedgerView):
-        show_error(view)
         return
     traffic = view.traffic
     columns = st.columns(3)

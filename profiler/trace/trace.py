@@ -39,6 +39,8 @@ _MEMCPY_KINDS = {
     0: "Unknown", 1: "Host-to-Device", 2: "Device-to-Host", 3: "Host-to-Array", 4: "Array-to-Host", 5: "Array-to-Array",
     6: "Array-to-Device", 7: "Device-to-Array", 8: "Device-to-Device", 9: "Host-to-Host", 10: "Peer-to-Peer",
 }  # fmt: skip
+# what all GPU work has in common
+_WORK_COLUMNS = ("start", "end", "deviceId", "contextId", "streamId", "correlationId", "globalPid")
 _KERNEL_DETAILS = {
     "registersPerThread": "registers", "gridX": "grid_x", "gridY": "grid_y", "gridZ": "grid_z", "blockX": "block_x",
     "blockY": "block_y", "blockZ": "block_z", "staticSharedMemory": "static_shared_bytes",
@@ -234,18 +236,7 @@ class Trace:
         name_columns = [c for c in ("demangledName", "shortName", "mangledName") if self.database.has(KERNELS, c)]
         raw = self.database.integers(
             KERNELS,
-            [
-                "start",
-                "end",
-                "deviceId",
-                "contextId",
-                "streamId",
-                "correlationId",
-                "globalPid",
-                "graphNodeId",
-                *_KERNEL_DETAILS,
-                *name_columns,
-            ],
+            [*_WORK_COLUMNS, "graphNodeId", *_KERNEL_DETAILS, *name_columns],
         )
         frame = self._timed(raw, "kernels")
         keep = frame.index.to_numpy()
@@ -261,61 +252,32 @@ class Trace:
     @cached_property
     def memcpys(self) -> pd.DataFrame:
         """Memory copies: the time, stream and launch columns of :attr:`kernels`, ``bytes`` and ``kind`` (a label)."""
-        raw = self.database.integers(
-            MEMCPY,
-            [
-                "start",
-                "end",
-                "deviceId",
-                "contextId",
-                "streamId",
-                "correlationId",
-                "globalPid",
-                "graphNodeId",
-                "bytes",
-                "copyKind",
-            ],
-        )
-        frame = self._timed(raw, "memory copies")
+        raw = self.database.integers(MEMCPY, [*_WORK_COLUMNS, "graphNodeId", "bytes", "copyKind"])
         labels = dict(_MEMCPY_KINDS)
         if self.database.has("ENUM_CUDA_MEMCPY_OPER", "id", "label"):
             labels |= {k: str(v) for k, v in self.database.rows("SELECT id, label FROM ENUM_CUDA_MEMCPY_OPER")}
-        keep = frame.index.to_numpy()
-        frame["bytes"] = np.maximum(raw["bytes"][keep], 0)
-        frame["kind"] = pd.Categorical([labels.get(int(k), "Unknown") for k in raw["copyKind"][keep]])
-        frame["graph_node_id"] = _or_minus_one(raw["graphNodeId"][keep])
+        frame = self._memory_operations(raw, "memory copies")
+        kinds = raw["copyKind"][frame.index.to_numpy()]
+        frame["kind"] = pd.Categorical([labels.get(int(k), "Unknown") for k in kinds])
         return self._attributed(frame)
 
     @cached_property
     def memsets(self) -> pd.DataFrame:
         """Memory sets: the time, stream and launch columns of :attr:`kernels`, and ``bytes``."""
-        raw = self.database.integers(
-            MEMSET,
-            [
-                "start",
-                "end",
-                "deviceId",
-                "contextId",
-                "streamId",
-                "correlationId",
-                "globalPid",
-                "graphNodeId",
-                "bytes",
-            ],
-        )
-        frame = self._timed(raw, "memory sets")
+        raw = self.database.integers(MEMSET, [*_WORK_COLUMNS, "graphNodeId", "bytes"])
+        return self._attributed(self._memory_operations(raw, "memory sets"))
+
+    def _memory_operations(self, raw: dict[str, Int64Array], what: str) -> pd.DataFrame:
+        frame = self._timed(raw, what)
         keep = frame.index.to_numpy()
         frame["bytes"] = np.maximum(raw["bytes"][keep], 0)
         frame["graph_node_id"] = _or_minus_one(raw["graphNodeId"][keep])
-        return self._attributed(frame)
+        return frame
 
     @cached_property
     def graph_traces(self) -> pd.DataFrame:
         """CUDA graph launches recorded as single events: the time, stream and launch columns of :attr:`kernels`."""
-        raw = self.database.integers(
-            GRAPHS,
-            ["start", "end", "deviceId", "contextId", "streamId", "correlationId", "globalPid", "graphId"],
-        )
+        raw = self.database.integers(GRAPHS, [*_WORK_COLUMNS, "graphId"])
         frame = self._timed(raw, "graph launches")
         frame["graph_id"] = _or_minus_one(raw["graphId"][frame.index.to_numpy()])
         return self._attributed(frame)
