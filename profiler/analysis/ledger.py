@@ -189,13 +189,11 @@ class _Join:
         The framework's side knows such an operation by the modules around it; the engine's side by its block. The innermost
         block around the neighbours that has an unmatched operation of the same kind is taken, in order of execution.
         """
-        free = [u for u in self.after.order if u.op is not None]
+        here, there = set(self.before.order), set(self.after.order)
+        free = [u for u in self.after.order if u.op is not None and u not in here]
         found: dict[Unit, Unit] = {}
         for unit in self.before.order:
-            if unit.op is None:
-                continue
-            if unit in free:
-                free.remove(unit)
+            if unit.op is None or unit in there:
                 continue
             around = [unit.module, *self.before.neighbours.get(unit, ())]
             blocks = sorted({b for m in around for b in _ancestors(m)}, key=len, reverse=True)

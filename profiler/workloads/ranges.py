@@ -73,4 +73,8 @@ def open_ranges(warnings: list[str], fallback: tuple[Callable[[str], Any], Calla
             return CallableRanges(*fallback)
         warnings.append(f"the nvtx package is not installed, so no NVTX ranges were pushed ({INSTALL_HINT})")
         return NoRanges()
+    if not hasattr(nvtx, "get_domain"):  # nvtx 0.2.10 and older
+        return CallableRanges(
+            lambda name: nvtx.push_range(name, domain=NVTX_DOMAIN), lambda: nvtx.pop_range(domain=NVTX_DOMAIN)
+        )
     return NvtxRanges(nvtx.get_domain(NVTX_DOMAIN))

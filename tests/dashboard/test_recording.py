@@ -72,8 +72,9 @@ def test_a_running_study_is_stopped_as_ctrl_c_would(tmp_path: Path) -> None:
 
 def test_readings_or_the_reason_why_not() -> None:
     found = recording.telemetry()
-    assert (
-        (isinstance(found, str)
-        and found)
-        or set(found) == {"memory_used_bytes", "power_w", "sm_clock_mhz", "temperature_c"}
-    )
+    assert (isinstance(found, str) and found) or set(found) == {
+        "memory_used_bytes",
+        "power_w",
+        "sm_clock_mhz",
+        "temperature_c",
+    }

@@ -241,7 +241,7 @@ layers = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
 @given(
     st.lists(st.tuples(modules, kernels, durations), min_size=1, max_size=12).filter(lambda m: any(k for _, k, _ in m)),
     st.lists(
@@ -278,6 +278,12 @@ def test_sums_hold_for_any_model_and_engine(opened: Open, model: list, layer_lis
     for trace in traces:
         trace.close()
         trace.path.unlink()
+
+
+def test_two_operations_of_one_block_do_not_share_a_kernel(opened: Open) -> None:
+    """Found by the property test: one of them was matched to the kernel that the other is placed with."""
+    model = [("a.0.conv", BN, 1), ("", BN, 1), ("", FFMA, 1)]
+    ledger_of(opened, framework(model), engine([("/a/a.0/conv/Conv", [(FFMA, 1)])], ranges=False))
 
 
 def test_decomposition_parts(opened: Open) -> None:
