@@ -456,7 +456,7 @@ def _findings(ledger: Ledger) -> list[str]:
         f"Added after: {_kernels(kernels / n)} per inference for no unit of the model, {time / n / 1e3:,.1f} µs, {share:.1f} % of "
         f"the GPU time ({parts})."
     )
-    if share >= _MUCH_ADDED_PCT:
+    if share >= _MUCH_ADDED_PCT and "int8" in set(ledger.after_placement.work["precision"]):
         found.append(
             "That is a large part of the time after. In an INT8 engine the usual cause is where the Q/DQ nodes are: quantise "
             "every input and weight of convolutions and matrix products, the skip input only of residual additions, and the "

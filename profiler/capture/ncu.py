@@ -76,10 +76,14 @@ def tensor_metrics(ncu: Path) -> list[str]:
     return names
 
 
-def count_tensor_instructions(command: Sequence[str], timeout_s: float) -> str:
+def count_tensor_instructions(command: Sequence[str], timeout_s: float, all_processes: bool = False) -> str:
     """Run a program under ncu and return its CSV: every kernel between cudaProfilerStart and Stop, with the Tensor pipes' counters.
 
-    Only the program itself is profiled, not its children, as ncu can wait for those for ever.
+    Args:
+        command: the program and its arguments.
+        timeout_s: for the whole run.
+        all_processes: also profile what the program starts. Without it ncu sees nothing of a program behind a wrapper
+            script; with it ncu can wait for children for ever.
 
     Raises:
         MissingToolError: no ncu.
@@ -93,10 +97,17 @@ def count_tensor_instructions(command: Sequence[str], timeout_s: float) -> str:
         )
     metrics = ",".join(f"{name}.sum" for name in tensor_metrics(ncu)) + ",gpu__time_duration.sum"
     argv = [
-        str(ncu), "--csv", "--page", "raw", "--metrics", metrics, "--target-processes", "application-only", "--profile-from-start", "off",
+        str(ncu), "--csv", "--page", "raw", "--metrics", metrics, "--target-processes", "all" if all_processes else "application-only", "--profile-from-start", "off",
         "--print-units", "base", "--print-kernel-base", "demangled", *command,
     ]  # fmt: skip
-    return _run(argv, timeout_s)
+    text = _run(argv, timeout_s)
+    if "No kernels were profiled" in text:
+        raise ProfilerError(
+            f"{ncu}: no kernel was profiled in: {' '.join(command)[:300]}",
+            "Name the program itself and not a script that starts it, or give --target-processes all; and the program must call "
+            "cudaProfilerStart and cudaProfilerStop around what is counted (the workloads do with --profile).",
+        )
+    return text
 
 
 def _run(argv: list[str], timeout_s: float) -> str:

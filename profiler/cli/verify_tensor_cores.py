@@ -28,6 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=float, default=600.0, metavar="SECONDS", help="for the whole run (default 600)"
     )
+    parser.add_argument(
+        "--target-processes",
+        choices=("application-only", "all"),
+        default="application-only",
+        help="all: also what the program starts, for a program behind a wrapper script (ncu can then wait for ever)",
+    )
     parser.add_argument("program", nargs=argparse.REMAINDER, help="-- and the command to run, with its arguments")
     add_output_options(parser)
 
@@ -43,7 +49,7 @@ def run(args: argparse.Namespace) -> int | None:
         except OSError as error:
             raise ProfilerError(f"{args.csv}: cannot be read ({error.strerror or error}).") from error
     else:
-        text, label = count_tensor_instructions(program, args.timeout), "ncu"
+        text, label = count_tensor_instructions(program, args.timeout, args.target_processes == "all"), "ncu"
         if args.save_csv is not None:
             args.save_csv.write_text(text, "utf-8")
     result = verify(((k.name, k.uses_tensor_cores) for k in parse_ncu_csv(text, label)), args.sm)

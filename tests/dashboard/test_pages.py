@@ -141,7 +141,7 @@ def test_link_to_a_trace_that_is_not_here() -> None:
     test = app("overview", before="folder/../../etc/passwd").run()
     assert not test.exception
     assert "The link names a trace that is not here" in text(test)
-    assert test.selectbox(key="before").value == "torch-fp32-eager-b8"
+    assert test.selectbox(key="before").value == "torch-fp32-b8"
 
 
 def test_swap_turns_the_pair_around() -> None:
@@ -149,7 +149,7 @@ def test_swap_turns_the_pair_around() -> None:
     next(b for b in test.button if b.label.startswith("Swap")).click().run()
     assert (test.selectbox(key="before").value, test.selectbox(key="after").value) == (
         "trt-int8-stream-b8",
-        "torch-fp32-eager-b8",
+        "torch-fp32-b8",
     )
     assert "56 kernels to 174" in text(test)
 

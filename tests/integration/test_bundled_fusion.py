@@ -18,20 +18,20 @@ from profiler.analysis.ledger import Ledger, build_ledger
 from profiler.analysis.traffic import memory_traffic
 from profiler.analysis.work import gpu_work
 from profiler.trace import Trace, open_trace
-from tests.conftest import bundled
+from tests.conftest import RUNS, bundled
 from tests.unit.analysis.test_ledger import check_sums
 
 BEFORE = ("torch-fp32-b8", "torch-fp16-b8", "torch-fp32-eager-b8", "torch-fp16-eager-b8")
 AFTER = (
     "trt-fp32-b8", "trt-fp16-b8", "trt-int8-b8", "trt-fp32-stream-b8", "trt-fp16-stream-b8", "trt-int8-stream-b8", "trt-int8-graph-b8",
-    "trt-fp16-graph-b8",
+    "trt-fp16-graph-b8", "trt-tf32-stream-b8",
 )  # fmt: skip
 BAD = "trt-int8-badqdq-b8-graphnode"
 
 
 @pytest.fixture(scope="module")
 def traces() -> Iterator[dict[str, Trace]]:
-    opened = {run: open_trace(bundled(run)) for run in (*BEFORE, *AFTER, BAD, "torch-tf32-b8", "trt-tf32-b8")}
+    opened = {run: open_trace(bundled(run)) for run in RUNS if not run.endswith("graphlevel")}
     yield opened
     for trace in opened.values():
         trace.close()

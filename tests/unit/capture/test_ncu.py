@@ -89,6 +89,10 @@ def test_failures_of_ncu_say_what_it_said(tmp_path: Path, monkeypatch: pytest.Mo
     _fake_ncu(tmp_path, monkeypatch, QUERY + "import time; time.sleep(60)")
     with pytest.raises(ProfilerError, match="still running"):
         ncu.count_tensor_instructions(["true"], 1)
+    _fake_ncu(tmp_path, monkeypatch, QUERY + 'print("==WARNING== No kernels were profiled.")')
+    with pytest.raises(ProfilerError, match="no kernel was profiled") as caught:
+        ncu.count_tensor_instructions(["wrapper.sh"], 30)
+    assert "--target-processes all" in (caught.value.hint or "")
     _fake_ncu(tmp_path, monkeypatch, "pass")
     with pytest.raises(ProfilerError, match="lists no counter"):
         ncu.count_tensor_instructions(["true"], 30)

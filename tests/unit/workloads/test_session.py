@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -140,3 +141,17 @@ def test_without_nvtx(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(open_ranges(warnings), NoRanges)
     assert isinstance(open_ranges(warnings, (print, print)), CallableRanges)
     assert "no NVTX ranges" in warnings[0] and "default domain" in warnings[1]
+
+
+def test_an_nvtx_package_without_domain_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str | None, str]] = []
+    old = SimpleNamespace(
+        push_range=lambda name, domain: calls.append((name, domain)),
+        pop_range=lambda domain: calls.append((None, domain)),
+    )
+    monkeypatch.setitem(sys.modules, "nvtx", old)
+    warnings: list[str] = []
+    ranges = open_ranges(warnings)
+    ranges.push("inference 0")
+    ranges.pop()
+    assert calls == [("inference 0", "profiler"), (None, "profiler")] and warnings == []
