@@ -34,6 +34,7 @@ _SHOWN = {
     "top1_pct": "top-1, %",
     "top1_agreement_pct": "top-1 agreement, %",
     "sqnr_db": "SQNR, dB",
+    "notes": "notes",
 }
 
 

@@ -323,6 +323,9 @@ def _warnings(before: Analysis, after: Analysis, refusals: tuple[str, ...]) -> l
             for w in side.trace.warnings
             if w.id not in ("no-kernels", "graph-level", "environment")
         ]
+        manifest = side.facts.manifest
+        noted = manifest.extra.get("warnings") if manifest else None
+        found += [f"{label}: {note}" for note in noted if isinstance(note, str)] if isinstance(noted, list) else []
     if before.trace.path.resolve() == after.trace.path.resolve():
         found.append("Before and after are the same file.")
     return list(dict.fromkeys(found))

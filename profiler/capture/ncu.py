@@ -96,8 +96,9 @@ def count_tensor_instructions(command: Sequence[str], timeout_s: float, all_proc
             f"Install it with the CUDA toolkit, or name it in ${NCU_VARIABLE}.",
         )
     metrics = ",".join(f"{name}.sum" for name in tensor_metrics(ncu)) + ",gpu__time_duration.sum"
+    target = "all" if all_processes else "application-only"
     argv = [
-        str(ncu), "--csv", "--page", "raw", "--metrics", metrics, "--target-processes", "all" if all_processes else "application-only", "--profile-from-start", "off",
+        str(ncu), "--csv", "--page", "raw", "--metrics", metrics, "--target-processes", target, "--profile-from-start", "off",
         "--print-units", "base", "--print-kernel-base", "demangled", *command,
     ]  # fmt: skip
     text = _run(argv, timeout_s)

@@ -32,6 +32,7 @@ COLUMNS = {
     "top1_agreement_pct": "top-1 agreement %",
     "cosine": "cosine",
     "sqnr_db": "SQNR dB",
+    "notes": "notes",
 }
 
 
@@ -83,6 +84,7 @@ def row(name: str, document: Mapping[str, Any]) -> dict[str, Any]:
         "top1_agreement_pct": agrees.get("top1_agreement_pct"),
         "cosine": agrees.get("cosine"),
         "sqnr_db": agrees.get("sqnr_db"),
+        "notes": "; ".join(n for n in document.get("warnings") or [] if isinstance(n, str)) or None,
     }
 
 
