@@ -27,7 +27,6 @@ _SHOWN = {
     "p99_ms": "p99, ms",
     "mean_ms": "mean, ms",
     "images_per_s": "images/s",
-    "speedup": "× FP32 eager",
     "kernels_per_inference": "kernels",
     "memory_mib": "memory, MiB",
     "power_w": "power, W",
@@ -58,7 +57,7 @@ def render(pair: Pair) -> None:
         )
         return
     table = pd.DataFrame(measured)
-    models = sorted(table["model"].dropna().astype(str).unique())
+    models = table["model"].dropna().astype(str).value_counts().index.tolist()  # the one with most runs first
     left, right = st.columns(2)
     model = left.selectbox("Model", models, key="runs_model")
     batches = sorted(int(b) for b in table.loc[table["model"] == model, "batch"].dropna().unique())

@@ -174,6 +174,46 @@ def test_uploads_are_opened_and_go_with_the_session(monkeypatch: pytest.MonkeyPa
     assert not path.exists() and not test.exception
 
 
+def test_runs_show_measured_latencies_of_the_bundled_study() -> None:
+    test = app("runs").run()
+    assert (test.selectbox(key="runs_model").value, test.selectbox(key="runs_batch").value) == ("resnet50", 8)
+    table = test.dataframe[0].value.set_index("run")
+    assert table.loc["trt-int8-graph-b8", "p50, ms"] == pytest.approx(0.4348, abs=1e-3)
+    assert "calibrated on random data" in table.loc["trt-int8-graph-b8", "notes"]
+    assert "torch-fp32-b8" not in table.index  # its latency is only stated, not measured
+
+
+def test_engine_lists_layers_and_candidates() -> None:
+    test = app("engine").run()
+    layers = test.dataframe[0].value
+    assert len(layers) == 57 and layers["kernels"].sum() == pytest.approx(56)
+    assert test.selectbox(key="tuned_after").value in set(layers["layer"])
+    candidates = test.dataframe[1].value
+    assert candidates["chosen"].sum() == 1 and candidates["time, µs"].is_monotonic_increasing
+
+
+def test_fusion_ledger_of_the_page() -> None:
+    test = app("fusion").run()
+    assert {m.label: m.value for m in test.metric}["kept / fused"] == "55 / 66"
+    table = test.dataframe[0].value.set_index("module")
+    assert table.loc["maxpool", ["status", "into"]].tolist() == ["fused", "conv1"]
+    test.text_input(key="fusion_search").input("bn_fw_inf").run()
+    assert set(test.dataframe[0].value["status"]) == {"absorbed"}
+    test.segmented_control(key="fusion_by").set_value("stage").run()
+    assert not test.exception
+    assert test.dataframe[0].value["kernels before"].sum() == pytest.approx(174)
+
+
+def test_speedup_parts_sum_to_the_difference() -> None:
+    test = app("speedup").run()
+    table = test.dataframe[0].value.set_index("part")
+    for column in ("before, ns", "after, ns", "saved, ns"):
+        assert table[column].iloc[:-1].sum() == table.loc["latency", column]
+    test.multiselect(key="via").set_value(["trt-fp16-stream-b8"]).run()
+    assert not test.exception
+    assert len([d for d in test.dataframe if "part" in d.value]) == 2
+
+
 def test_searching_kernels() -> None:
     test = app("kernels").run()
     test.text_input(key="kernel_search").input("(float)relu[").run()
