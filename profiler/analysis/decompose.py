@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from profiler.analysis import intervals
 from profiler.analysis.compare import Analysis
@@ -177,7 +178,7 @@ class _Side:
 
     def __init__(self, analysis: Analysis, placed: Placement, index: int) -> None:
         row = analysis.inferences.table.iloc[index]
-        if np.isnan(row["gpu_span_ns"]):
+        if pd.isna(row["gpu_span_ns"]):
             raise TraceError(
                 f"{analysis.trace.path}: inference {row['text']} has no GPU work.",
                 "Name other ranges with --nvtx PATTERN.",

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from profiler.analysis import intervals
 from profiler.errors import UsageError
 from profiler.trace import Trace
 
@@ -60,71 +59,66 @@ class Inferences:
         return frame[frame["inference"] >= 0]
 
     @cached_property
+    def work(self) -> pd.DataFrame:
+        """All GPU work inside inferences, by inference and start.
+
+        Columns: ``inference``, ``start_ns``, ``end_ns``, ``source`` ("kernels", "memcpys", "memsets", "graph_traces"), ``row``
+        (in the trace's frame of that name), ``reach_ns`` (the latest end so far in the inference) and ``opens`` (nothing ran
+        right before: the first work of its inference, or the first after a gap).
+        """
+        sources = {
+            "kernels": (self.trace.kernels, self.of_kernel),
+            "memcpys": (self.trace.memcpys, self.of_memcpy),
+            "memsets": (self.trace.memsets, self.of_memset),
+            "graph_traces": (self.trace.graph_traces, self.of_graph_trace),
+        }
+        parts = []
+        for code, (frame, of) in enumerate(sources.values()):
+            inside = np.flatnonzero(of >= 0)
+            starts, ends = frame["start_ns"].to_numpy()[inside], frame["end_ns"].to_numpy()[inside]
+            parts.append(np.stack([of[inside], starts, ends, np.full(len(inside), code), inside]))
+        columns = np.concatenate(parts, axis=1).astype(np.int64)
+        columns = columns[:, np.lexsort((columns[2], columns[1], columns[0]))]
+        inference, starts, ends, codes, rows = columns
+        work = pd.DataFrame({"inference": inference, "start_ns": starts, "end_ns": ends})
+        work["source"] = pd.Categorical.from_codes(codes, categories=pd.Index(list(sources), dtype=object))
+        work["row"] = rows
+        reach = work.groupby("inference")["end_ns"].cummax().to_numpy(dtype=np.int64)
+        opens = np.ones(len(work), dtype=bool)
+        opens[1:] = (inference[1:] != inference[:-1]) | (starts[1:] > reach[:-1])
+        return work.assign(reach_ns=reach, opens=opens)
+
+    @cached_property
     def table(self) -> pd.DataFrame:
         """A row an inference.
 
         Columns: ``text``, ``start_ns``, ``end_ns`` (of the range), ``latency_ns`` (range start to range end, or to the
         end of its last GPU work when that is later), ``gpu_start_ns``, ``gpu_end_ns``, ``gpu_span_ns`` (first GPU
         work starts to last ends), ``gpu_busy_ns`` (union of all GPU work), ``gpu_idle_ns`` (span minus busy),
-        ``kernels``, ``kernel_time_ns`` (sum), ``launches``, ``launch_time_ns`` (time the host spent inside launch calls),
+        ``kernels``, ``kernel_time_ns`` (sum), ``launches``, ``launch_time_ns`` (host time inside launch calls),
         ``memcpys``, ``memcpy_bytes``, ``memcpy_time_ns``, ``memsets``, ``memset_time_ns``.
-        Without GPU work the GPU times are missing (NaN).
+        Without GPU work the GPU times are missing (NA).
         """
         n = self.count
-        kernels, calls = self.trace.kernels, self.trace.api_calls
-        work = pd.concat(
-            [
-                frame[["start_ns", "end_ns"]].assign(inference=of)
-                for frame, of in (
-                    (kernels, self.of_kernel),
-                    (self.trace.memcpys, self.of_memcpy),
-                    (self.trace.memsets, self.of_memset),
-                    (self.trace.graph_traces, self.of_graph_trace),
-                )
-                if len(frame)
-            ]
-            or [pd.DataFrame({"start_ns": [], "end_ns": [], "inference": []}, dtype=np.int64)]
-        )
+        work, calls = self.work, self.trace.api_calls
+        table = self.ranges[["start_ns", "end_ns"]].copy()
+        table.insert(0, "text", self.ranges["text"].astype(str))
+        spans = work.groupby("inference").agg(gpu_start_ns=("start_ns", "min"), gpu_end_ns=("reach_ns", "max"))
+        spans["gpu_span_ns"] = spans["gpu_end_ns"] - spans["gpu_start_ns"]
+        # what runs reaches from each opening to the last reach before the next one; the rest of the span is idle
+        openings = np.flatnonzero(work["opens"].to_numpy())
+        last = np.concatenate((openings[1:], [len(work)])) - 1 if len(openings) else openings
+        lengths = work["reach_ns"].to_numpy()[last] - work["start_ns"].to_numpy()[openings]
+        busy = pd.Series(_sums(work["inference"].to_numpy()[openings], lengths, n))
+        spans["gpu_busy_ns"] = busy.reindex(spans.index)
+        spans["gpu_idle_ns"] = spans["gpu_span_ns"] - spans["gpu_busy_ns"]
+        table = table.join(spans.astype("Int64"))
+        ends = table["gpu_end_ns"].fillna(table["end_ns"]).astype(np.int64)
+        table.insert(3, "latency_ns", np.maximum(ends, table["end_ns"]) - table["start_ns"])
         launches = calls[is_launch(calls["name"])]
-        launch_of = self.assign_calls(launches)
-        rows = []
-        by_inference = dict(list(work.groupby("inference")))
-        for i in range(n):
-            mine = by_inference.get(i)
-            start, end = int(self.ranges["start_ns"].iloc[i]), int(self.ranges["end_ns"].iloc[i])
-            row: dict[str, object] = {
-                "text": str(self.ranges["text"].iloc[i]),
-                "start_ns": start,
-                "end_ns": end,
-                "latency_ns": end - start,
-            }
-            if mine is not None:
-                low, high = int(mine["start_ns"].min()), int(mine["end_ns"].max())
-                busy = intervals.covered(mine["start_ns"].to_numpy(), mine["end_ns"].to_numpy())
-                row |= {
-                    "latency_ns": max(end, high) - start,
-                    "gpu_start_ns": low,
-                    "gpu_end_ns": high,
-                    "gpu_span_ns": high - low,
-                    "gpu_busy_ns": busy,
-                    "gpu_idle_ns": high - low - busy,
-                }
-            rows.append(row)
-        columns = [
-            "text",
-            "start_ns",
-            "end_ns",
-            "latency_ns",
-            "gpu_start_ns",
-            "gpu_end_ns",
-            "gpu_span_ns",
-            "gpu_busy_ns",
-            "gpu_idle_ns",
-        ]
-        table = pd.DataFrame(rows, columns=columns)
         for frame, of, count, time in (
-            (kernels, self.of_kernel, "kernels", "kernel_time_ns"),
-            (launches, launch_of, "launches", "launch_time_ns"),
+            (self.trace.kernels, self.of_kernel, "kernels", "kernel_time_ns"),
+            (launches, self.assign_calls(launches), "launches", "launch_time_ns"),
             (self.trace.memcpys, self.of_memcpy, "memcpys", "memcpy_time_ns"),
             (self.trace.memsets, self.of_memset, "memsets", "memset_time_ns"),
         ):

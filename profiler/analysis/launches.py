@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from profiler.analysis import intervals
 from profiler.analysis.inferences import Inferences, is_launch
 from profiler.trace import Trace
 
@@ -53,7 +52,8 @@ def launch_report(trace: Trace, inferences: Inferences, max_gaps: int = 100) -> 
         spans = inferences.table.dropna(subset=["gpu_span_ns"])
         if len(spans):
             idle = float(spans["gpu_idle_ns"].median())
-            busy = float((100.0 * spans["gpu_busy_ns"] / spans["gpu_span_ns"].where(spans["gpu_span_ns"] > 0)).median())
+            shares = (100.0 * spans["gpu_busy_ns"] / spans["gpu_span_ns"].where(spans["gpu_span_ns"] > 0)).dropna()
+            busy = float(shares.median()) if len(shares) else None
     return LaunchReport(window, table, _launch_to_start(trace, kernels), _gaps(trace, inferences, max_gaps), busy, idle)
 
 
@@ -72,26 +72,28 @@ def _launch_to_start(trace: Trace, kernels: pd.DataFrame) -> dict[str, float] | 
 
 
 def _gaps(trace: Trace, inferences: Inferences, most: int) -> pd.DataFrame:
-    rows = []
-    for i, kernels in inferences.kernels.groupby("inference"):
-        starts, ends, names = (
-            kernels["start_ns"].to_numpy(),
-            kernels["end_ns"].to_numpy(),
-            kernels["short_name"],
-        )
-        others = [
-            frame.loc[of == i, ["start_ns", "end_ns"]]
-            for frame, of in ((trace.memcpys, inferences.of_memcpy), (trace.memsets, inferences.of_memset))
-        ]
-        low, high = intervals.union(
-            np.concatenate([starts, *(o["start_ns"].to_numpy() for o in others)]),
-            np.concatenate([ends, *(o["end_ns"].to_numpy() for o in others)]),
-        )
-        by_end = np.argsort(ends, kind="stable")
-        for begin, end in zip(high[:-1].tolist(), low[1:].tolist()):
-            if end > begin:
-                after = by_end[max(int(np.searchsorted(ends[by_end], begin, side="right")) - 1, 0)]
-                before = min(int(np.searchsorted(starts, end)), len(starts) - 1)
-                rows.append((i, begin, end - begin, str(names.iloc[after]), str(names.iloc[before])))
-    table = pd.DataFrame(rows, columns=["inference", "start_ns", "duration_ns", "after", "before"])
-    return table.sort_values("duration_ns", ascending=False, ignore_index=True).head(most)
+    work = inferences.work
+    inference, reach = work["inference"].to_numpy(), work["reach_ns"].to_numpy()
+    first = np.ones(len(work), dtype=bool)
+    first[1:] = inference[1:] != inference[:-1]
+    at = np.flatnonzero(work["opens"].to_numpy() & ~first)
+    lengths = work["start_ns"].to_numpy()[at] - reach[at - 1]
+    at = at[np.argsort(-lengths, kind="stable")[:most]]
+    # the work that ended last before the gap is the latest row that reached as far as all before it
+    holds = np.maximum.accumulate(np.where(work["end_ns"].to_numpy() == reach, np.arange(len(work)), -1))
+    return pd.DataFrame(
+        {
+            "inference": inference[at],
+            "start_ns": reach[at - 1],
+            "duration_ns": work["start_ns"].to_numpy()[at] - reach[at - 1],
+            "after": [_name(trace, work, int(row)) for row in holds[at - 1]],
+            "before": [_name(trace, work, int(row)) for row in at],
+        }
+    )
+
+
+def _name(trace: Trace, work: pd.DataFrame, place: int) -> str:
+    source, row = str(work["source"].iloc[place]), int(work["row"].iloc[place])
+    if source == "kernels":
+        return str(trace.kernels["short_name"].iloc[row])
+    return {"memcpys": "memory copy", "memsets": "memory set"}.get(source, "CUDA graph")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -131,6 +132,33 @@ def test_launches_gaps_and_waits(opened: Open) -> None:
     assert report.launch_to_start_ns == {"median": 300.0, "p90": 500.0, "max": 500.0, "count": 4.0}
     assert report.gaps[["duration_ns", "after", "before"]].to_numpy().tolist() == [[400, "first", "second"]] * 2
     assert report.idle_ns == 400 and report.busy_pct == pytest.approx(100 * 200 / 600)
+
+
+spans = st.tuples(st.integers(0, 1), st.integers(0, 60), st.integers(0, 25))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(st.lists(spans, min_size=1, max_size=15))
+def test_busy_idle_and_gaps_agree_with_counting_instants(opened: Open, kernels: list[tuple[int, int, int]]) -> None:
+    maker = TraceMaker()
+    for i in range(2):
+        maker.range(f"iter{i}", i * 1000, i * 1000 + 500)
+    for place, (i, start, duration) in enumerate(kernels):
+        maker.kernel(i * 1000 + 100 + start, duration, f"k{place}", launched=i * 1000 + place)
+    trace = opened(maker)
+    inferences = find_inferences(trace, "iter*")
+    gaps = launch_report(trace, inferences).gaps
+    trace.close()
+    trace.path.unlink()
+    for i, row in inferences.table.iterrows():
+        mine = [(s, s + d) for j, s, d in kernels if j == i]
+        if not mine:
+            assert pd.isna(row["gpu_span_ns"])
+            continue
+        instants = {t for a, b in mine for t in range(a, b)}
+        low, high = min(a for a, _ in mine), max(b for _, b in mine)
+        assert (row["gpu_span_ns"], row["gpu_busy_ns"]) == (high - low, len(instants))
+        assert row["gpu_idle_ns"] == gaps.loc[gaps["inference"] == i, "duration_ns"].sum() == high - low - len(instants)
 
 
 def test_of_a_graph_only_the_first_kernel_waits_for_the_launch(opened: Open) -> None:
