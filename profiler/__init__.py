@@ -12,22 +12,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from profiler.analysis.classify import classify
     from profiler.analysis.compare import Analysis, Comparison, compare
+    from profiler.analysis.decompose import decompose
     from profiler.analysis.inferences import find_inferences
     from profiler.analysis.kernels import summarise_kernels
     from profiler.analysis.launches import launch_report
+    from profiler.analysis.ledger import Ledger, build_ledger
     from profiler.analysis.tensor_cores import tensor_core_report
+    from profiler.analysis.traffic import memory_traffic
     from profiler.errors import ProfilerError
     from profiler.trace import Trace, open_trace
 
 _HOMES = {
     "Analysis": "profiler.analysis.compare",
     "Comparison": "profiler.analysis.compare",
+    "Ledger": "profiler.analysis.ledger",
     "ProfilerError": "profiler.errors",
     "Trace": "profiler.trace",
+    "build_ledger": "profiler.analysis.ledger",
     "classify": "profiler.analysis.classify",
     "compare": "profiler.analysis.compare",
+    "decompose": "profiler.analysis.decompose",
     "find_inferences": "profiler.analysis.inferences",
     "launch_report": "profiler.analysis.launches",
+    "memory_traffic": "profiler.analysis.traffic",
     "open_trace": "profiler.trace",
     "summarise_kernels": "profiler.analysis.kernels",
     "tensor_core_report": "profiler.analysis.tensor_cores",
@@ -36,12 +43,16 @@ _HOMES = {
 __all__ = [
     "Analysis",
     "Comparison",
+    "Ledger",
     "ProfilerError",
     "Trace",
+    "build_ledger",
     "classify",
     "compare",
+    "decompose",
     "find_inferences",
     "launch_report",
+    "memory_traffic",
     "open_trace",
     "summarise_kernels",
     "tensor_core_report",

@@ -195,3 +195,14 @@ def simple(inferences: int = 3, kernels: int = 4) -> TraceMaker:
                 launched=begin + 100 + k * 200,
             )
     return maker
+
+
+def whole_graphs(inferences: int = 3) -> TraceMaker:
+    """A trace of inferences that are one CUDA graph launch each, recorded as a single event (--cuda-graph-trace=graph)."""
+    maker = TraceMaker()
+    for i in range(inferences):
+        maker.range(f"iter{i}", i * 1000, i * 1000 + 900)
+        correlation = maker.launch(i * 1000 + 10, name="cudaGraphLaunch_v10000")
+        event = {"start": i * 1000 + 50, "end": i * 1000 + 450, "correlationId": correlation, "globalPid": PID}
+        maker.add("CUPTI_ACTIVITY_KIND_GRAPH_TRACE", **event)
+    return maker

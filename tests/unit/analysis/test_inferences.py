@@ -7,7 +7,7 @@ import pytest
 from profiler.analysis.inferences import find_inferences
 from profiler.errors import UsageError
 from profiler.trace import Trace
-from tests.make_trace import PID, TID, TraceMaker, simple
+from tests.make_trace import PID, TID, TraceMaker, simple, whole_graphs
 
 Open = Callable[[TraceMaker], Trace]
 
@@ -145,17 +145,7 @@ def test_no_ranges_and_no_repeated_ranges_are_stated(opened: Open) -> None:
 
 
 def test_whole_graphs_count_as_the_work_of_an_inference(opened: Open) -> None:
-    maker = TraceMaker()
-    for i in range(3):
-        maker.range(f"iter{i}", i * 1000, i * 1000 + 900)
-        correlation = maker.launch(i * 1000 + 10, name="cudaGraphLaunch_v10000")
-        maker.add(
-            "CUPTI_ACTIVITY_KIND_GRAPH_TRACE",
-            start=i * 1000 + 50,
-            end=i * 1000 + 450,
-            correlationId=correlation,
-            globalPid=PID,
-        )
+    maker = whole_graphs()
     found = find_inferences(opened(maker))
     assert found.count == 3
     assert found.table["gpu_span_ns"].tolist() == [400, 400, 400]

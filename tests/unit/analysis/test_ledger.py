@@ -17,7 +17,7 @@ from profiler.analysis.row_evidence import tensor_core_evidence
 from profiler.analysis.traffic import memory_traffic
 from profiler.errors import NotComparableError, TraceError
 from profiler.trace import Trace
-from tests.make_trace import PID, TraceMaker, simple
+from tests.make_trace import PID, TraceMaker, simple, whole_graphs
 from tests.unit.analysis.test_reports import FFMA, HMMA
 
 Open = Callable[[TraceMaker], Trace]
@@ -205,17 +205,7 @@ def test_traces_without_ranges_explain_nothing_and_say_so(opened: Open) -> None:
 
 
 def test_hidden_kernels_are_refused(opened: Open) -> None:
-    maker = TraceMaker()
-    for i in range(2):
-        maker.range(f"iter{i}", i * 1000, i * 1000 + 900)
-        correlation = maker.launch(i * 1000 + 10, name="cudaGraphLaunch_v10000")
-        maker.add(
-            "CUPTI_ACTIVITY_KIND_GRAPH_TRACE",
-            start=i * 1000 + 50,
-            end=i * 1000 + 450,
-            correlationId=correlation,
-            globalPid=PID,
-        )
+    maker = whole_graphs()
     with pytest.raises(NotComparableError, match="cuda-graph-trace=node"):
         build_ledger(Analysis(opened(simple())), Analysis(opened(maker)))
     alone = TraceMaker()

@@ -16,7 +16,7 @@ from profiler.analysis.kernels import summarise_kernels
 from profiler.analysis.launches import launch_report
 from profiler.analysis.tensor_cores import tensor_core_report
 from profiler.trace import Trace
-from tests.make_trace import PID, TraceMaker, simple
+from tests.make_trace import PID, TraceMaker, simple, whole_graphs
 
 Open = Callable[[TraceMaker], Trace]
 
@@ -211,20 +211,9 @@ def test_batch_is_read_from_what_tensorrt_leaves_in_the_trace(opened: Open) -> N
 
 
 def test_kernel_counts_are_refused_when_graphs_hide_them(opened: Open) -> None:
-    maker = TraceMaker()
-    for i in range(3):
-        maker.range(f"iter{i}", i * 1000, i * 1000 + 900)
-        correlation = maker.launch(i * 1000 + 10, name="cudaGraphLaunch_v10000")
-        maker.add(
-            "CUPTI_ACTIVITY_KIND_GRAPH_TRACE",
-            start=i * 1000 + 50,
-            end=i * 1000 + 450,
-            correlationId=correlation,
-            globalPid=PID,
-        )
-        maker.kernel(
-            i * 1000 + 500, 10, launched=i * 1000 + 20
-        )  # one kernel outside the graph: a count that would mislead
+    maker = whole_graphs()
+    for i in range(3):  # one kernel outside the graph: a count that would mislead
+        maker.kernel(i * 1000 + 500, 10, launched=i * 1000 + 20)
     result = compare(Analysis(opened(simple())), Analysis(opened(maker)))
     assert result.refusals and "--cuda-graph-trace=node" in result.refusals[0]
     for metric_id in ("kernels_per_inference", "kernel_time", "tensor_cores_yes", "gpu_idle"):
