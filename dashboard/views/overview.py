@@ -125,7 +125,7 @@ def _noted_latency(pair: Pair) -> None:
     """The latencies that a manifest holds, measured without nsys: the traced ones carry its overhead."""
     text = (
         "Latency above was measured while nsys was recording, which slows every launch: it is not the latency of the "
-        "model in production. Kernel times are hardly affected."
+        "model in production. Kernel times are taken on the GPU itself."
     )
     noted = {name: _without_profiler(side) for name, side in pair.readable.items()}
     before, after = noted.get("before"), noted.get("after")

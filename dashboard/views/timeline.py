@@ -59,6 +59,31 @@ def render(pair: Pair) -> None:
         titles[name] = f"{name}: {side.source.title}, {windows[name].label}"
         st.caption(f"{name}: {note}")
     st.plotly_chart(charts.timeline(bars, lanes, titles), key="timeline", config={**charts.CONFIG, "scrollZoom": True})
+    with st.expander("Launch calls, and the longest gaps in which the GPU idles inside an inference"):
+        for column, (name, side) in zip(st.columns(len(sides)), sides.items()):
+            with column:
+                assert side.analysis is not None
+                _launches_and_gaps(name, side.analysis)
+
+
+def _launches_and_gaps(name: str, analysis: Analysis) -> None:
+    """What it costs to get the work onto the GPU, in numbers."""
+    report = analysis.launches
+    wait = report.launch_to_start_ns
+    said = (
+        f"launch to start {duration(wait['median'])} (median), {duration(wait['p90'])} (90th percentile)"
+        if wait
+        else ""
+    )
+    st.markdown(f"**{name}**: {markdown(report.window)}" + (f"; {said}" if said else ""))
+    calls = report.calls.assign(
+        **{"total, µs": report.calls["total_ns"] / 1e3, "median, µs": report.calls["median_ns"] / 1e3}
+    )
+    st.dataframe(
+        calls[["name", "count", "per_inference", "total, µs", "median, µs"]], hide_index=True, key=f"calls_{name}"
+    )
+    gaps = report.gaps.assign(**{"gap, µs": report.gaps["duration_ns"] / 1e3})
+    st.dataframe(gaps[["inference", "gap, µs", "after", "before"]], hide_index=True, key=f"gaps_{name}", height=260)
 
 
 def _choose(name: str, side: Side) -> _Window:

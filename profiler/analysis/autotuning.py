@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from profiler.analysis.compare import Analysis
-from profiler.trace.build_log import TacticTable, read_build_log
+from profiler.trace.build_log import TacticTable
+from profiler.trace.manifest import companion
 
 
 @dataclass(frozen=True)
@@ -71,15 +72,4 @@ def autotuning(table: TacticTable) -> Autotuning:
 
 def build_log_of(analysis: Analysis) -> Path | None:
     """The build log beside a trace: the file that its manifest names as ``build_log``."""
-    manifest = analysis.facts.manifest
-    name = manifest.extra.get("build_log") if manifest else None
-    if not isinstance(name, str) or Path(name).name != name:
-        return None
-    path = analysis.trace.path.with_name(name)
-    return path if path.is_file() else None
-
-
-def autotuning_of(analysis: Analysis) -> Autotuning | None:
-    """Auto-tuning of the engine behind a trace; None without a build log."""
-    path = build_log_of(analysis)
-    return autotuning(read_build_log(path)) if path else None
+    return companion(analysis.trace.path, analysis.facts.manifest, "build_log")

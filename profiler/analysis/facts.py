@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from profiler.trace import Trace
+from profiler.trace.engine_file import parse_layer_text
 from profiler.trace.manifest import Manifest, manifest_of
 
 
@@ -96,24 +95,8 @@ def tensorrt_input_shape(trace: Trace) -> tuple[int, ...] | None:
     """
     ranges = trace.nvtx_ranges
     ids = np.unique(ranges["json_id"].to_numpy()[(ranges["domain"] == "TensorRT").to_numpy()])
-    read: dict[str, tuple[int, ...]] = {}
-    written: Counter[str] = Counter()
-    for text in trace.payloads(ids).values():
-        try:
-            layer = json.loads(text)
-        except (ValueError, RecursionError):
-            continue
-        if not isinstance(layer, dict):
-            continue
-        for tensor in _tensors(layer, "Inputs"):
-            dims = tensor.get("Dimensions")
-            if isinstance(dims, list) and dims and all(isinstance(d, int) and d > 0 for d in dims):
-                read[str(tensor.get("Name"))] = tuple(dims)
-        written.update(str(t.get("Name")) for t in _tensors(layer, "Outputs"))
-    outside = {dims for name, dims in read.items() if name not in written}
+    layers = [layer for layer in map(parse_layer_text, trace.payloads(ids).values()) if layer is not None]
+    written = {tensor.name for layer in layers for tensor in layer.outputs}
+    read = [tensor for layer in layers for tensor in layer.inputs if tensor.name not in written]
+    outside = {tensor.dims for tensor in read if tensor.dims and min(tensor.dims) > 0}
     return outside.pop() if len(outside) == 1 else None
-
-
-def _tensors(layer: dict[str, Any], side: str) -> list[dict[str, Any]]:
-    found = layer.get(side)
-    return [t for t in found if isinstance(t, dict)] if isinstance(found, list) else []

@@ -37,9 +37,6 @@ class KernelSummary:
     per_inference_note: str | None
 
 
-STATISTICS = ["count", "per_inference", "total_ns", "mean_ns", "median_ns", "min_ns", "max_ns", "stddev_ns"]
-
-
 def classified_names(trace: Trace) -> pd.DataFrame:
     """A row a distinct demangled name, in category order of :attr:`Trace.kernels`: its classification.
 

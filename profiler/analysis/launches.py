@@ -23,7 +23,6 @@ class LaunchReport:
         gaps: times inside an inference in which no GPU work ran, longest first: ``inference``, ``start_ns``,
             ``duration_ns``, ``after`` and ``before`` (the kernels around it).
         busy_pct: GPU busy time over GPU span, median of the inferences; None without inferences.
-        idle_ns: GPU idle time inside an inference, median.
     """
 
     window: str
@@ -31,7 +30,6 @@ class LaunchReport:
     launch_to_start_ns: dict[str, float] | None
     gaps: pd.DataFrame
     busy_pct: float | None
-    idle_ns: float | None
 
 
 def launch_report(trace: Trace, inferences: Inferences, max_gaps: int = 100) -> LaunchReport:
@@ -47,14 +45,13 @@ def launch_report(trace: Trace, inferences: Inferences, max_gaps: int = 100) -> 
     table = pd.DataFrame({"count": groups.size(), "total_ns": groups.sum(), "median_ns": groups.median()})
     table.insert(1, "per_inference", table["count"] / inferences.count if inferences.count else None)
     table = table.reset_index().sort_values("total_ns", ascending=False, ignore_index=True)
-    busy = idle = None
+    busy = None
     if inferences.count:
         spans = inferences.table.dropna(subset=["gpu_span_ns"])
         if len(spans):
-            idle = float(spans["gpu_idle_ns"].median())
             shares = (100.0 * spans["gpu_busy_ns"] / spans["gpu_span_ns"].where(spans["gpu_span_ns"] > 0)).dropna()
             busy = float(shares.median()) if len(shares) else None
-    return LaunchReport(window, table, _launch_to_start(trace, kernels), _gaps(trace, inferences, max_gaps), busy, idle)
+    return LaunchReport(window, table, _launch_to_start(trace, kernels), _gaps(trace, inferences, max_gaps), busy)
 
 
 def _launch_to_start(trace: Trace, kernels: pd.DataFrame) -> dict[str, float] | None:

@@ -8,7 +8,7 @@ first); the other units' rows say that they are fused into it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from profiler.analysis.modules import Unit
 from profiler.analysis.placement import HEAVY_CATEGORIES, KERNEL, LAYER, RANGE, Extra, Holding, Placement
 from profiler.errors import NotComparableError, TraceError
 from profiler.trace.engine_file import EngineLayer
+from profiler.trace.manifest import companion
 
 KEPT, FUSED, ABSORBED, NEW, UNEXPLAINED = "kept", "fused", "absorbed", "new", "unexplained"
 STATUSES = (KEPT, FUSED, ABSORBED, NEW, UNEXPLAINED)
@@ -135,12 +136,7 @@ class Ledger:
 
 def engine_file_of(analysis: Analysis) -> Path | None:
     """The engine description beside a trace: the file that its manifest names as ``layers``."""
-    manifest = analysis.facts.manifest
-    name = manifest.extra.get("layers") if manifest else None
-    if not isinstance(name, str) or Path(name).name != name:
-        return None
-    path = analysis.trace.path.with_name(name)
-    return path if path.is_file() else None
+    return companion(analysis.trace.path, analysis.facts.manifest, "layers")
 
 
 def build_ledger(
@@ -467,8 +463,3 @@ def _findings(ledger: Ledger) -> list[str]:
 
 def _kernels(number: float) -> str:
     return f"{number:g} kernel{'' if number == 1 else 's'}"
-
-
-def unexplained(rows: Sequence[Row]) -> list[Row]:
-    """Rows that nothing accounts for."""
-    return [r for r in rows if r.status == UNEXPLAINED]

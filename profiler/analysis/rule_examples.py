@@ -22,10 +22,6 @@ CUTLASS_884 = (
     "void cutlass_cudnn_infer::Kernel<cutlass_tensorop_h884fprop_optimized_128x128_32x2_nhwc_align8>(T1::Params)"
 )
 CUTLASS_SIMT = "void cutlass::Kernel2<cutlass_80_simt_sgemm_128x64_8x5_nn_align1>(T1::Params)"
-ELEMENTWISE = (
-    "void at::native::vectorized_elementwise_kernel<(int)4, at::native::CUDAFunctor_add<float>, "
-    "std::array<char *, (unsigned long)3>>(int, T2, T3)"
-)
 FA3 = (
     "void cutlass::device_kernel<flash::enable_sm90_or_later<flash::FlashAttnFwdSm90<"
     "flash::CollectiveMainloopFwdSm90<2> > > >(flash::FlashAttnFwdSm90<>::Params)"

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from profiler.capture import process, summary
-from profiler.capture.engines import build_engine
 from profiler.capture.record import run_bench
-from profiler.cli.capture_options import Progress, add_run, engine_spec, require_gpu, run_spec
+from profiler.cli.capture_options import Progress, add_run, require_gpu, run_spec, with_engine
 from profiler.cli.common import warn
 from profiler.cli.output import add_output_options, check_target, emit, number
 
@@ -30,11 +29,7 @@ def run(args: argparse.Namespace) -> None:
     require_gpu(spec)
     progress = Progress()
     with process.terminate_as_interrupt(), tempfile.TemporaryDirectory(prefix="profiler-bench-") as scratch:
-        if args.onnx:
-            progress("building the engine")
-            plan = Path(scratch) / f"{args.onnx.stem}.plan"
-            build_engine(engine_spec(args), args.onnx, plan, spec.python, progress)
-            spec = spec.with_plan(plan)
+        spec = with_engine(args, spec, Path(scratch), progress)
         result = run_bench(spec, Path(scratch) / "bench.json", progress=progress)
     rows = _rows(result)
     width = max(len(r["figure"]) for r in rows)

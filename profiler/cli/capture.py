@@ -7,10 +7,9 @@ import tempfile
 from pathlib import Path
 
 from profiler.capture import process, summary
-from profiler.capture.engines import build_engine
 from profiler.capture.nsys import locate
 from profiler.capture.record import record_run
-from profiler.cli.capture_options import Progress, add_recording, add_run, engine_spec, recording, require_gpu, run_spec
+from profiler.cli.capture_options import Progress, add_recording, add_run, recording, require_gpu, run_spec, with_engine
 from profiler.cli.common import warn
 
 NAME = "capture"
@@ -40,11 +39,7 @@ def run(args: argparse.Namespace) -> None:
     require_gpu(spec)
     progress = Progress()
     with process.terminate_as_interrupt(), tempfile.TemporaryDirectory(prefix="profiler-build-") as scratch:
-        if args.onnx:
-            progress("building the engine")
-            plan = Path(scratch) / f"{args.onnx.stem}.plan"
-            build_engine(engine_spec(args), args.onnx, plan, spec.python, progress)
-            spec = spec.with_plan(plan)
+        spec = with_engine(args, spec, Path(scratch), progress)
         manifest = record_run(
             spec, args.output, nsys, recording(args), bench=not args.no_bench, force=args.force, progress=progress
         )

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from profiler.capture import process
-from profiler.capture.engines import EngineSpec
+from profiler.capture.engines import EngineSpec, build_engine
 from profiler.capture.gpu import Chip, current_gpu, missing_mode, missing_precision
 from profiler.capture.nsys import METRIC_LIMITS_HZ, Recording
 from profiler.capture.spec import FRAMEWORKS, MODES, PRECISIONS, RunSpec
@@ -204,3 +204,13 @@ class Progress:
     def __call__(self, text: str) -> None:
         shown = "".join(c if c.isprintable() else " " for c in text)
         print(f"{time.monotonic() - self._started:6.1f} s  {self._prefix}{shown}", file=sys.stderr, flush=True)
+
+
+def with_engine(args: argparse.Namespace, spec: RunSpec, scratch: Path, progress: Progress) -> RunSpec:
+    """The run's spec with a plan: the one that was named, or one built from ``--onnx`` in ``scratch``."""
+    if not args.onnx:
+        return spec
+    progress("building the engine")
+    plan = scratch / f"{args.onnx.stem}.plan"
+    build_engine(engine_spec(args), args.onnx, plan, spec.python, progress)
+    return spec.with_plan(plan)

@@ -22,7 +22,6 @@ Float64Array = npt.NDArray[np.float64]
 _TENSOR_ACTIVE = re.compile(r"^Tensor Active\b", re.IGNORECASE)
 _DRAM_READ = re.compile(r"^DRAM Read (Bandwidth|Throughput)\b", re.IGNORECASE)
 _DRAM_WRITE = re.compile(r"^DRAM Write (Bandwidth|Throughput)\b", re.IGNORECASE)
-_SMS_ACTIVE = re.compile(r"^SMs? Active\b", re.IGNORECASE)
 _PERCENT = re.compile(r"\[Throughput %\]|^(?!.*\[)", re.IGNORECASE)
 _GPU_INDEX_MASK = 0xFF
 
@@ -154,10 +153,6 @@ class GpuMetrics:
     def dram_write(self, gpu: int = 0) -> MetricSeries | None:
         """DRAM write bandwidth in percent of the peak."""
         return self.find(gpu, _DRAM_WRITE)
-
-    def sms_active(self, gpu: int = 0) -> MetricSeries | None:
-        """Share of cycles in which an SM had at least one warp."""
-        return self.find(gpu, _SMS_ACTIVE)
 
 
 def _number(value: Any) -> float | None:

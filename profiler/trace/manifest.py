@@ -59,6 +59,15 @@ def manifest_of(trace: Path) -> Manifest | None:
     return read_manifest(path) if path else None
 
 
+def companion(trace: Path, manifest: Manifest | None, key: str) -> Path | None:
+    """The file beside a trace that its manifest names under ``key`` ("layers", "build_log"); None without one."""
+    name = manifest.extra.get(key) if manifest else None
+    if not isinstance(name, str) or Path(name).name != name:
+        return None
+    path = trace.with_name(name)
+    return path if path.is_file() else None
+
+
 def read_manifest(path: Path) -> Manifest:
     """Read and check a manifest.
 

@@ -11,7 +11,6 @@ import pandas as pd
 Int64Array = npt.NDArray[np.int64]
 
 # Event types, from the ENUM_NSYS_EVENT_TYPE table of an export
-MARK = 34
 PUSH_POP = 59
 START_END = 60
 DOMAIN = 75

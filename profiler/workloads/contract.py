@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from profiler.errors import EXIT_FAILED, EXIT_OK, OutputError, ProfilerError, UsageError
+from profiler.errors import EXIT_FAILED, EXIT_OK, OutputError, ProfilerError
 
 FORMAT = "profiler-workload/1"
 NVTX_DOMAIN = "profiler"
@@ -285,9 +285,3 @@ def run_process(main: Callable[[Sequence[str] | None], None], argv: Sequence[str
         )
         return EXIT_FAILED
     return EXIT_OK
-
-
-def require(condition: bool, message: str, hint: str | None = None) -> None:
-    """Raise a :class:`UsageError` unless the condition holds."""
-    if not condition:
-        raise UsageError(message, hint)

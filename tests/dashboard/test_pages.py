@@ -192,6 +192,13 @@ def test_engine_lists_layers_and_candidates() -> None:
     assert candidates["chosen"].sum() == 1 and candidates["time, µs"].is_monotonic_increasing
 
 
+def test_timeline_lists_launches_and_the_longest_gaps() -> None:
+    test = app("timeline").run()
+    calls, gaps = test.dataframe[0].value, test.dataframe[1].value
+    assert calls["per_inference"].sum() == pytest.approx(174)
+    assert len(gaps) == 100 and gaps["gap, µs"].is_monotonic_decreasing
+
+
 def test_fusion_ledger_of_the_page() -> None:
     test = app("fusion").run()
     assert {m.label: m.value for m in test.metric}["kept / fused"] == "55 / 66"

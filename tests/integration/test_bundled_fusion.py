@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from profiler.analysis.autotuning import autotuning_of
+from profiler.analysis.autotuning import autotuning, build_log_of
 from profiler.analysis.compare import Analysis
 from profiler.analysis.decompose import decompose
 from profiler.analysis.engine import align, engine_side
@@ -18,6 +18,7 @@ from profiler.analysis.ledger import Ledger, build_ledger
 from profiler.analysis.traffic import memory_traffic
 from profiler.analysis.work import gpu_work
 from profiler.trace import Trace, open_trace
+from profiler.trace.build_log import read_build_log
 from tests.conftest import RUNS, bundled
 from tests.unit.analysis.test_ledger import check_sums
 
@@ -165,10 +166,12 @@ def test_sampled_bytes_equal_plain_arithmetic(traces: dict[str, Trace]) -> None:
 
 
 def test_auto_tuning_of_the_bundled_engines(traces: dict[str, Trace]) -> None:
-    tuned = autotuning_of(Analysis(traces["trt-int8-b8"]))
-    assert tuned is not None and len(tuned.layers) >= 20
+    log = build_log_of(Analysis(traces["trt-int8-b8"]))
+    assert log is not None
+    tuned = autotuning(read_build_log(log))
+    assert len(tuned.layers) >= 20
     assert (tuned.layers["chosen_ms"] <= tuned.layers["median_ms"]).all()
-    assert autotuning_of(Analysis(traces["torch-fp32-b8"])) is None
+    assert build_log_of(Analysis(traces["torch-fp32-b8"])) is None
 
 
 def _profiler(*args: str) -> dict:
