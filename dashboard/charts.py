@@ -377,10 +377,11 @@ def candidates(times_ms: Sequence[float], chosen_ms: float, title: str) -> go.Fi
 def latencies(labels: Sequence[str], runs: pd.DataFrame, title: str) -> go.Figure:
     """Median latency a run, with a line to the 99th percentile; ``runs`` has ``framework``, ``p50_ms``, ``p99_ms``, ``mean_ms``."""
     p50, p99 = runs["p50_ms"].astype(float), runs["p99_ms"].astype(float)
+    names = [plotly_text(label, 50) for label in labels]
     figure = go.Figure(
         go.Bar(
             x=p50,
-            y=[plotly_text(label, 50) for label in labels],
+            y=list(range(len(labels))),  # not the labels: Plotly would stack bars whose labels are equal
             orientation="h",
             marker_color=[AFTER if f == "TensorRT" else BEFORE for f in runs["framework"]],
             error_x={
@@ -393,11 +394,13 @@ def latencies(labels: Sequence[str], runs: pd.DataFrame, title: str) -> go.Figur
             text=[number(v, "ms") for v in p50],
             textposition="inside",
             insidetextanchor="start",
-            hovertemplate="%{y}: median %{x:.4~g} ms<extra></extra>",
+            hovertext=names,
+            hovertemplate="%{hovertext}: median %{x:.4~g} ms<extra></extra>",
         )
     )
     figure.update_layout(**_LAYOUT, title=title, height=170 + 34 * len(labels), uniformtext=_UNIFORM)
     figure.update_xaxes(title="latency of one batch, ms", rangemode="tozero")
+    figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names)
     return figure
 
 
@@ -433,6 +436,7 @@ def quality(latency_ms: pd.Series, value: pd.Series, labels: Sequence[str], unit
             text=[plotly_text(label, 40) for label in labels],
             textposition="top center",
             marker={"size": 11, "color": [AFTER if label.startswith("TensorRT") else BEFORE for label in labels]},
+            cliponaxis=False,  # the names of the outermost points reach over the edge
             hovertemplate="%{text}: %{x:.4~g} ms, %{y:.4~g}<extra></extra>",
         )
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -18,6 +17,7 @@ URL = "runs"
 
 _SHOWN = {
     "name": "run",
+    "folder": "folder",
     "framework": "framework",
     "precision": "precision",
     "mode": "mode",
@@ -47,7 +47,7 @@ def render(pair: Pair) -> None:
     )
     folder = data.chosen_folder()
     where = [str(data.BUNDLED), *([folder] if folder and Path(folder).is_dir() else [])]
-    rows = [r for place in where for r in data.measured_runs(place)]
+    rows = [{**r, "folder": Path(place).name} for place in where for r in data.measured_runs(place)]
     measured = [r for r in rows if r["p50_ms"] is not None]
     if not measured:
         st.info(
@@ -57,6 +57,7 @@ def render(pair: Pair) -> None:
         )
         return
     table = pd.DataFrame(measured)
+    table["label"] = _labels(table)
     models = table["model"].dropna().astype(str).value_counts().index.tolist()  # the one with most runs first
     left, right = st.columns(2)
     model = left.selectbox("Model", models, key="runs_model")
@@ -64,19 +65,15 @@ def render(pair: Pair) -> None:
     default = batches.index(8) if 8 in batches else 0
     batch = right.selectbox("Batch", batches, index=default, key="runs_batch")
     mine = table[(table["model"] == model) & (table["batch"] == batch)].sort_values("p50_ms", ascending=False)
-    labels = [_label(r) for r in mine.to_dict("records")]
     st.plotly_chart(
-        charts.latencies(labels, mine, f"Latency, {model}, batch {batch}"), key="latencies", config=charts.CONFIG
+        charts.latencies(mine["label"].tolist(), mine, f"Latency, {model}, batch {batch}"),
+        key="latencies",
+        config=charts.CONFIG,
     )
     st.caption("Bars are medians; the line reaches from the median to the 99th percentile.")
     throughput = table[(table["model"] == model) & table["images_per_s"].notna()]
     if throughput["batch"].nunique() > 1:
-        series = {
-            label: part.sort_values("batch")
-            for label, part in throughput.assign(label=[_label(r) for r in throughput.to_dict("records")]).groupby(
-                "label"
-            )
-        }
+        series = {str(label): part.sort_values("batch") for label, part in throughput.groupby("label")}
         st.plotly_chart(
             charts.throughput(series, "Throughput against batch size"), key="throughput", config=charts.CONFIG
         )
@@ -88,17 +85,32 @@ def render(pair: Pair) -> None:
             else "Agreement with PyTorch FP32 beside speed (not accuracy)"
         )
         shown = mine[mine[quality].notna()]
-        figure = charts.quality(
-            shown["p50_ms"], shown[quality], [_label(r) for r in shown.to_dict("records")], _SHOWN[quality], title
-        )
+        figure = charts.quality(shown["p50_ms"], shown[quality], shown["label"].tolist(), _SHOWN[quality], title)
         st.plotly_chart(figure, key="quality", config=charts.CONFIG)
     st.subheader("All runs")
-    columns = [c for c in _SHOWN if c in ("name", "batch") or table[c].notna().any()]
+    columns = [c for c in _SHOWN if table[c].notna().any() and (c != "folder" or len(where) > 1)]
     st.dataframe(table[columns].rename(columns=_SHOWN), hide_index=True, key="all_runs", placeholder="")
     for place in where:
         for note in data.study_notes(place):
             st.caption(markdown(note))
 
 
-def _label(row: dict[str, Any]) -> str:
-    return f"{row['framework']} {str(row['precision']).upper()} {row['mode']}"
+def _labels(runs: pd.DataFrame) -> pd.Series:
+    """What the charts call each run: no longer than it takes to tell the runs of one model and batch apart.
+
+    Two engines can share framework, precision and mode (other scales, plugins or weights), and two folders a name.
+    """
+    kind = (
+        runs["framework"].astype(str) + " " + runs["precision"].astype(str).str.upper() + " " + runs["mode"].astype(str)
+    )
+    name = pd.Series(
+        [str(n).removesuffix(f"-b{b}") for n, b in zip(runs["name"], runs["batch"], strict=True)], index=runs.index
+    )
+    labels = kind
+    for longer in (kind + " (" + name + ")", kind + " (" + name + ", " + runs["folder"] + ")"):
+        together = runs[["model", "batch"]].assign(label=labels)
+        clash = together.loc[together.duplicated(keep=False), ["model", "label"]]
+        # In every batch of the model, so that a line of the throughput chart keeps its name.
+        unclear = pd.MultiIndex.from_frame(together[["model", "label"]]).isin(pd.MultiIndex.from_frame(clash))
+        labels = labels.where(~unclear, longer)
+    return labels

@@ -10,7 +10,7 @@ from profiler.capture import process
 from profiler.capture.engines import EngineSpec, build_engine, export_onnx, has_typed_networks
 from profiler.capture.gpu import current_gpu, missing_precision
 from profiler.capture.spec import PRECISIONS
-from profiler.cli.capture_options import Progress, add_interpreters, add_model, positive
+from profiler.cli.capture_options import Progress, add_engine, add_interpreters, add_model, add_plugins, positive
 from profiler.cli.common import warn
 from profiler.errors import OutputError, ProfilerError
 
@@ -30,28 +30,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--onnx", type=Path, metavar="FILE", help="build from this model instead of exporting one")
     parser.add_argument("--keep-onnx", type=Path, metavar="FILE", help="keep the exported model")
     add_model(parser)
+    add_plugins(parser)
+    add_engine(parser)
     parser.add_argument(
         "--calibration",
         default="random",
         metavar="FILES",
         help="for INT8: a folder of images, .npy or .npz; random: scales without meaning (default)",
     )
-    parser.add_argument("--calibrator", choices=("entropy", "max"), default="entropy")
-    parser.add_argument("--workspace", type=positive, metavar="MIB", help="scratch memory that a layer may use")
     parser.add_argument(
         "--tactic-sources", metavar="LIST", help="libraries to choose kernels from, such as CUBLAS,CUDNN"
     )
     parser.add_argument(
         "--timing-cache", type=Path, metavar="FILE", help="reuse timings; a build with a hit shows fewer candidates"
-    )
-    parser.add_argument(
-        "--plugin", type=Path, action="append", default=[], metavar="FILE.so", help="a plugin library (repeatable)"
-    )
-    parser.add_argument(
-        "--io", choices=("fp32", "fp16"), default="fp32", help="type of inputs and outputs (default: fp32)"
-    )
-    parser.add_argument(
-        "--timing-iterations", type=positive, metavar="N", help="how often each tactic is timed (TensorRT's default: 1)"
     )
     parser.add_argument(
         "--optimization-level",

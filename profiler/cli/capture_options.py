@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import TypeAlias
 
 from profiler.capture import process
 from profiler.capture.engines import EngineSpec, build_engine
@@ -13,6 +14,8 @@ from profiler.capture.gpu import Chip, current_gpu, missing_mode, missing_precis
 from profiler.capture.nsys import METRIC_LIMITS_HZ, Recording
 from profiler.capture.spec import FRAMEWORKS, MODES, PRECISIONS, RunSpec
 from profiler.errors import ProfilerError, UsageError
+
+Options: TypeAlias = argparse.ArgumentParser | argparse._ArgumentGroup
 
 ALL_MODES = tuple(dict.fromkeys((*MODES["pytorch"], *MODES["tensorrt"])))
 ALL_PRECISIONS = tuple(dict.fromkeys((*PRECISIONS["pytorch"], *PRECISIONS["tensorrt"])))
@@ -48,7 +51,7 @@ def metrics_rate(text: str) -> int:
     return value
 
 
-def add_interpreters(parser: argparse.ArgumentParser) -> None:
+def add_interpreters(parser: Options) -> None:
     parser.add_argument("--torch-python", metavar="PYTHON", help="interpreter with PyTorch (default: this one)")
     parser.add_argument("--trt-python", metavar="PYTHON", help="interpreter with TensorRT (default: this one)")
 
@@ -62,16 +65,9 @@ def add_run(parser: argparse.ArgumentParser, framework_required: bool = True) ->
     )
     parser.add_argument("--batch", type=positive, default=1, metavar="N", help="images per inference (default: 1)")
     add_model(parser)
+    add_plugins(parser)
     parser.add_argument("--plan", type=Path, metavar="FILE", help="the engine to run (TensorRT)")
     parser.add_argument("--onnx", type=Path, metavar="FILE", help="build an engine from this model first (TensorRT)")
-    parser.add_argument(
-        "--plugin",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE.so",
-        help="a plugin library (TensorRT; repeatable)",
-    )
     parser.add_argument(
         "--inputs", type=Path, metavar="FILE", help=".npy or .npz of images instead of seeded random ones"
     )
@@ -88,10 +84,25 @@ def add_run(parser: argparse.ArgumentParser, framework_required: bool = True) ->
     parser.add_argument(
         "--bench-seconds", type=float, default=2.0, metavar="S", help="and at least so long (default: 2)"
     )
+    add_cudnn_benchmark(parser)
+    add_interpreters(parser)
+
+
+def add_cudnn_benchmark(parser: Options) -> None:
     parser.add_argument(
         "--cudnn-benchmark", action="store_true", help="let cuDNN time its algorithms first (PyTorch; default: not)"
     )
-    add_interpreters(parser)
+
+
+def add_plugins(parser: Options) -> None:
+    parser.add_argument(
+        "--plugin",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE.so",
+        help="a plugin library (TensorRT; repeatable)",
+    )
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -101,6 +112,11 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a torchvision model, or module:function (default: resnet50)",
     )
+    add_weights(parser)
+
+
+def add_weights(parser: Options) -> None:
+    """Options that complete a model, or several."""
     parser.add_argument(
         "--weights",
         default="random",
@@ -113,7 +129,19 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of random weights and inputs (default: 0)")
 
 
-def add_recording(parser: argparse.ArgumentParser) -> None:
+def add_engine(parser: Options) -> None:
+    """Options of a TensorRT build."""
+    parser.add_argument("--calibrator", choices=("entropy", "max"), default="entropy")
+    parser.add_argument("--workspace", type=positive, metavar="MIB", help="scratch memory for TensorRT's layers")
+    parser.add_argument(
+        "--io", choices=("fp32", "fp16"), default="fp32", help="type of inputs and outputs (default: fp32)"
+    )
+    parser.add_argument(
+        "--timing-iterations", type=positive, metavar="N", help="how often TensorRT times each tactic (its default: 1)"
+    )
+
+
+def add_recording(parser: Options) -> None:
     """Options of nsys."""
     parser.add_argument(
         "--iterations", type=positive, default=10, metavar="N", help="inferences recorded (default: 10)"

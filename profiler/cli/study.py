@@ -14,10 +14,13 @@ from profiler.capture.spec import FRAMEWORKS, MODES, PRECISIONS
 from profiler.capture.study import Study, StudyOptions
 from profiler.cli.capture_options import (
     Progress,
+    add_cudnn_benchmark,
+    add_engine,
     add_interpreters,
+    add_plugins,
     add_recording,
+    add_weights,
     batches,
-    image_shape,
     positive,
     recording,
 )
@@ -47,12 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help="torchvision names or module:function (default: resnet50)",
     )
-    matrix.add_argument(
-        "--weights",
-        default="random",
-        metavar="WHICH",
-        help="random, DEFAULT, a torchvision name or a checkpoint (default: random)",
-    )
+    add_weights(matrix)
     matrix.add_argument("--batches", type=batches, default=(1, 8, 64), metavar="LIST", help="default: 1,8,64")
     matrix.add_argument(
         "--trace-batches",
@@ -89,10 +87,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="default: stream,graph",
     )
     matrix.add_argument(
-        "--input-shape", type=image_shape, default=(3, 224, 224), metavar="C,H,W", help="one image (default: 3,224,224)"
-    )
-    matrix.add_argument("--seed", type=int, default=0, metavar="N")
-    matrix.add_argument(
         "--only",
         action="append",
         default=[],
@@ -121,31 +115,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILES",
         help="for INT8: a folder of images, .npy or .npz (default: --images, else random: scales without meaning)",
     )
-    data.add_argument("--calibrator", choices=("entropy", "max"), default="entropy")
-    data.add_argument(
-        "--plugin",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE.so",
-        help="a plugin library for TensorRT (repeatable)",
-    )
     how = parser.add_argument_group("how")
-    add_recording(how)  # type: ignore[arg-type]  # a group takes the same add_argument
-    add_interpreters(how)  # type: ignore[arg-type]
+    add_recording(how)
+    add_interpreters(how)
     how.add_argument(
         "--bench-seconds", type=float, default=2.0, metavar="S", help="time each latency at least so long (default: 2)"
     )
-    how.add_argument("--workspace", type=positive, metavar="MIB", help="scratch memory for TensorRT's layers")
-    how.add_argument(
-        "--io", choices=("fp32", "fp16"), default="fp32", help="type of the engines' inputs and outputs (default: fp32)"
-    )
-    how.add_argument(
-        "--timing-iterations", type=positive, metavar="N", help="how often TensorRT times each tactic (its default: 1)"
-    )
-    how.add_argument(
-        "--cudnn-benchmark", action="store_true", help="let cuDNN time its algorithms first (PyTorch; default: not)"
-    )
+    add_engine(how)
+    add_plugins(how)
+    add_cudnn_benchmark(how)
     how.add_argument("--no-trace", action="store_true", help="latency only: needs no nsys")
     how.add_argument("--time-limit", type=float, metavar="S", help="start no step later than S seconds after the start")
     how.add_argument("--redo", action="store_true", help="do again what is done")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from dashboard import data
 from dashboard.views import PAGES
+from dashboard.views.runs import _labels
 from tests.conftest import bundled
 from tests.make_trace import TraceMaker, simple
 
@@ -181,6 +187,43 @@ def test_runs_show_measured_latencies_of_the_bundled_study() -> None:
     assert table.loc["trt-int8-graph-b8", "p50, ms"] == pytest.approx(0.4348, abs=1e-3)
     assert "calibrated on random data" in table.loc["trt-int8-graph-b8", "notes"]
     assert "torch-fp32-b8" not in table.index  # its latency is only stated, not measured
+
+
+def test_runs_draws_one_bar_a_run_even_if_two_engines_share_precision_and_mode() -> None:
+    test = app("runs").run()
+    figure = json.loads(test.get("plotly_chart")[0].proto.spec)
+    names = figure["layout"]["yaxis"]["ticktext"]
+    assert len(set(names)) == len(names) == len(set(_numbers(figure["data"][0]["y"])))
+    drawn = dict(zip(names, _numbers(figure["data"][0]["x"]), strict=True))
+    table = test.dataframe[0].value.set_index("run")["p50, ms"]
+    assert drawn["TensorRT INT8 graph (trt-int8-graph)"] == pytest.approx(table["trt-int8-graph-b8"])
+    assert drawn["TensorRT INT8 graph (trt-int8-badqdq-graph)"] == pytest.approx(table["trt-int8-badqdq-graph-b8"])
+    assert drawn["TensorRT FP16 graph"] == pytest.approx(table["trt-fp16-graph-b8"])
+
+
+def test_runs_tells_runs_of_two_folders_apart() -> None:
+    run = {"framework": "TensorRT", "precision": "int8", "mode": "graph", "model": "m", "name": "a-b1", "batch": 1}
+    runs = pd.DataFrame(
+        [
+            {**run, "folder": "one"},
+            {**run, "folder": "two"},
+            {**run, "name": "a-b8", "batch": 8, "folder": "one"},
+            {**run, "precision": "fp16", "folder": "one"},
+        ]
+    )
+    assert _labels(runs).tolist() == [
+        "TensorRT INT8 graph (a, one)",
+        "TensorRT INT8 graph (a, two)",
+        "TensorRT INT8 graph (a, one)",  # the same line of the throughput chart
+        "TensorRT FP16 graph",
+    ]
+
+
+def _numbers(values: Any) -> list[float]:
+    """The numbers of a Plotly array, which may be packed."""
+    if isinstance(values, dict):
+        return np.frombuffer(base64.b64decode(values["bdata"]), dtype=np.dtype(values["dtype"])).astype(float).tolist()
+    return [float(v) for v in values]
 
 
 def test_engine_lists_layers_and_candidates() -> None:
