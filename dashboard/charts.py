@@ -347,19 +347,25 @@ def pairs_of_bars(
 ) -> go.Figure:
     """Before and after side by side per label."""
     figure = go.Figure()
-    shown = [plotly_text(label, 40) for label in labels]
+    ticks = _ticks(labels, 40)
     for name, values, colour in (("before", before, BEFORE), ("after", after, AFTER)):
         figure.add_bar(
-            x=shown,
+            x=ticks["tickvals"],
             y=list(values),
             name=name,
             marker_color=colour,
-            hovertemplate=f"%{{x}}, {name}: %{{y:,.4~g}} {unit}<extra></extra>",
+            hovertext=ticks["ticktext"],
+            hovertemplate=f"%{{hovertext}}, {name}: %{{y:,.4~g}} {unit}<extra></extra>",
         )
     figure.update_layout(**_LAYOUT, barmode="group", title=title, height=380)
     figure.update_yaxes(title=unit, rangemode="tozero")
-    figure.update_xaxes(type="category", automargin=True)
+    figure.update_xaxes(automargin=True, **ticks)
     return figure
+
+
+def _ticks(labels: Sequence[str], width: int) -> dict[str, list[Any]]:
+    """An axis with a place a label: Plotly would put the bars of equal labels, or equally shortened ones, in one place."""
+    return {"tickvals": list(range(len(labels))), "ticktext": [plotly_text(label, width) for label in labels]}
 
 
 def candidates(times_ms: Sequence[float], chosen_ms: float, title: str) -> go.Figure:
@@ -377,11 +383,11 @@ def candidates(times_ms: Sequence[float], chosen_ms: float, title: str) -> go.Fi
 def latencies(labels: Sequence[str], runs: pd.DataFrame, title: str) -> go.Figure:
     """Median latency a run, with a line to the 99th percentile; ``runs`` has ``framework``, ``p50_ms``, ``p99_ms``, ``mean_ms``."""
     p50, p99 = runs["p50_ms"].astype(float), runs["p99_ms"].astype(float)
-    names = [plotly_text(label, 50) for label in labels]
+    ticks = _ticks(labels, 50)
     figure = go.Figure(
         go.Bar(
             x=p50,
-            y=list(range(len(labels))),  # not the labels: Plotly would stack bars whose labels are equal
+            y=ticks["tickvals"],
             orientation="h",
             marker_color=[AFTER if f == "TensorRT" else BEFORE for f in runs["framework"]],
             error_x={
@@ -394,13 +400,13 @@ def latencies(labels: Sequence[str], runs: pd.DataFrame, title: str) -> go.Figur
             text=[number(v, "ms") for v in p50],
             textposition="inside",
             insidetextanchor="start",
-            hovertext=names,
+            hovertext=ticks["ticktext"],
             hovertemplate="%{hovertext}: median %{x:.4~g} ms<extra></extra>",
         )
     )
     figure.update_layout(**_LAYOUT, title=title, height=170 + 34 * len(labels), uniformtext=_UNIFORM)
     figure.update_xaxes(title="latency of one batch, ms", rangemode="tozero")
-    figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names)
+    figure.update_yaxes(**ticks)
     return figure
 
 
