@@ -343,12 +343,17 @@ def waterfall(
 
 
 def pairs_of_bars(
-    labels: Sequence[str], before: Sequence[float], after: Sequence[float], unit: str, title: str
+    labels: Sequence[str],
+    before: Sequence[float],
+    after: Sequence[float],
+    unit: str,
+    title: str,
+    names: tuple[str, str] = ("before", "after"),
 ) -> go.Figure:
-    """Before and after side by side per label."""
+    """Two values side by side per label."""
     figure = go.Figure()
     ticks = _ticks(labels, 40)
-    for name, values, colour in (("before", before, BEFORE), ("after", after, AFTER)):
+    for name, values, colour in zip(names, (before, after), (BEFORE, AFTER), strict=True):
         figure.add_bar(
             x=ticks["tickvals"],
             y=list(values),

@@ -106,6 +106,7 @@ def _autotuning(name: str, side: data.Side) -> None:
         best = tuned.layers.nlargest(12, "saved_ms")
         median, chosen = (best["median_ms"] * 1e3).tolist(), (best["chosen_ms"] * 1e3).tolist()
         title = "Median candidate and chosen one"
-        figure = charts.pairs_of_bars(best["layer"].tolist(), median, chosen, "µs", title)
-        figure.data[0].name, figure.data[1].name = "median candidate", "chosen"
+        figure = charts.pairs_of_bars(
+            best["layer"].tolist(), median, chosen, "µs", title, ("median candidate", "chosen")
+        )
         st.plotly_chart(figure, key=f"tuning_{name}", config=charts.CONFIG)
