@@ -368,9 +368,11 @@ def pairs_of_bars(
     return figure
 
 
-def _ticks(labels: Sequence[str], width: int) -> dict[str, list[Any]]:
+def _ticks(labels: Sequence[str], width: int) -> dict[str, Any]:
     """An axis with a place a label: Plotly would put the bars of equal labels, or equally shortened ones, in one place."""
-    return {"tickvals": list(range(len(labels))), "ticktext": [plotly_text(label, width) for label in labels]}
+    texts = [plotly_text(label, width) for label in labels]
+    # Categories, as a numeric axis drops the labels that reach over its end.
+    return {"type": "category", "tickvals": list(range(len(labels))), "ticktext": texts}
 
 
 def candidates(times_ms: Sequence[float], chosen_ms: float, title: str) -> go.Figure:
