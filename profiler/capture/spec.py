@@ -32,6 +32,7 @@ class RunSpec:
         inputs: a .npy or .npz of images instead of seeded random ones.
         python: the interpreter that has the framework.
         cudnn_benchmark: let cuDNN time its algorithms first, which PyTorch does not do by default.
+        streams: measure throughput on so many streams at once (TensorRT); latency and recordings always have one.
         nvtx_modules: a range per module in the recording (PyTorch); latency is always measured without.
     """
 
@@ -53,6 +54,7 @@ class RunSpec:
     python: str = ""
     nvtx_modules: bool = True
     cudnn_benchmark: bool = False
+    streams: int = 1
 
     def __post_init__(self) -> None:
         if self.framework not in FRAMEWORKS:
@@ -61,6 +63,8 @@ class RunSpec:
             if given not in known[self.framework]:
                 expected = ", ".join(known[self.framework])
                 raise UsageError(f"{what} is {given!r}, and for {self.framework_name} one of {expected} was expected.")
+        if self.streams > 1 and self.framework != "tensorrt":
+            raise UsageError("--streams is for --framework tensorrt.", "PyTorch runs have one stream.")
         if self.framework == "tensorrt" and self.plan is None:
             raise UsageError("a TensorRT run needs an engine.", "Give --plan FILE, or --onnx FILE to build one first.")
 
@@ -68,7 +72,8 @@ class RunSpec:
     def name(self) -> str:
         """Short and fit for a folder: ``torch-fp16-graph-b8``; other models than ResNet-50 come first."""
         prefix = "" if self.model == "resnet50" else f"{safe_name(self.model)}-"
-        return f"{prefix}{_SHORT_NAMES[self.framework]}-{self.precision}-{self.mode}-b{self.batch}"
+        several = f"-s{self.streams}" if self.streams > 1 else ""
+        return f"{prefix}{_SHORT_NAMES[self.framework]}-{self.precision}-{self.mode}-b{self.batch}{several}"
 
     @property
     def framework_name(self) -> str:
@@ -131,6 +136,8 @@ class RunSpec:
             "--bench-seconds",
             f"{self.bench_seconds:g}",
         ]
+        if self.streams > 1:
+            argv += ["--streams", str(self.streams)]
         if save_outputs is not None:
             argv += ["--save-outputs", str(save_outputs)]
         return [*argv, "--output", str(output)]
@@ -140,6 +147,8 @@ class RunSpec:
         document = asdict(self)
         for name in ("python", "plan", "plugins", "inputs"):
             document.pop(name)
+        if self.streams == 1:  # what earlier versions wrote: their runs still count as done
+            document.pop("streams")
         document["weights"] = Path(self.weights).name
         document["input_shape"] = list(self.input_shape)
         if self.inputs is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from profiler.capture import process, summary
 from profiler.capture.record import run_bench
-from profiler.cli.capture_options import Progress, add_run, require_gpu, run_spec, with_engine
+from profiler.cli.capture_options import Progress, add_run, positive, require_gpu, run_spec, with_engine
 from profiler.cli.common import warn
 from profiler.cli.output import add_output_options, check_target, emit, number
 
@@ -20,6 +20,13 @@ DESCRIPTION = "Time a model on this machine's GPU with CUDA events, without a pr
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
+    parser.add_argument(
+        "--streams",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="measure throughput on N streams at once (TensorRT; default: 1); latency always on one",
+    )
     add_output_options(parser)
 
 
@@ -50,6 +57,9 @@ def _rows(result: dict[str, Any]) -> list[dict[str, Any]]:
     ]
     rows.append({"figure": "inferences timed", "value": latency.get("n"), "unit": ""})
     rows.append({"figure": "throughput", "value": summary.images_per_s(result.get("throughput")), "unit": "images/s"})
+    rows.append(
+        {"figure": "streams of the throughput", "value": (result.get("throughput") or {}).get("streams", 1), "unit": ""}
+    )
     memory = telemetry.get("memory_used_bytes_process")
     rows.append({"figure": "GPU memory of the process", "value": memory / 2**20 if memory else None, "unit": "MiB"})
     for key, label, unit in (

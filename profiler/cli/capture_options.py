@@ -197,6 +197,7 @@ def run_spec(args: argparse.Namespace, plan: Path | None = None) -> RunSpec:
         plugins=tuple(args.plugin),
         python=python,
         cudnn_benchmark=args.cudnn_benchmark and not tensorrt,
+        streams=getattr(args, "streams", 1),
         nvtx_modules=not getattr(args, "no_module_ranges", False),
     )
 

@@ -123,6 +123,10 @@ class Cuda:
     def event(self) -> CudaEvent:
         return CudaEvent(self)
 
+    def wait(self, event: CudaEvent) -> None:
+        """Let the stream go on only when ``event`` (of any stream) has happened; the CPU does not wait."""
+        self.call("cudaStreamWaitEvent", self.stream, event.handle, 0)
+
     def profiler_start(self) -> None:
         self.call("cudaProfilerStart")
 
@@ -137,17 +141,17 @@ class Cuda:
 
 
 class CudaEvent:
-    """An event on the stream of a :class:`Cuda`; lives as long as the process."""
+    """An event on the stream of a :class:`Cuda`; lives as long as the process. ``handle``: CUDA's own."""
 
     def __init__(self, cuda: Cuda) -> None:
         self._cuda = cuda
-        self._event = cuda.call("cudaEventCreate")
+        self.handle = cuda.call("cudaEventCreate")
 
     def record(self) -> None:
-        self._cuda.call("cudaEventRecord", self._event, self._cuda.stream)
+        self._cuda.call("cudaEventRecord", self.handle, self._cuda.stream)
 
     def synchronize(self) -> None:
-        self._cuda.call("cudaEventSynchronize", self._event)
+        self._cuda.call("cudaEventSynchronize", self.handle)
 
     def elapsed_ms(self, end: Any) -> float:
-        return float(self._cuda.call("cudaEventElapsedTime", self._event, end._event))
+        return float(self._cuda.call("cudaEventElapsedTime", self.handle, end.handle))

@@ -114,11 +114,16 @@ def measure_latency(workload: Enqueues, min_iterations: int, min_seconds: float)
     return describe(samples)
 
 
-def measure_throughput(workload: Enqueues, batch: int, min_iterations: int, min_seconds: float) -> dict[str, Any]:
+def measure_throughput(
+    workload: Enqueues, batch: int, min_iterations: int, min_seconds: float, streams: int = 1
+) -> dict[str, Any]:
     """Time inferences back to back.
 
+    Args:
+        streams: on how many streams the workload spreads them; only said in the result.
+
     Returns:
-        ``images_per_s``, ``ms_per_inference`` (the mean of the whole stretch), ``n``, and ``how``.
+        ``images_per_s``, ``ms_per_inference`` (the mean of the whole stretch), ``n``, ``streams`` and ``how``.
     """
     begin, end = workload.event(), workload.event()
     probe = max(1, min(10, min_iterations))
@@ -130,7 +135,9 @@ def measure_throughput(workload: Enqueues, batch: int, min_iterations: int, min_
         "images_per_s": batch * 1e3 / mean_ms if mean_ms > 0 else None,
         "ms_per_inference": mean_ms,
         "n": count,
-        "how": "CUDA events around inferences enqueued back to back, no wait between them",
+        "streams": streams,
+        "how": "CUDA events around inferences enqueued back to back, no wait between them"
+        + (f", in turn on {streams} streams that run at the same time" if streams > 1 else ""),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,8 +40,13 @@ def run_session(
     ranges: Ranges,
     device: str | None,
     warnings: list[str],
+    lanes: Callable[[], tuple[Enqueues, int]] | None = None,
 ) -> dict[str, Any]:
     """Run what the options ask for.
+
+    Args:
+        lanes: makes what throughput is measured on, and says how many streams it has; None: the runner itself, one. It is called
+            after the latencies, which must have the GPU to themselves.
 
     Returns:
         the result's ``iterations``, ``latency_ms``, ``throughput`` and ``telemetry``, each None with a reason when not asked for.
@@ -62,10 +68,11 @@ def run_session(
         if options.profile:
             warnings.append("--bench and --profile in one process: if a profiler is attached, it is in these latencies")
         result["latency_ms"] = measure_latency(runner, options.bench_iterations, options.bench_seconds).as_json()
+        busy, streams = lanes() if lanes else (runner, 1)
         # sampled while the GPU is kept busy, and not during the latencies, which the sampling thread could disturb
         with Telemetry(device) as telemetry:
             result["throughput"] = measure_throughput(
-                runner, options.batch, options.bench_iterations, options.bench_seconds
+                busy, options.batch, options.bench_iterations, options.bench_seconds, streams
             )
         result["telemetry"] = telemetry.summary()
     else:

@@ -21,6 +21,7 @@ from profiler.engine.logger import make_logger
 from profiler.errors import ProfilerError
 from profiler.workloads import contract, ranges, telemetry
 from profiler.workloads.cuda_runtime import Cuda, CudaEvent
+from profiler.workloads.lanes import Lanes
 from profiler.workloads.ranges import NoRanges, Ranges
 from profiler.workloads.session import run_session
 
@@ -42,23 +43,41 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE.so",
         help="a plugin library to load first (repeatable)",
     )
+    parser.add_argument(
+        "--streams",
+        type=contract.positive,
+        default=1,
+        metavar="N",
+        help="measure throughput on N streams at once, each with a context of its own (default: 1); latency always on one",
+    )
     return parser
 
 
 class TensorRTRunner:
     """An execution context with device buffers for every input and output, on one stream.
 
+    Args:
+        beside: another runner of the same plan, whose engine is shared: the weights are on the GPU once.
+
     Raises:
         ProfilerError: the plan is of another TensorRT or GPU, takes several inputs, or does not accept the shape.
     """
 
-    def __init__(self, trt: Any, cuda: Cuda, plan: Path, shape: tuple[int, ...], logger: Any) -> None:
+    def __init__(
+        self,
+        trt: Any,
+        cuda: Cuda,
+        plan: Path,
+        shape: tuple[int, ...],
+        logger: Any,
+        beside: TensorRTRunner | None = None,
+    ) -> None:
         self._cuda = cuda
         self._plan = plan
         self._logger = logger
         # the runtime and the engine must outlive the context
-        self._runtime = trt.Runtime(logger)
-        self.engine = versions.deserialise(trt, self._runtime, plan, logger)
+        self._runtime: Any = beside._runtime if beside else trt.Runtime(logger)
+        self.engine: Any = beside.engine if beside else versions.deserialise(trt, self._runtime, plan, logger)
         self.context = self.engine.create_execution_context()
         if self.context is None:
             raise ProfilerError(
@@ -205,7 +224,25 @@ def main(argv: Sequence[str] | None = None) -> None:
         runner.capture()
     warnings: list[str] = []
     pushed: Ranges = ranges.open_ranges(warnings) if options.profile else NoRanges()
-    result = run_session(runner, options, images, pushed, cuda.pci_bus_id(), warnings)
+
+    def lanes() -> tuple[Lanes, int]:
+        """The runner and its like, with the same images, warmed up."""
+        made: list[tuple[TensorRTRunner, Cuda]] = [(runner, cuda)]
+        for _ in range(args.streams - 1):
+            own = Cuda()
+            another = TensorRTRunner(trt, own, args.plan, shape, logger, beside=runner)
+            another.load(next(contract.batches(images, options.batch))[0])
+            if options.mode == "graph":
+                another.capture()
+            made.append((another, own))
+        together = Lanes(made)
+        for _ in range(options.warmup * len(made)):
+            together.enqueue()
+        together.synchronize()
+        return together, len(made)
+
+    several = lanes if args.streams > 1 else None
+    result = run_session(runner, options, images, pushed, cuda.pci_bus_id(), warnings, several)
     contract.write_json(
         options.output, _document(trt, args, options, record, result, runner, cuda, len(images), warnings)
     )

@@ -196,12 +196,12 @@ class FakeContext:
 class FakeCuda:
     """Device memory is a dictionary of arrays."""
 
-    memory: dict[int, np.ndarray[Any, Any]] = {}  # noqa: RUF012 - cleared by each instance
+    memory: dict[int, np.ndarray[Any, Any]] = {}  # noqa: RUF012 - one device, whoever uses it
+    next = 0x1000
     last: FakeContext
 
     def __init__(self) -> None:
-        FakeCuda.memory.clear()
-        self.stream, self.next, self.calls = 5, 0x1000, []
+        self.stream, self.calls = 5, []
 
     def device(self) -> dict[str, Any]:
         return {"name": "Fake GPU", "sm": 90, "cuda": "12.6", "memory_bytes": 1 << 34}
@@ -210,8 +210,8 @@ class FakeCuda:
         return "0000:01:00.0"
 
     def allocate(self, size_bytes: int) -> int:
-        self.next += 0x1000
-        return self.next
+        FakeCuda.next += 0x1000
+        return FakeCuda.next
 
     def to_device(self, address: int, array: np.ndarray[Any, Any]) -> None:
         FakeCuda.memory[address] = array.copy()
@@ -235,6 +235,9 @@ class FakeCuda:
 
     def event(self) -> Any:
         return SimpleNamespace(record=lambda: None, synchronize=lambda: None, elapsed_ms=lambda _end: 1.5)
+
+    def wait(self, event: Any) -> None:
+        self.calls.append("wait for another stream")
 
     def profiler_start(self) -> None:
         self.calls.append("start")

@@ -82,6 +82,24 @@ def test_the_graph_is_captured_once_and_launched(bench: Bench) -> None:
     assert cuda.calls[-1] == "launch graph" and runner.context.runs == 2
 
 
+def test_throughput_on_several_streams(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[FakeCuda] = []
+
+    class Counted(FakeCuda):
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(self)
+
+    monkeypatch.setattr(tensorrt, "Cuda", Counted)
+    few = ["--bench", "--bench-iterations", "6", "--bench-seconds", "0"]
+    found = bench.run("--batch", "2", "--mode", "graph", "--streams", "3", *few)
+    assert found["throughput"]["streams"] == 3 and "3 streams" in found["throughput"]["how"]
+    assert len(made) == 3 and all(cuda.calls.count("begin") == 1 for cuda in made)  # a graph of its own for each
+    timed = [sum(call == "launch graph" for call in cuda.calls) for cuda in made]
+    assert timed[1] == timed[2] and timed[0] > timed[1]  # the first also did the warm-up and the latencies
+    assert bench.run("--batch", "2", *few)["throughput"]["streams"] == 1
+
+
 def test_the_profile_that_fits_is_selected(bench: Bench) -> None:
     bench.trt.profiles = [((1, 3, 4, 4),) * 3, ((8, 3, 4, 4), (8, 3, 4, 4), (64, 3, 4, 4))]
     cuda = FakeCuda()
