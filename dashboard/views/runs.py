@@ -27,6 +27,7 @@ _SHOWN = {
     "p99_ms": "p99, ms",
     "mean_ms": "mean, ms",
     "images_per_s": "images/s",
+    "streams": "streams",
     "kernels_per_inference": "kernels",
     "memory_mib": "memory, MiB",
     "power_w": "power, W",
@@ -64,13 +65,16 @@ def render(pair: Pair) -> None:
     batches = sorted(int(b) for b in table.loc[table["model"] == model, "batch"].dropna().unique())
     default = batches.index(8) if 8 in batches else 0
     batch = right.selectbox("Batch", batches, index=default, key="runs_batch")
-    mine = table[(table["model"] == model) & (table["batch"] == batch)].sort_values("p50_ms", ascending=False)
+    alone = table["streams"].fillna(1) == 1  # a run on several streams has the latency of its engine's other run
+    mine = table[(table["model"] == model) & (table["batch"] == batch) & alone].sort_values("p50_ms", ascending=False)
     st.plotly_chart(
         charts.latencies(mine["label"].tolist(), mine, f"Latency, {model}, batch {batch}"),
         key="latencies",
         config=charts.CONFIG,
     )
-    st.caption("Bars are medians; the line reaches from the median to the 99th percentile.")
+    st.caption(
+        "One inference at a time on one stream. Bars are medians; the line reaches from the median to the 99th percentile."
+    )
     throughput = table[(table["model"] == model) & table["images_per_s"].notna()]
     if throughput["batch"].nunique() > 1:
         series = {str(label): part.sort_values("batch") for label, part in throughput.groupby("label")}
@@ -102,7 +106,7 @@ def _labels(runs: pd.DataFrame) -> pd.Series:
     """
     kind = (
         runs["framework"].astype(str) + " " + runs["precision"].astype(str).str.upper() + " " + runs["mode"].astype(str)
-    )
+    ) + [f", {n:.0f} streams" if n > 1 else "" for n in runs["streams"].fillna(1)]
     name = pd.Series(
         [str(n).removesuffix(f"-b{b}") for n, b in zip(runs["name"], runs["batch"], strict=True)], index=runs.index
     )

@@ -33,6 +33,7 @@ IMAGE_SUFFIXES = (
 )  # torchvision's IMG_EXTENSIONS
 _MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 _STDDEV = np.array([0.229, 0.224, 0.225], dtype=np.float32)
+SMALLEST_FP16 = 2.0**-24  # the smallest subnormal number (IEEE 754-2019, binary16)
 AGREEMENT_NOTE = "agreement with PyTorch FP32 on the same inputs, not accuracy"
 
 
@@ -58,6 +59,7 @@ class Agreement:
         cosine: mean over the rows of the cosine of the angle between the two vectors (1: same direction).
         sqnr_db: signal to quantisation noise ratio in decibels; None: the outputs are identical, so it is infinite.
         max_abs_difference: largest difference of two outputs.
+        warning: why the figures say nothing, if so.
     """
 
     images: int
@@ -65,6 +67,7 @@ class Agreement:
     cosine: float
     sqnr_db: float | None
     max_abs_difference: float
+    warning: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return {"kind": "agreement", "note": AGREEMENT_NOTE, **asdict(self)}
@@ -127,6 +130,17 @@ def agreement(reference: Logits, outputs: Logits) -> Agreement:
         cosine=float(np.clip(cosines, -1, 1).mean()),
         sqnr_db=None if noise == 0 else (10 * math.log10(signal / noise) if signal > 0 else -math.inf),
         max_abs_difference=float(np.abs(r - o).max()),
+        warning=_vanished(r, o),
+    )
+
+
+def _vanished(reference: npt.NDArray[np.float64], outputs: npt.NDArray[np.float64]) -> str | None:
+    largest = float(np.abs(reference).max())
+    if outputs.any() or largest >= SMALLEST_FP16:
+        return None
+    return (
+        f"every output is 0; the reference's largest is {largest:.2g}, below FP16's smallest number ({SMALLEST_FP16:.2g}): with these "
+        "weights the model's outputs vanish, and agreement says nothing"
     )
 
 

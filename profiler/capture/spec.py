@@ -73,7 +73,7 @@ class RunSpec:
         """Short and fit for a folder: ``torch-fp16-graph-b8``; other models than ResNet-50 come first."""
         prefix = "" if self.model == "resnet50" else f"{safe_name(self.model)}-"
         several = f"-s{self.streams}" if self.streams > 1 else ""
-        return f"{prefix}{_SHORT_NAMES[self.framework]}-{self.precision}-{self.mode}-b{self.batch}{several}"
+        return f"{prefix}{_SHORT_NAMES[self.framework]}-{self.precision}-{self.mode}{several}-b{self.batch}"
 
     @property
     def framework_name(self) -> str:
@@ -82,7 +82,8 @@ class RunSpec:
     @property
     def title(self) -> str:
         """For people: ``PyTorch FP16, CUDA graph, batch 8``."""
-        return f"{self.framework_name} {self.precision.upper()}, {_MODE_NAMES[self.mode]}, batch {self.batch}"
+        several = f", {self.streams} streams" if self.streams > 1 else ""
+        return f"{self.framework_name} {self.precision.upper()}, {_MODE_NAMES[self.mode]}, batch {self.batch}{several}"
 
     @property
     def module(self) -> str:

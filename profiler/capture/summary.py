@@ -22,6 +22,7 @@ COLUMNS = {
     "p99_ms": "p99 ms",
     "mean_ms": "mean ms",
     "images_per_s": "images/s",
+    "streams": "streams",
     "speedup": "× FP32 eager",
     "kernels_per_inference": "kernels",
     "profiled_ms": "ms under nsys",
@@ -66,6 +67,8 @@ def row(name: str, document: Mapping[str, Any]) -> dict[str, Any]:
     kernels, inferences = profiled.get("kernels"), profiled.get("inferences")
     found = document.get("accuracy") or {}
     accurate, agrees = found.get("accuracy") or {}, found.get("agreement") or {}
+    doubt = agrees.get("warning")
+    agrees = {} if doubt else agrees  # figures that say nothing are not shown as if they did
     memory = telemetry.get("memory_used_bytes_process")
     return {
         "name": name,
@@ -73,6 +76,9 @@ def row(name: str, document: Mapping[str, Any]) -> dict[str, Any]:
         **{key: document.get(key) for key in ("framework", "precision", "mode", "batch")},
         **{f"{key}_ms": latency.get(key) for key in ("p50", "p90", "p99", "mean")},
         "images_per_s": images_per_s(bench.get("throughput")),
+        "streams": (bench.get("throughput") or {}).get("streams", 1)
+        if isinstance(bench.get("throughput"), Mapping)
+        else None,
         "speedup": None,
         # kernels that a graph-level trace hides are not known, and not 0
         "kernels_per_inference": kernels / inferences if kernels and inferences else None,
@@ -84,7 +90,7 @@ def row(name: str, document: Mapping[str, Any]) -> dict[str, Any]:
         "top1_agreement_pct": agrees.get("top1_agreement_pct"),
         "cosine": agrees.get("cosine"),
         "sqnr_db": agrees.get("sqnr_db"),
-        "notes": "; ".join(n for n in document.get("warnings") or [] if isinstance(n, str)) or None,
+        "notes": "; ".join(n for n in (*(document.get("warnings") or []), doubt) if isinstance(n, str)) or None,
     }
 
 

@@ -12,6 +12,7 @@ from profiler.capture.accuracy import AGREEMENT_NOTE, accuracy, agreement, image
 from profiler.capture.record import run_bench
 from profiler.capture.spec import RunSpec
 from profiler.cli.capture_options import Progress, add_run, positive, require_gpu, run_spec
+from profiler.cli.common import warn
 from profiler.cli.output import add_output_options, check_target, emit, number
 from profiler.errors import UsageError
 
@@ -76,6 +77,7 @@ def run(args: argparse.Namespace) -> None:
     if document["kind"] == "agreement":
         lines += ["", f"This is {AGREEMENT_NOTE}."]
     emit(args, document, "\n".join(lines), rows)
+    warn([document["warning"]] if document.get("warning") else [])
 
 
 def _measure(args: argparse.Namespace, scratch: Path) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def _picture(page: Any, name: str) -> None:
 
 def test_default_comparison_and_every_page(page: Any) -> None:
     _settled(page, "What did TensorRT do to the model?")
-    assert page.get_by_text("174 → 56", exact=True).first.is_visible()
+    page.get_by_text("174 → 56", exact=True).first.wait_for()
     _picture(page, "overview")
     for view in PAGES[1:]:
         link = view.TITLE

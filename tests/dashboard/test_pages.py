@@ -147,7 +147,7 @@ def test_link_to_a_trace_that_is_not_here() -> None:
     test = app("overview", before="folder/../../etc/passwd").run()
     assert not test.exception
     assert "The link names a trace that is not here" in text(test)
-    assert test.selectbox(key="before").value == "torch-fp32-b8"
+    assert test.selectbox(key="before").value == "torch-fp32-eager-b8"
 
 
 def test_swap_turns_the_pair_around() -> None:
@@ -155,7 +155,7 @@ def test_swap_turns_the_pair_around() -> None:
     next(b for b in test.button if b.label.startswith("Swap")).click().run()
     assert (test.selectbox(key="before").value, test.selectbox(key="after").value) == (
         "trt-int8-stream-b8",
-        "torch-fp32-b8",
+        "torch-fp32-eager-b8",
     )
     assert "56 kernels to 174" in text(test)
 
@@ -184,7 +184,7 @@ def test_runs_show_measured_latencies_of_the_bundled_study() -> None:
     test = app("runs").run()
     assert (test.selectbox(key="runs_model").value, test.selectbox(key="runs_batch").value) == ("resnet50", 8)
     table = test.dataframe[0].value.set_index("run")
-    assert table.loc["trt-int8-graph-b8", "p50, ms"] == pytest.approx(0.4348, abs=1e-3)
+    assert table.loc["trt-int8-graph-b8", "p50, ms"] == pytest.approx(0.3965, abs=1e-3)
     assert "calibrated on random data" in table.loc["trt-int8-graph-b8", "notes"]
     assert "torch-fp32-b8" not in table.index  # its latency is only stated, not measured
 
@@ -202,13 +202,22 @@ def test_runs_draws_one_bar_a_run_even_if_two_engines_share_precision_and_mode()
 
 
 def test_runs_tells_runs_of_two_folders_apart() -> None:
-    run = {"framework": "TensorRT", "precision": "int8", "mode": "graph", "model": "m", "name": "a-b1", "batch": 1}
+    run = {
+        "framework": "TensorRT",
+        "precision": "int8",
+        "mode": "graph",
+        "model": "m",
+        "name": "a-b1",
+        "batch": 1,
+        "streams": 1,
+    }
     runs = pd.DataFrame(
         [
             {**run, "folder": "one"},
             {**run, "folder": "two"},
             {**run, "name": "a-b8", "batch": 8, "folder": "one"},
             {**run, "precision": "fp16", "folder": "one"},
+            {**run, "precision": "fp16", "folder": "one", "streams": 4},
         ]
     )
     assert _labels(runs).tolist() == [
@@ -216,6 +225,7 @@ def test_runs_tells_runs_of_two_folders_apart() -> None:
         "TensorRT INT8 graph (a, two)",
         "TensorRT INT8 graph (a, one)",  # the same line of the throughput chart
         "TensorRT FP16 graph",
+        "TensorRT FP16 graph, 4 streams",
     ]
 
 

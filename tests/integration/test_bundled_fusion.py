@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,7 +20,7 @@ from profiler.analysis.traffic import memory_traffic
 from profiler.analysis.work import gpu_work
 from profiler.trace import Trace, open_trace
 from profiler.trace.build_log import read_build_log
-from tests.conftest import RUNS, bundled
+from tests.conftest import RUNS, TRACES, bundled
 from tests.unit.analysis.test_ledger import check_sums
 
 BEFORE = ("torch-fp32-b8", "torch-fp16-b8", "torch-fp32-eager-b8", "torch-fp16-eager-b8")
@@ -196,3 +197,22 @@ def test_documents_of_the_command_line() -> None:
         assert sum(p["saved_ns"] for p in parts) == step["split"]["saved_ns"]
     log = bundled("trt-int8-b8").with_name("build.log.xz")
     assert len(_profiler("tactics", str(log))["layers"]) >= 20
+
+
+@pytest.mark.parametrize("run", ["mobilenet_v2-trt-fp16-stream-b8", "mobilenet_v2-trt-fp16-graph-b8"])
+def test_a_second_network_works_unchanged(run: str, traces: dict[str, Trace]) -> None:
+    """MobileNetV2: depthwise convolutions, inverted residuals without a ReLU after the addition, a Dropout."""
+    ledger = build_ledger(Analysis(traces["mobilenet_v2-torch-fp32-eager-b8"]), Analysis(traces[run]))
+    check_sums(ledger)
+    for side in ("before", "after"):
+        coverage = ledger.coverage(side)
+        assert (coverage.kernels_pct, coverage.time_pct) == (100.0, 100.0)
+    assert ledger.by_status["unexplained"] == 0
+    manifest = json.loads((TRACES / "mobilenet_v2-torch-fp32-eager-b8" / "manifest.json").read_text())
+    kinds = {m["name"]: m["type"] for m in manifest["modules"]}
+    found = Counter((kinds.get(r.module) or "operation", r.status) for r in ledger.rows if r.unit is not None)
+    # torchvision's architecture: 52 convolutions with a batch norm each, 35 ReLU6, 10 additions, pooling, a Dropout, a classifier
+    assert found == {
+        ("Conv2d", "kept"): 52, ("BatchNorm2d", "absorbed"): 52, ("ReLU6", "fused"): 35, ("operation", "fused"): 10,
+        ("Dropout", "absorbed"): 1, ("Linear", "kept"): 1, ("operation", "kept"): 1,
+    }  # fmt: skip

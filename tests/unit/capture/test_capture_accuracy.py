@@ -58,6 +58,16 @@ def test_sqnr_is_scale_free_and_follows_the_noise(n: int, classes: int, noise: f
     assert -1 <= one.cosine <= 1 and 0 <= one.top1_agreement_pct <= 100
 
 
+def test_vanished_outputs_are_no_disagreement() -> None:
+    reference = np.full((2, 3), 3.5e-9, dtype=np.float32)
+    found = agreement(reference, np.zeros((2, 3), dtype=np.float32))
+    assert found.warning is not None and "3.5e-09" in found.warning and found.as_dict()["warning"] == found.warning
+    assert agreement(reference, reference).warning is None
+    assert (
+        agreement(np.ones((2, 3), dtype=np.float32), np.zeros((2, 3), dtype=np.float32)).warning is None
+    )  # simply wrong
+
+
 @pytest.mark.parametrize(
     ("reference", "outputs", "message"),
     [
