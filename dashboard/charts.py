@@ -6,7 +6,8 @@ blue that people with any colour vision tell apart and that keep a contrast of a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ CATEGORY_COLOURS = dict(
 )  # fmt: skip
 _HATCH = {"fillmode": "overlay", "fgcolor": "rgba(255,255,255,0.55)", "size": 6, "solidity": 0.3}
 VERDICT_COLOURS = {"yes": "#1C9E77", "no": "#D9604C", "unknown": "#9AA5B1"}
+NEUTRAL = "#9AA5B1"
 NVTX_COLOUR = "#8894A3"
 _LAYOUT: dict[str, Any] = {
     "margin": {"l": 8, "r": 8, "t": 48, "b": 96},
@@ -418,42 +420,69 @@ def latencies(labels: Sequence[str], runs: pd.DataFrame, title: str) -> go.Figur
 
 
 def throughput(series: Mapping[str, pd.DataFrame], title: str) -> go.Figure:
-    """Images per second against batch size, a line a kind of run; frames have ``batch`` and ``images_per_s``."""
+    """Images per second against batch size, a line a kind of run; frames have ``batch``, ``images_per_s`` and ``label`` (which run)."""
     figure = go.Figure()
     dashes = ("solid", "dash", "dot", "dashdot")
-    for place, (label, part) in enumerate(series.items()):
-        colour = AFTER if label.startswith("TensorRT") else BEFORE
+    for place, (name, part) in enumerate(series.items()):
         figure.add_scatter(
             x=part["batch"],
             y=part["images_per_s"],
-            name=plotly_text(label, 50),
+            name=plotly_text(name, 50),
+            text=[plotly_text(label, 60) for label in part["label"]],
             mode="lines+markers",
-            line={"color": colour, "dash": dashes[place % 4]},
+            line={"color": AFTER if name.startswith("TensorRT") else BEFORE, "dash": dashes[place % 4]},
             marker={"symbol": place % 20, "size": 8},
+            hovertemplate="%{text}, batch %{x}: %{y:,.0f} images/s<extra></extra>",
         )
     figure.update_layout(**_LAYOUT, title=title, height=460)
     figure.update_xaxes(
         title="batch", type="log", tickvals=sorted({int(b) for p in series.values() for b in p["batch"]})
     )
-    figure.update_yaxes(title="images per second", rangemode="tozero")
+    figure.update_yaxes(title="images per second", **_log_axis(v for p in series.values() for v in p["images_per_s"]))
     return figure
 
 
+def _log_axis(values: Iterable[float]) -> dict[str, Any]:
+    """A logarithmic axis with ticks at 1, 2 and 5 times the powers of ten: Plotly's own lose their powers."""
+    low, high = min(shown := [float(v) for v in values if v > 0]), max(shown)
+    ticks = [
+        digit * 10.0**power
+        for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        for digit in (1, 2, 5)
+    ]
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:,.6g}" for tick in ticks]}
+
+
 def quality(latency_ms: pd.Series, value: pd.Series, labels: Sequence[str], unit: str, title: str) -> go.Figure:
-    """Quality against latency, a point a run: the fast and good ones are at the upper left."""
-    figure = go.Figure(
-        go.Scatter(
-            x=latency_ms,
-            y=value,
-            mode="markers+text",
-            text=[plotly_text(label, 40) for label in labels],
-            textposition="top center",
-            marker={"size": 11, "color": [AFTER if label.startswith("TensorRT") else BEFORE for label in labels]},
-            cliponaxis=False,  # the names of the outermost points reach over the edge
-            hovertemplate="%{text}: %{x:.4~g} ms, %{y:.4~g}<extra></extra>",
-        )
+    """Quality against latency, a point a run, with the Pareto front: runs than which none is both faster and better."""
+    points = pd.DataFrame({"x": list(latency_ms), "y": list(value), "label": [plotly_text(v, 40) for v in labels]})
+    colour = [AFTER if label.startswith("TensorRT") else BEFORE for label in labels]
+    ordered = points.sort_values(["x", "y"], ascending=[True, False])
+    shown = ordered["y"].round(1)  # what differs by less than is shown is no better
+    front = ordered[shown > shown.cummax().shift(fill_value=-math.inf)]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=front["x"],
+        y=front["y"],
+        mode="lines",
+        line={"shape": "hv", "dash": "dot", "color": NEUTRAL, "width": 1.5},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    figure.add_scatter(
+        x=points["x"],
+        y=points["y"],
+        mode="markers+text",
+        # names only where there is something to say and room to say it
+        text=[label if index in front.index else "" for index, label in points["label"].items()],
+        customdata=points["label"],
+        textposition="top center",
+        marker={"size": 11, "color": colour},
+        cliponaxis=False,  # the names of the outermost points reach over the edge
+        hovertemplate="%{customdata}: %{x:.4~g} ms, %{y:.4~g}<extra></extra>",
+        showlegend=False,
     )
     figure.update_layout(**_LAYOUT, title=title, height=420)
-    figure.update_xaxes(title="median latency, ms", type="log")
+    figure.update_xaxes(title="median latency, ms", **_log_axis(points["x"]))
     figure.update_yaxes(title=unit)
     return figure

@@ -77,9 +77,15 @@ def render(pair: Pair) -> None:
     )
     throughput = table[(table["model"] == model) & table["images_per_s"].notna()]
     if throughput["batch"].nunique() > 1:
-        series = {str(label): part.sort_values("batch") for label, part in throughput.groupby("label")}
-        st.plotly_chart(
-            charts.throughput(series, "Throughput against batch size"), key="throughput", config=charts.CONFIG
+        best = throughput.loc[throughput.groupby(["framework", "precision", "batch"])["images_per_s"].idxmax()]
+        series = {
+            f"{framework} {precision.upper()}": part.sort_values("batch")
+            for (framework, precision), part in best.groupby(["framework", "precision"])
+        }
+        title = f"Throughput against batch size, {model}"
+        st.plotly_chart(charts.throughput(series, title), key="throughput", config=charts.CONFIG)
+        st.caption(
+            "The best run of each precision at each batch, whatever its mode and number of streams; the pointer says which."
         )
     quality = next((q for q in ("top1_pct", "sqnr_db") if mine[q].notna().any()), None)
     if quality:
@@ -91,6 +97,9 @@ def render(pair: Pair) -> None:
         shown = mine[mine[quality].notna()]
         figure = charts.quality(shown["p50_ms"], shown[quality], shown["label"].tolist(), _SHOWN[quality], title)
         st.plotly_chart(figure, key="quality", config=charts.CONFIG)
+        st.caption(
+            "Dotted: the Pareto front. No run is both faster and better than one on it; its runs are named, the pointer names the others."
+        )
     st.subheader("All runs")
     columns = [c for c in _SHOWN if table[c].notna().any() and (c != "folder" or len(where) > 1)]
     st.dataframe(table[columns].rename(columns=_SHOWN), hide_index=True, key="all_runs", placeholder="")

@@ -301,3 +301,22 @@ def test_folder_of_the_sidebar(tmp_path: Path) -> None:
     )
     test.text_input(key="folder").input("/no/such/folder").run()
     assert any("no such folder" in e.value for e in test.error)
+
+
+def test_runs_draw_the_best_throughput_of_each_precision_and_the_pareto_front() -> None:
+    test = app("runs").run()
+    table = test.dataframe[0].value
+    table = table[table["run"].str.startswith(("torch", "trt"))]
+    lines, front = (json.loads(test.get("plotly_chart")[n].proto.spec)["data"] for n in (1, 2))
+    int8 = next(line for line in lines if line["name"] == "TensorRT INT8")
+    best = table[table["precision"] == "int8"].groupby("batch")["images/s"].max()
+    assert dict(zip(_numbers(int8["x"]), _numbers(int8["y"]), strict=True)) == pytest.approx(best.to_dict())
+    assert int8["text"][-1] == "TensorRT INT8 graph, 4 streams"
+    shown = table[(table["batch"] == 8) & (table["streams"] == 1) & table["SQNR, dB"].notna()]
+    named = sum(bool(text) for text in front[1]["text"])
+    undominated = [
+        not ((shown["p50, ms"] < run["p50, ms"]) & (shown["SQNR, dB"].round(1) >= round(run["SQNR, dB"], 1))).any()
+        for _, run in shown.iterrows()
+    ]
+    assert len(front[1]["x"]) == len(shown) or len(_numbers(front[1]["x"])) == len(shown)
+    assert named == sum(undominated) and 1 < named < len(shown)
