@@ -17,11 +17,13 @@ import numpy as np
 from profiler.engine import calibration, onnx_graph, qdq, torch_export
 from profiler.engine.build import ONNX_FORMAT
 from profiler.errors import OutputError, ProfilerError, UsageError
+from profiler.plugins import activation, onnx_node
 from profiler.workloads import contract, telemetry
 from profiler.workloads.pytorch_model import import_torch, load_model
 
 DEFAULT_OPSET = 17
 OPSETS = range(13, 21)
+ACTIVATION_FORMS = ("operators", "plugin")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -48,6 +50,17 @@ def build_parser() -> argparse.ArgumentParser:
         choices=("fp32", "fp16"),
         default="fp32",
         help="types in the model: fp16 for TensorRT 10 and later, whose networks are strongly typed",
+    )
+    add(
+        "--activation",
+        choices=activation.NAMES,
+        help="put this activation in the place of every ReLU module (default: leave the model as it is)",
+    )
+    add(
+        "--activation-as",
+        choices=ACTIVATION_FORMS,
+        default=ACTIVATION_FORMS[0],
+        help="with --activation: stock operators, or the custom node that TensorRT needs the plugin for (default: operators)",
     )
     add("--io", choices=("fp32", "fp16"), default="fp32", help="with --precision fp16: type of input and output")
     add("--opset", type=int, choices=OPSETS, default=DEFAULT_OPSET, metavar="N", help="TensorRT 8.5 knows 17")
@@ -84,14 +97,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     onnx = onnx_graph.import_onnx()
     loaded = load_model(args.model, args.weights, args.seed)
     example = _example(torch, loaded.example, args)
+    replaced = activation.replace_relus(torch, loaded.module, args.activation, as_node=True) if args.activation else None
     folded = torch_export.fold_batch_norms(torch, loaded.module, example)
     module = loaded.module.half() if args.precision == "fp16" else loaded.module
     traced = example.half() if args.precision == "fp16" else example
-    model = torch_export.export(torch, module, traced, args.opset, open_batch=args.batch is None)
+    model = torch_export.export(torch, module, traced, args.opset, args.batch is None, (onnx_node.DOMAIN,) if replaced else ())
     identities = onnx_graph.fold_identities(model)
     onnx_graph.remove_unused_initialisers(model)
     if args.precision == "fp16" and args.io == "fp32":
         torch_export.cast_io_to_fp32(model)
+    if args.activation and args.activation_as == "operators":
+        model = onnx_node.to_stock_operators(model)
     warnings = onnx_graph.check_folded(model, args.model)
     if onnx_graph.opset(model) > onnx_graph.MAX_OPSET:
         warnings.append(f"opset {onnx_graph.opset(model)}: TensorRT 8.5 knows {onnx_graph.MAX_OPSET} and below")
@@ -116,6 +132,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "opset": onnx_graph.opset(model),
         "batch": args.batch,
         "input_shape": list(example.shape[1:]),
+        "activation": args.activation,
+        "activation_as": args.activation_as if args.activation else None,
+        "relus_replaced": replaced,
         "batch_norms_folded": folded,
         "identities_folded": identities,
         "nodes": len(model.graph.node),
@@ -148,7 +167,10 @@ def quantise(model: Any, data: calibration.CalibrationData, method: str, batch: 
         ProfilerError: nothing to quantise, or the calibration fails.
     """
     placement = qdq.place(model)
-    ranges = calibration.collect_ranges(model, placement.activations, data, method, batch)
+    # ONNX Runtime does not know the custom node; with stock operators in its place the tensors' names are the same
+    ranges = calibration.collect_ranges(
+        onnx_node.to_stock_operators(model), placement.activations, data, method, batch
+    )
     quantised = qdq.insert(model, placement, ranges)
     return quantised, {
         "calibrator": method,
@@ -157,6 +179,7 @@ def quantise(model: Any, data: calibration.CalibrationData, method: str, batch: 
         "activation_pairs": len(placement.activations),
         "weight_pairs": len(placement.weights),
         "residual_adds": len(placement.skips),
+        "quantised_activations": len(placement.custom),
         "adds_left_in_float": list(placement.left_alone),
     }
 
@@ -174,6 +197,8 @@ def _check_arguments(args: argparse.Namespace) -> None:
             f"--int8 with --precision {args.precision}: Q/DQ pairs are inserted into a float32 model.",
             "Leave --precision out; on TensorRT 8.5 the build sets FP16 and INT8 together.",
         )
+    if args.activation_as != ACTIVATION_FORMS[0] and not args.activation:
+        raise UsageError(f"--activation-as {args.activation_as}: only with --activation.", "Name the activation.")
     if args.io == "fp16" and args.precision != "fp16":
         raise UsageError(
             "--io fp16: only with --precision fp16.",

@@ -5,6 +5,7 @@ The rules, and why (measured on one H200, ResNet-50, batch 8: 0.40 ms with them,
 * the data input and the weights of every Conv, Gemm, and MatMul with constant weights; weights per output channel;
 * of a residual Add the *skip* input only: with pairs on both inputs TensorRT cannot fuse the Add into the convolution before it;
 * the input of every pooling node: between two INT8 convolutions it would otherwise run in floating point, with a conversion each side;
+* the custom activation takes and gives INT8 itself: only Q before it, and only DQ behind it (TensorRT 8.5 fuses no pair into a plugin);
 * one pair per tensor, shared by all its readers, or the tensor is quantised several times.
 
 Zero points are INT8 zeros (symmetric), scales FP32: what TensorRT 8.5's parser asks for.
@@ -20,6 +21,7 @@ import numpy as np
 
 from profiler.engine import onnx_graph
 from profiler.errors import ProfilerError
+from profiler.plugins import onnx_node
 
 POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool")
 _INT8_MAX = 127.0
@@ -35,6 +37,7 @@ class Placement:
         skips: for each residual Add, the tensor of its skip input.
         same_scale: tensors that take another's scale: a MaxPool only selects values, so its output lies on its input's grid.
         left_alone: residual Adds that follow no convolution directly, which stay in floating point.
+        custom: input and output of each custom activation that computes in INT8.
     """
 
     activations: tuple[str, ...]
@@ -42,6 +45,7 @@ class Placement:
     skips: tuple[tuple[str, str], ...]
     same_scale: tuple[tuple[str, str], ...]
     left_alone: tuple[str, ...]
+    custom: tuple[tuple[str, str], ...] = ()
 
 
 def place(model: Any) -> Placement:
@@ -62,6 +66,8 @@ def place(model: Any) -> Placement:
     skips: list[tuple[str, str]] = []
     left_alone: list[str] = []
     same_scale: list[tuple[str, str]] = []
+    custom: list[tuple[str, str]] = []
+    outputs = {value.name for value in graph.output}
     for node in graph.node:
         axis = _weight_axis(node, constants)
         if axis is not None:
@@ -69,6 +75,10 @@ def place(model: Any) -> Placement:
             weights.setdefault(node.input[1], axis)
         elif node.op_type in POOLS:
             activations.setdefault(node.input[0])
+        elif onnx_node.is_custom(node) and node.output[0] not in outputs:
+            custom.append((node.input[0], node.output[0]))
+            activations.setdefault(node.input[0])
+            activations.setdefault(node.output[0])
         elif node.op_type == "Add" and not any(name in constants for name in node.input):
             skip = _skip_input(model, node)
             if skip is None:
@@ -86,7 +96,9 @@ def place(model: Any) -> Placement:
             same_scale.append((node.output[0], node.input[0]))
     order = {name: index for index, node in enumerate(graph.node) for name in node.output}
     ordered = sorted(activations, key=lambda name: order.get(name, -1))
-    return Placement(tuple(ordered), tuple(weights.items()), tuple(skips), tuple(same_scale), tuple(left_alone))
+    return Placement(
+        tuple(ordered), tuple(weights.items()), tuple(skips), tuple(same_scale), tuple(left_alone), tuple(custom)
+    )
 
 
 def _weight_axis(node: Any, constants: Mapping[str, Any]) -> int | None:
@@ -194,7 +206,34 @@ def insert(model: Any, placement: Placement, ranges: Mapping[str, tuple[float, f
         weight_pairs += _pair(onnx, graph, name, weight_scales(values, axis), axis)
     _redirect(graph, placement)
     _insert_nodes(graph, pairs, weight_pairs)
+    _quantise_custom(result, placement, scales)
     return result
+
+
+def _quantise_custom(model: Any, placement: Placement, scales: Mapping[str, float]) -> None:
+    """Let each custom activation read its input's Q and be what its output's DQ reads; what nothing reads any more is removed."""
+    graph = model.graph
+    made = {output: source for source, output in placement.custom}
+    for node in graph.node:
+        if onnx_node.is_custom(node) and node.output[0] in made:
+            source, output = str(node.input[0]), str(node.output[0])
+            onnx_node.set_scales(node, scales[made[output]], scales[output])
+            node.input[0], node.output[0] = f"{source}_q", f"{output}_q"
+        else:
+            for index, name in enumerate(node.input):
+                if name in made and node.op_type != "QuantizeLinear":
+                    node.input[index] = f"{name}_dq"  # there is no floating-point tensor of this name any more
+    read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    kept = [
+        node
+        for node in graph.node
+        if not (
+            (node.op_type == "QuantizeLinear" and node.input[0] in made)
+            or (node.op_type == "DequantizeLinear" and node.output[0] not in read)
+        )
+    ]
+    del graph.node[:]
+    graph.node.extend(kept)
 
 
 def _pair(onnx: Any, graph: Any, name: str, scale: Any, axis: int | None) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from profiler.engine import onnx_graph
@@ -79,8 +80,13 @@ def _same(torch: Any, reference: Any, module: Any, example: Any) -> bool:
     return bool((reference - folded).abs().max() <= 1e-3 * scale)
 
 
-def export(torch: Any, module: Any, example: Any, opset: int, open_batch: bool) -> Any:
+def export(
+    torch: Any, module: Any, example: Any, opset: int, open_batch: bool, custom_domains: Sequence[str] = ()
+) -> Any:
     """Trace the module into an ONNX model (the TorchScript exporter: it names nodes by module path).
+
+    Args:
+        custom_domains: domains of operators that ONNX does not have, which the model's modules export themselves as.
 
     Raises:
         ProfilerError: the exporter cannot export it, or is not there.
@@ -97,6 +103,8 @@ def export(torch: Any, module: Any, example: Any, opset: int, open_batch: bool) 
     # from 2.5 on there are two exporters, and from 2.9 on the other one is the default
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         options["dynamo"] = False
+    if custom_domains:
+        options["custom_opsets"] = dict.fromkeys(custom_domains, 1)
     buffer = io.BytesIO()
     try:
         with warnings.catch_warnings(), torch.no_grad():

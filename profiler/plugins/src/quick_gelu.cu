@@ -1,0 +1,310 @@
+// The kernels. Memory-bound: each moves 16 bytes per access, several accesses of a thread in flight, and computes in registers.
+#include "quick_gelu.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <cuda_fp16.h>
+
+namespace profiler_plugin {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr float kLog2E = 1.4426950408889634F;
+
+// 16 bytes of memory as elements.
+template <typename T>
+union Vector {
+    uint4 bytes;
+    T lanes[16 / sizeof(T)];
+};
+
+// FP32, to 1e-6 relative down to the smallest normal result. With h = exp(alpha x / 2):
+//   x sigmoid(alpha x) = x h^2 / (1 + h^2) = (x h) (h / (1 + h^2)),
+// where no factor overflows or is denormal before the result is. The product alpha x / 2 is taken in two parts, as the rounding of t alone
+// would be |t| 2^-24 of the result. Beyond |alpha x| = 80 (240 below) the result is x (0) to the last bit.
+struct FloatOp {
+    using Element = float;
+    float halfAlpha;
+    float low;   // -120 / halfAlpha
+    float high;  // 40 / halfAlpha
+
+    explicit FloatOp(float alpha) : halfAlpha(0.5F * alpha), low(-240.0F / alpha), high(80.0F / alpha) {}
+
+    __device__ __forceinline__ float operator()(float x) const {
+        float const bounded = fmaxf(fminf(x, high), low);
+        float const t = halfAlpha * bounded;
+        float const rest = fmaf(halfAlpha, bounded, -t);
+        float const e = expf(t);
+        float const h = fmaf(e, rest, e);
+        return (x * h) * (h / fmaf(h, h, 1.0F));
+    }
+};
+
+// FP16: in FP32 with the approximate instructions. Their error, about |alpha x| 2^-23, is a hundredth of FP16's half step of 2^-11. Where the
+// exponential overflows or the reciprocal is flushed, the result is far below FP16's smallest number.
+struct HalfOp {
+    using Element = __half;
+    float minusAlphaLog2E;
+
+    explicit HalfOp(float alpha) : minusAlphaLog2E(-alpha * kLog2E) {}
+
+    __device__ __forceinline__ float value(float x) const {
+        float e;
+        float r;
+        asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(minusAlphaLog2E * x));
+        asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(1.0F + e));
+        return x * r;
+    }
+    __device__ __forceinline__ __half operator()(__half x) const { return __float2half_rn(value(__half2float(x))); }
+};
+
+template <typename Op>
+__device__ __forceinline__ uint4 apply(Op const& op, uint4 const& in) {
+    Vector<typename Op::Element> v;
+    v.bytes = in;
+#pragma unroll
+    for (auto& lane : v.lanes) {
+        lane = op(lane);
+    }
+    return v.bytes;
+}
+
+template <>
+__device__ __forceinline__ uint4 apply<HalfOp>(HalfOp const& op, uint4 const& in) {
+    Vector<__half2> v;
+    v.bytes = in;
+#pragma unroll
+    for (auto& lane : v.lanes) {
+        float2 const x = __half22float2(lane);
+        lane = __floats2half2_rn(op.value(x.x), op.value(x.y));
+    }
+    return v.bytes;
+}
+
+// A block takes kVectors * kThreads vectors; the last block also the elements that fill no vector. The name says plugin, so that traces can
+// attribute it.
+template <typename Op, int kVectors>
+__global__ void __launch_bounds__(kThreads) quick_gelu_plugin_kernel(
+    typename Op::Element const* x, typename Op::Element* y, std::int64_t count, Op op) {
+    constexpr int kLanes = 16 / sizeof(typename Op::Element);
+    std::int64_t const vectors = count / kLanes;
+    std::int64_t const first = static_cast<std::int64_t>(blockIdx.x) * (kThreads * kVectors) + threadIdx.x;
+    auto const* in = reinterpret_cast<uint4 const*>(x);
+    auto* out = reinterpret_cast<uint4*>(y);
+    uint4 loaded[kVectors];
+    if (first + (kVectors - 1) * kThreads < vectors) {
+#pragma unroll
+        for (int i = 0; i < kVectors; ++i) {
+            loaded[i] = in[first + i * kThreads];
+        }
+#pragma unroll
+        for (int i = 0; i < kVectors; ++i) {
+            out[first + i * kThreads] = apply(op, loaded[i]);
+        }
+    } else {
+        for (int i = 0; i < kVectors; ++i) {
+            if (first + i * kThreads < vectors) {
+                out[first + i * kThreads] = apply(op, in[first + i * kThreads]);
+            }
+        }
+    }
+    if (blockIdx.x == gridDim.x - 1 && vectors * kLanes + threadIdx.x < count) {
+        std::int64_t const at = vectors * kLanes + threadIdx.x;
+        y[at] = op(x[at]);
+    }
+}
+
+template <typename Op>
+__global__ void __launch_bounds__(kThreads) quick_gelu_plugin_unaligned_kernel(
+    typename Op::Element const* x, typename Op::Element* y, std::int64_t count, Op op) {
+    std::int64_t const stride = static_cast<std::int64_t>(gridDim.x) * kThreads;
+    for (std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x; at < count; at += stride) {
+        y[at] = op(x[at]);
+    }
+}
+
+// INT8 has 256 values, so the function is a table: one rounding, whatever the scales, and no arithmetic. It travels as a parameter.
+struct Table {
+    std::uint32_t words[64];  // entry q + 128 is byte q + 128
+};
+
+// The four table entries of four packed indices (value + 128 each).
+// kSpread: word w of the table is kept 32 times, once per bank, so that the lanes of a warp never wait for each other.
+template <bool kSpread>
+__device__ __forceinline__ std::uint32_t lookUp(std::uint32_t const* table, std::uint32_t packed) {
+    packed ^= 0x80808080U;  // value + 128
+    std::uint32_t result = 0;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        std::uint32_t const index = __byte_perm(packed, 0, 0x4440 + i);
+        std::uint32_t entry;
+        if constexpr (kSpread) {
+            std::uint32_t const word = table[(index >> 2) * 32 + (threadIdx.x & 31)];
+            entry = __byte_perm(word, 0, 0x4440 + (index & 3));
+        } else {
+            entry = reinterpret_cast<std::uint8_t const*>(table)[index];
+        }
+        result |= entry << (8 * i);
+    }
+    return result;
+}
+
+template <bool kSpread>
+__device__ __forceinline__ uint4 lookUp(std::uint32_t const* table, uint4 v) {
+    return {lookUp<kSpread>(table, v.x), lookUp<kSpread>(table, v.y), lookUp<kSpread>(table, v.z), lookUp<kSpread>(table, v.w)};
+}
+
+template <int kVectors, bool kSpread>
+__global__ void __launch_bounds__(kThreads) quick_gelu_plugin_int8_kernel(
+    std::int8_t const* x, std::int8_t* y, std::int64_t count, bool aligned, __grid_constant__ Table const parameter) {
+    constexpr int kCopies = kSpread ? 32 : 1;
+    __shared__ std::uint32_t table[64 * kCopies];
+    for (int i = threadIdx.x; i < 64 * kCopies; i += kThreads) {
+        table[i] = parameter.words[i / kCopies];
+    }
+    __syncthreads();
+    std::int64_t const vectors = aligned ? count / 16 : 0;
+    std::int64_t const tile = kThreads * kVectors;
+    auto const* in = reinterpret_cast<uint4 const*>(x);
+    auto* out = reinterpret_cast<uint4*>(y);
+    std::int64_t const step = tile * gridDim.x;
+    for (std::int64_t base = tile * blockIdx.x; base < vectors; base += step) {
+        std::int64_t const first = base + threadIdx.x;
+        if (base + tile <= vectors) {
+            uint4 loaded[kVectors];
+#pragma unroll
+            for (int i = 0; i < kVectors; ++i) {
+                loaded[i] = in[first + i * kThreads];
+            }
+#pragma unroll
+            for (int i = 0; i < kVectors; ++i) {
+                out[first + i * kThreads] = lookUp<kSpread>(table, loaded[i]);
+            }
+        } else {
+            for (std::int64_t at = first; at < vectors; at += kThreads) {
+                out[at] = lookUp<kSpread>(table, in[at]);
+            }
+        }
+    }
+    // what fills no vector, or everything when the memory is not aligned
+    std::int64_t const stride = static_cast<std::int64_t>(gridDim.x) * kThreads;
+    for (std::int64_t at = vectors * 16 + static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x; at < count; at += stride) {
+        y[at] = static_cast<std::int8_t>(lookUp<kSpread>(table, static_cast<std::uint8_t>(x[at])) & 0xFFU);
+    }
+}
+
+// From the double-precision function: rounded to even and clamped as TensorRT's QuantizeLinear does.
+Table makeTable(Parameters const& p) {
+    Table table{};
+    auto* bytes = reinterpret_cast<std::int8_t*>(table.words);
+    for (int q = -128; q < 128; ++q) {
+        double const x = static_cast<double>(q) * p.inputScale;
+        double const y = x / (1.0 + std::exp(-static_cast<double>(p.alpha) * x)) / p.outputScale;
+        bytes[q + 128] = static_cast<std::int8_t>(std::min(127.0, std::max(-128.0, std::nearbyint(y))));
+    }
+    return table;
+}
+
+int multiprocessors() {
+    int device = 0;
+    int count = 0;
+    if (cudaGetDevice(&device) != cudaSuccess || cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device) != cudaSuccess) {
+        return 1;
+    }
+    return std::max(count, 1);
+}
+
+bool aligned(void const* x, void const* y) {
+    return (reinterpret_cast<std::uintptr_t>(x) | reinterpret_cast<std::uintptr_t>(y)) % 16 == 0;
+}
+
+std::int64_t ceilDivide(std::int64_t a, std::int64_t b) {
+    return (a + b - 1) / b;
+}
+
+// Four vectors a thread hide the latency of memory better, once there are enough of them to occupy every multiprocessor several times.
+bool fourVectors(Variant variant, std::int64_t vectors, int processors) {
+    if (variant == Variant::kAuto || variant == Variant::kSpreadTable) {
+        return vectors >= static_cast<std::int64_t>(processors) * kThreads * 4 * 8;
+    }
+    return variant == Variant::kFourVectors;
+}
+
+template <typename Op>
+cudaError_t launchFloating(void const* x, void* y, std::int64_t count, Op const& op, cudaStream_t stream, Variant variant) {
+    using T = typename Op::Element;
+    auto const* in = static_cast<T const*>(x);
+    auto* out = static_cast<T*>(y);
+    int const processors = multiprocessors();
+    if (!aligned(x, y)) {
+        auto const blocks = static_cast<unsigned>(std::min<std::int64_t>(ceilDivide(count, kThreads), processors * 16));
+        quick_gelu_plugin_unaligned_kernel<Op><<<blocks, kThreads, 0, stream>>>(in, out, count, op);
+        return cudaGetLastError();
+    }
+    std::int64_t const vectors = count * static_cast<std::int64_t>(sizeof(T)) / 16;
+    bool const four = fourVectors(variant, vectors, processors);
+    std::int64_t const blocks = std::max<std::int64_t>(1, ceilDivide(vectors, kThreads * (four ? 4 : 1)));
+    if (blocks > 0x7FFFFFFF) {
+        return cudaErrorInvalidValue;
+    }
+    auto const grid = static_cast<unsigned>(blocks);
+    if (four) {
+        quick_gelu_plugin_kernel<Op, 4><<<grid, kThreads, 0, stream>>>(in, out, count, op);
+    } else {
+        quick_gelu_plugin_kernel<Op, 1><<<grid, kThreads, 0, stream>>>(in, out, count, op);
+    }
+    return cudaGetLastError();
+}
+
+cudaError_t launchInt8(void const* x, void* y, std::int64_t count, Parameters const& p, cudaStream_t stream, Variant variant) {
+    auto const* in = static_cast<std::int8_t const*>(x);
+    auto* out = static_cast<std::int8_t*>(y);
+    Table const table = makeTable(p);
+    bool const isAligned = aligned(x, y);
+    int const processors = multiprocessors();
+    std::int64_t const vectors = count / 16;
+    bool const four = fourVectors(variant, vectors, processors);
+    // each block fills its table once, so there are no more blocks than run at a time
+    std::int64_t const tiles = isAligned ? ceilDivide(vectors, kThreads * (four ? 4 : 1)) : ceilDivide(count, kThreads);
+    auto const grid = static_cast<unsigned>(std::max<std::int64_t>(1, std::min<std::int64_t>(tiles, processors * 8)));
+    if (variant == Variant::kSpreadTable) {
+        if (four) {
+            quick_gelu_plugin_int8_kernel<4, true><<<grid, kThreads, 0, stream>>>(in, out, count, isAligned, table);
+        } else {
+            quick_gelu_plugin_int8_kernel<1, true><<<grid, kThreads, 0, stream>>>(in, out, count, isAligned, table);
+        }
+    } else if (four) {
+        quick_gelu_plugin_int8_kernel<4, false><<<grid, kThreads, 0, stream>>>(in, out, count, isAligned, table);
+    } else {
+        quick_gelu_plugin_int8_kernel<1, false><<<grid, kThreads, 0, stream>>>(in, out, count, isAligned, table);
+    }
+    return cudaGetLastError();
+}
+
+}  // namespace
+
+cudaError_t launch(Type type, void const* x, void* y, std::int64_t count, Parameters const& p, cudaStream_t stream, Variant variant) {
+    if (count < 0 || !std::isfinite(p.alpha) || p.alpha <= 0.0F) {
+        return cudaErrorInvalidValue;
+    }
+    if (count == 0) {
+        return cudaSuccess;
+    }
+    if (x == nullptr || y == nullptr) {
+        return cudaErrorInvalidValue;
+    }
+    switch (type) {
+    case Type::kFloat: return launchFloating(x, y, count, FloatOp(p.alpha), stream, variant);
+    case Type::kHalf: return launchFloating(x, y, count, HalfOp(p.alpha), stream, variant);
+    case Type::kInt8:
+        // a scale of zero, infinity or NaN is how TensorRT says that there is none
+        if (!(p.inputScale > 0.0F && std::isfinite(p.inputScale) && p.outputScale > 0.0F && std::isfinite(p.outputScale))) {
+            return cudaErrorInvalidValue;
+        }
+        return launchInt8(x, y, count, p, stream, variant);
+    }
+    return cudaErrorInvalidValue;
+}
+
+}  // namespace profiler_plugin

@@ -1,0 +1,28 @@
+// QuickGELU, y = x * sigmoid(alpha * x), as CUDA kernels that a plugin or any other program launches. alpha is 1.702 for QuickGELU (the
+// activation of CLIP's image encoders) and 1 for SiLU.
+#pragma once
+
+#include <cstdint>
+
+#include <cuda_runtime_api.h>
+
+namespace profiler_plugin {
+
+enum class Type : std::int32_t { kFloat = 0, kHalf = 1, kInt8 = 2 };
+
+struct Parameters {
+    float alpha;
+    float inputScale;   // INT8: value = scale * integer; not read for other types
+    float outputScale;
+};
+
+// How the elements are spread over the GPU. kAuto chooses; the others are for measuring the choice.
+enum class Variant : std::int32_t { kAuto = 0, kOneVector = 1, kFourVectors = 2, kSpreadTable = 3 };
+
+// Start y = f(x) for `count` elements on `stream`; x and y may be the same memory. Every element is treated alike, so any layout may be
+// given, its padding included: f(0) is 0, so padding that was zero stays zero. Memory that is not aligned to 16 bytes is handled element by
+// element. Allocates nothing and never waits, so it can be captured into a CUDA graph.
+cudaError_t launch(Type type, void const* x, void* y, std::int64_t count, Parameters const& parameters, cudaStream_t stream,
+    Variant variant = Variant::kAuto);
+
+}  // namespace profiler_plugin
