@@ -11,7 +11,7 @@ from typing import Any
 from profiler.capture import process
 from profiler.capture.folder import writing
 from profiler.capture.manifest import read_document
-from profiler.capture.spec import safe_name
+from profiler.capture.spec import check_activation, name_prefix, safe_name
 from profiler.errors import OutputError, ProfilerError, UsageError
 
 BUILD_TIMEOUT_S = 3600.0
@@ -34,6 +34,7 @@ class EngineSpec:
         io: type of the engine's inputs and outputs, fp32 or fp16.
         timing_iterations: how often each tactic is timed; more makes the choice steadier and the build longer.
         optimization_level: 0 to 5 (TensorRT 8.6 and later).
+        activation: what replaces the model's ReLUs: the plugin's node when there are ``plugins``, else stock operators.
         typed_model: TensorRT 10 and later take FP16 from the types in the model, so FP16 has a model of its own.
     """
 
@@ -55,21 +56,28 @@ class EngineSpec:
     io: str = "fp32"
     timing_iterations: int | None = None
     optimization_level: int | None = None
+    activation: str | None = None
 
     def __post_init__(self) -> None:
+        check_activation(self.activation)
         if self.precision not in ("fp32", "tf32", "fp16", "int8"):
             raise UsageError(f"precision is {self.precision!r}, and fp32, tf32, fp16 or int8 was expected.")
 
     @property
     def name(self) -> str:
-        prefix = "" if self.model == "resnet50" else f"{safe_name(self.model)}-"
+        prefix = name_prefix(self.model, self.activation, bool(self.plugins))
         return f"{prefix}{self.precision}-b{self.batch}"
 
     @property
     def onnx_name(self) -> str:
         """One ONNX file serves all batches; INT8 has its own, with Q/DQ nodes, and so has FP16 where types rule."""
         suffix = "-int8" if self.precision == "int8" else "-fp16" if self._half else ""
-        return f"{safe_name(self.model)}{suffix}.onnx"
+        form = "" if self.activation is None else f"-{self.activation}-{self._activation_as}"
+        return f"{safe_name(self.model)}{form}{suffix}.onnx"
+
+    @property
+    def _activation_as(self) -> str:
+        return "plugin" if self.plugins else "operators"
 
     @property
     def _half(self) -> bool:
@@ -82,6 +90,8 @@ class EngineSpec:
             "input_shape": list(self.input_shape),
             "seed": self.seed,
         }
+        if self.activation is not None:
+            common |= {"activation": self.activation, "activation_as": self._activation_as}
         if self.precision == "int8":
             common |= {"int8": True, "calibration": Path(self.calibration).name, "calibrator": self.calibrator}
         return {**common, "types": "fp16", "io": self.io} if self._half else common
@@ -104,6 +114,8 @@ class EngineSpec:
     def export_arguments(self, onnx: Path) -> list[str]:
         argv = ["--model", self.model, "--weights", self.weights, "--input-shape", ",".join(map(str, self.input_shape))]
         argv += ["--seed", str(self.seed), "--output", str(onnx), "--force"]
+        if self.activation is not None:
+            argv += ["--activation", self.activation, "--activation-as", self._activation_as]
         if self._half:
             argv += ["--precision", "fp16", "--io", self.io]
         if self.precision == "int8":

@@ -60,6 +60,7 @@ class MatrixOptions:
     io: str = "fp32"
     timing_iterations: int | None = None
     cudnn_benchmark: bool = False
+    activation: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ def build_matrix(options: MatrixOptions, sm: int | None, torch_python: str, trt_
                 runs += made
             if "tensorrt" in options.frameworks:
                 for precision in _possible("tensorrt", options.trt_precisions, sm, left_out):
-                    runs += _engine_and_runs(options, model, batch, precision, trt_python, steps)
+                    for plugins in _plugin_choices(options):
+                        runs += _engine_and_runs(options, model, batch, precision, trt_python, steps, plugins)
         name = f"accuracy-{model.replace(':', '.')}"
         steps[name] = Step(name, "accuracy", Path("outputs"), tuple(s.name for s in runs))
     if not any(s.run for s in steps.values()):
@@ -140,8 +142,19 @@ def _torch_runs(
     return runs
 
 
+def _plugin_choices(options: MatrixOptions) -> list[tuple[Path, ...]]:
+    """The sets of plugins that engines are built with: an activation with a plugin is held against the same without."""
+    return [(), options.plugins] if options.activation and options.plugins else [options.plugins]
+
+
 def _engine_and_runs(
-    options: MatrixOptions, model: str, batch: int, precision: str, python: str, steps: dict[str, Step]
+    options: MatrixOptions,
+    model: str,
+    batch: int,
+    precision: str,
+    python: str,
+    steps: dict[str, Step],
+    plugins: tuple[Path, ...],
 ) -> list[Step]:
     engine = EngineSpec(
         precision=precision,
@@ -153,7 +166,8 @@ def _engine_and_runs(
         calibration=options.calibration,
         calibrator=options.calibrator,
         workspace_mib=options.workspace_mib,
-        plugins=options.plugins,
+        plugins=plugins,
+        activation=options.activation,
         typed_model=options.typed_networks,
         io=options.io,
         timing_iterations=options.timing_iterations,
@@ -164,7 +178,7 @@ def _engine_and_runs(
     steps[build] = Step(build, "build", Path("engines") / f"{engine.name}.plan", (export,), engine=engine)
     runs = []
     for mode in options.trt_modes:
-        spec = _spec(options, "tensorrt", precision, mode, model, batch, python, steps[build].path)
+        spec = _spec(options, "tensorrt", precision, mode, model, batch, python, steps[build].path, plugins)
         runs.append(_run_step(options, spec, (build,)))
     steps.update((s.name, s) for s in runs)
     return runs
@@ -179,6 +193,7 @@ def _spec(
     batch: int,
     python: str,
     plan: Path | None = None,
+    plugins: tuple[Path, ...] = (),
 ) -> RunSpec:
     return RunSpec(
         framework=framework,
@@ -193,7 +208,8 @@ def _spec(
         seed=options.seed,
         inputs=options.inputs,
         plan=plan,
-        plugins=options.plugins if framework == "tensorrt" else (),
+        plugins=plugins,
+        activation=options.activation,
         python=python,
         cudnn_benchmark=options.cudnn_benchmark and framework == "pytorch",
     )

@@ -16,6 +16,8 @@ PRECISIONS = {"pytorch": ("fp32", "tf32", "fp16", "bf16"), "tensorrt": ("fp32", 
 MODES = {"pytorch": ("eager", "graph", "compile"), "tensorrt": ("stream", "graph")}
 _FRAMEWORK_NAMES = {"pytorch": "PyTorch", "tensorrt": "TensorRT"}
 _SHORT_NAMES = {"pytorch": "torch", "tensorrt": "trt"}
+ACTIVATIONS = {"quickgelu": "QuickGELU"}
+"""What ReLUs can be replaced by, with the name that people read."""
 _MODE_NAMES = {"eager": "eager", "graph": "CUDA graph", "compile": "torch.compile", "stream": "stream"}
 
 
@@ -33,6 +35,7 @@ class RunSpec:
         python: the interpreter that has the framework.
         cudnn_benchmark: let cuDNN time its algorithms first, which PyTorch does not do by default.
         streams: measure throughput on so many streams at once (TensorRT); latency and recordings always have one.
+        activation: what replaces the model's ReLUs; for TensorRT what the plan was built with, as a label.
         nvtx_modules: a range per module in the recording (PyTorch); latency is always measured without.
     """
 
@@ -55,6 +58,7 @@ class RunSpec:
     nvtx_modules: bool = True
     cudnn_benchmark: bool = False
     streams: int = 1
+    activation: str | None = None
 
     def __post_init__(self) -> None:
         if self.framework not in FRAMEWORKS:
@@ -65,13 +69,14 @@ class RunSpec:
                 raise UsageError(f"{what} is {given!r}, and for {self.framework_name} one of {expected} was expected.")
         if self.streams > 1 and self.framework != "tensorrt":
             raise UsageError("--streams is for --framework tensorrt.", "PyTorch runs have one stream.")
+        check_activation(self.activation)
         if self.framework == "tensorrt" and self.plan is None:
             raise UsageError("a TensorRT run needs an engine.", "Give --plan FILE, or --onnx FILE to build one first.")
 
     @property
     def name(self) -> str:
         """Short and fit for a folder: ``torch-fp16-graph-b8``; other models than ResNet-50 come first."""
-        prefix = "" if self.model == "resnet50" else f"{safe_name(self.model)}-"
+        prefix = name_prefix(self.model, self.activation, bool(self.plugins))
         several = f"-s{self.streams}" if self.streams > 1 else ""
         return f"{prefix}{_SHORT_NAMES[self.framework]}-{self.precision}-{self.mode}{several}-b{self.batch}"
 
@@ -83,7 +88,12 @@ class RunSpec:
     def title(self) -> str:
         """For people: ``PyTorch FP16, CUDA graph, batch 8``."""
         several = f", {self.streams} streams" if self.streams > 1 else ""
-        return f"{self.framework_name} {self.precision.upper()}, {_MODE_NAMES[self.mode]}, batch {self.batch}{several}"
+        where = f"{_MODE_NAMES[self.mode]}, batch {self.batch}{several}"
+        text = f"{self.framework_name} {self.precision.upper()}, {where}"
+        if self.activation is None:
+            return text
+        how = "" if self.framework == "pytorch" else " as plugin" if self.plugins else " as operators"
+        return f"{text}, {ACTIVATIONS[self.activation]}{how}"
 
     @property
     def module(self) -> str:
@@ -116,6 +126,7 @@ class RunSpec:
         if self.framework == "pytorch":
             argv += ["--model", self.model, "--weights", self.weights, "--precision", self.precision]
             argv += ["--cudnn-benchmark"] if self.cudnn_benchmark else []
+            argv += ["--activation", self.activation] if self.activation else []
         else:
             argv += ["--plan", str(self.plan)]
             for plugin in self.plugins:
@@ -154,6 +165,8 @@ class RunSpec:
         document["input_shape"] = list(self.input_shape)
         if self.inputs is not None:
             document["inputs"] = self.inputs.name
+        if self.activation is None:
+            document.pop("activation")  # as it was before there were any: what is done stays done
         if self.plugins:
             document["plugins"] = [p.name for p in self.plugins]
         return document
@@ -170,6 +183,7 @@ class RunSpec:
         if self.framework == "pytorch":
             parts += [f"--model {self.model}", f"--weights {Path(self.weights).name}"]
             parts += ["--cudnn-benchmark"] if self.cudnn_benchmark else []
+            parts += [f"--activation {self.activation}"] if self.activation else []
         else:
             parts += [f"--plan {self.plan.name}" if self.plan else ""]
             parts += [f"--plugin {p.name}" for p in self.plugins]
@@ -182,6 +196,24 @@ class RunSpec:
             parts += [f"--inputs {self.inputs.name}"]
         parts += [f"--{key.replace('_', '-')} {value}" for key, value in options.items()]
         return " ".join(filter(None, parts))
+
+
+def name_prefix(model: str, activation: str | None, plugin: bool) -> str:
+    """What a run's or an engine's name begins with: nothing for ResNet-50 as it is."""
+    parts = [] if model == "resnet50" else [safe_name(model)]
+    if activation:
+        parts += [activation, "plugin"] if plugin else [activation]
+    return "".join(f"{part}-" for part in parts)
+
+
+def check_activation(name: str | None) -> None:
+    """Refuse an activation that is not known.
+
+    Raises:
+        UsageError: not known.
+    """
+    if name is not None and name not in ACTIVATIONS:
+        raise UsageError(f"activation is {name!r}, and {' or '.join(ACTIVATIONS)} was expected.")
 
 
 def safe_name(text: str) -> str:

@@ -10,9 +10,17 @@ from profiler.capture import process
 from profiler.capture.engines import EngineSpec, build_engine, export_onnx, has_typed_networks
 from profiler.capture.gpu import current_gpu, missing_precision
 from profiler.capture.spec import PRECISIONS
-from profiler.cli.capture_options import Progress, add_engine, add_interpreters, add_model, add_plugins, positive
+from profiler.cli.capture_options import (
+    Progress,
+    add_activation,
+    add_engine,
+    add_interpreters,
+    add_model,
+    add_plugins,
+    positive,
+)
 from profiler.cli.common import warn
-from profiler.errors import OutputError, ProfilerError
+from profiler.errors import OutputError, ProfilerError, UsageError
 
 NAME = "build"
 HELP = "build a TensorRT engine from a model or an ONNX file"
@@ -30,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--onnx", type=Path, metavar="FILE", help="build from this model instead of exporting one")
     parser.add_argument("--keep-onnx", type=Path, metavar="FILE", help="keep the exported model")
     add_model(parser)
+    add_activation(parser)
     add_plugins(parser)
     add_engine(parser)
     parser.add_argument(
@@ -64,12 +73,17 @@ def run(args: argparse.Namespace) -> None:
     reason = missing_precision(chip.sm, "tensorrt", args.precision)
     if reason:
         raise ProfilerError(f"{chip.name}: {reason}", "Choose another --precision.")
+    if args.activation and args.onnx:
+        raise UsageError(
+            "--activation and --onnx were both given.", "A model is exported with its activation; leave one out."
+        )
     spec = EngineSpec(
         precision=args.precision, batch=args.batch, model=args.model, weights=args.weights, input_shape=args.input_shape, seed=args.seed,
         calibration=args.calibration, calibrator=args.calibrator, profile=args.profile, workspace_mib=args.workspace,
         tactic_sources=args.tactic_sources, timing_cache=args.timing_cache, plugins=tuple(args.plugin), onnx=args.onnx, io=args.io,
         timing_iterations=args.timing_iterations, optimization_level=args.optimization_level,
         typed_model=args.precision == "fp16" and args.onnx is None and has_typed_networks(trt_python),
+        activation=args.activation,
     )  # fmt: skip
     progress = Progress()
     with process.terminate_as_interrupt(), tempfile.TemporaryDirectory(prefix="profiler-build-") as scratch:

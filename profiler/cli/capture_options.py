@@ -11,8 +11,9 @@ from typing import TypeAlias
 from profiler.capture import process
 from profiler.capture.engines import EngineSpec, build_engine
 from profiler.capture.gpu import Chip, current_gpu, missing_mode, missing_precision
+from profiler.capture.manifest import read_document
 from profiler.capture.nsys import METRIC_LIMITS_HZ, Recording
-from profiler.capture.spec import FRAMEWORKS, MODES, PRECISIONS, RunSpec
+from profiler.capture.spec import ACTIVATIONS, FRAMEWORKS, MODES, PRECISIONS, RunSpec
 from profiler.errors import ProfilerError, UsageError
 
 Options: TypeAlias = argparse.ArgumentParser | argparse._ArgumentGroup
@@ -65,6 +66,7 @@ def add_run(parser: argparse.ArgumentParser, framework_required: bool = True) ->
     )
     parser.add_argument("--batch", type=positive, default=1, metavar="N", help="images per inference (default: 1)")
     add_model(parser)
+    add_activation(parser)
     add_plugins(parser)
     parser.add_argument("--plan", type=Path, metavar="FILE", help="the engine to run (TensorRT)")
     parser.add_argument("--onnx", type=Path, metavar="FILE", help="build an engine from this model first (TensorRT)")
@@ -113,6 +115,14 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         help="a torchvision model, or module:function (default: resnet50)",
     )
     add_weights(parser)
+
+
+def add_activation(parser: Options) -> None:
+    parser.add_argument(
+        "--activation",
+        choices=tuple(ACTIVATIONS),
+        help="put this in the place of the model's ReLUs; TensorRT computes it with the --plugin, or else from stock operators",
+    )
 
 
 def add_weights(parser: Options) -> None:
@@ -198,8 +208,34 @@ def run_spec(args: argparse.Namespace, plan: Path | None = None) -> RunSpec:
         python=python,
         cudnn_benchmark=args.cudnn_benchmark and not tensorrt,
         streams=getattr(args, "streams", 1),
+        activation=_built_activation(args) if tensorrt else args.activation,
         nvtx_modules=not getattr(args, "no_module_ranges", False),
     )
+
+
+def _built_activation(args: argparse.Namespace) -> str | None:
+    """The activation that a plan or ONNX model was made with, from the record beside it; without one, what was said.
+
+    Raises:
+        UsageError: the record says another than the option.
+    """
+    source: Path | None = args.plan or args.onnx
+    if source is None:
+        return None
+    exported = read_document(source.with_name(f"{source.name}.json")) if args.onnx else None
+    if args.plan:
+        build = read_document(source.with_name(f"{source.name}.build.json")) or {}
+        exported = build.get("onnx_export")
+    if not isinstance(exported, dict):
+        given: str | None = args.activation
+        return given
+    known = exported.get("activation")
+    if args.activation is not None and known != args.activation:
+        raise UsageError(
+            f"--activation {args.activation}: {source} was made with {known or 'the model as it is'}, its record says.",
+            "Leave --activation out, or build an engine with it: python -m profiler build --activation …",
+        )
+    return known if known in ACTIVATIONS else None
 
 
 def engine_spec(args: argparse.Namespace) -> EngineSpec:

@@ -19,6 +19,7 @@ from profiler.cli import (
     fusion,
     info,
     kernels,
+    plugin,
     study,
     tactics,
     tensor_cores,
@@ -41,6 +42,7 @@ VERBS = (
     capture,
     study,
     accuracy,
+    plugin,
     verify_tensor_cores,
 )
 TRACEBACK_VARIABLE = "PROFILER_TRACEBACK"

@@ -14,6 +14,7 @@ from profiler.capture.spec import FRAMEWORKS, MODES, PRECISIONS
 from profiler.capture.study import Study, StudyOptions
 from profiler.cli.capture_options import (
     Progress,
+    add_activation,
     add_cudnn_benchmark,
     add_engine,
     add_interpreters,
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="torchvision names or module:function (default: resnet50)",
     )
     add_weights(matrix)
+    add_activation(matrix)
     matrix.add_argument("--batches", type=batches, default=(1, 8, 64), metavar="LIST", help="default: 1,8,64")
     matrix.add_argument(
         "--trace-batches",
@@ -178,6 +180,7 @@ def _options(args: argparse.Namespace, typed_networks: bool) -> MatrixOptions:
         bench_seconds=args.bench_seconds, seed=args.seed, calibration=calibration, calibrator=args.calibrator,
         workspace_mib=args.workspace, inputs=args.inputs, plugins=tuple(args.plugin), typed_networks=typed_networks, io=args.io,
         timing_iterations=args.timing_iterations, cudnn_benchmark=args.cudnn_benchmark,
+        activation=args.activation,
     )  # fmt: skip
 
 

@@ -97,11 +97,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     onnx = onnx_graph.import_onnx()
     loaded = load_model(args.model, args.weights, args.seed)
     example = _example(torch, loaded.example, args)
-    replaced = activation.replace_relus(torch, loaded.module, args.activation, as_node=True) if args.activation else None
+    replaced = (
+        activation.replace_relus(torch, loaded.module, args.activation, as_node=True) if args.activation else None
+    )
     folded = torch_export.fold_batch_norms(torch, loaded.module, example)
     module = loaded.module.half() if args.precision == "fp16" else loaded.module
     traced = example.half() if args.precision == "fp16" else example
-    model = torch_export.export(torch, module, traced, args.opset, args.batch is None, (onnx_node.DOMAIN,) if replaced else ())
+    model = torch_export.export(
+        torch, module, traced, args.opset, args.batch is None, (onnx_node.DOMAIN,) if replaced else ()
+    )
     identities = onnx_graph.fold_identities(model)
     onnx_graph.remove_unused_initialisers(model)
     if args.precision == "fp16" and args.io == "fp32":
@@ -168,9 +172,7 @@ def quantise(model: Any, data: calibration.CalibrationData, method: str, batch: 
     """
     placement = qdq.place(model)
     # ONNX Runtime does not know the custom node; with stock operators in its place the tensors' names are the same
-    ranges = calibration.collect_ranges(
-        onnx_node.to_stock_operators(model), placement.activations, data, method, batch
-    )
+    ranges = calibration.collect_ranges(onnx_node.to_stock_operators(model), placement.activations, data, method, batch)
     quantised = qdq.insert(model, placement, ranges)
     return quantised, {
         "calibrator": method,

@@ -6,13 +6,13 @@ TensorRT uses only what all of them have. ``tests/unit/engine/test_bindings.py``
 
 from __future__ import annotations
 
-import ctypes
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from profiler.errors import MissingToolError, ProfilerError, UsageError
+from profiler.plugins import library as plugin_library
 
 PRECISIONS = ("fp32", "tf32", "fp16", "int8")
 STRONGLY_TYPED_SINCE = 10
@@ -174,17 +174,20 @@ def load_plugins(trt: Any, libraries: Sequence[Path], logger: Any) -> None:
     """Load plugin libraries and register TensorRT's own plugins.
 
     Raises:
-        ProfilerError: a library is missing or does not load.
+        ProfilerError: a library is missing or does not load, or says that it could not register itself.
     """
-    for library in libraries:
-        check_file(library, "a shared library with a TensorRT plugin")
-        try:
-            ctypes.CDLL(str(library.resolve()), mode=ctypes.RTLD_GLOBAL)
-        except OSError as error:
+    for path in libraries:
+        check_file(path, "a shared library with a TensorRT plugin")
+        library = plugin_library.load(path)
+        status = plugin_library.status(library)
+        if status is not None and status != plugin_library.REGISTERED:
+            built = plugin_library.compiled_for(library)
             raise ProfilerError(
-                f"{library}: does not load ({error}).",
-                f"Build it again, against TensorRT {trt.__version__} and this machine's CUDA.",
-            ) from error
+                f"{path}: the plugin could not be registered with TensorRT {trt.__version__}: "
+                + (status if built else "it was compiled without TensorRT's headers")
+                + ".",
+                f"Compile it for this version: python -m profiler plugin build --tensorrt-include (headers of {trt.__version__}) …",
+            )
     trt.init_libnvinfer_plugins(logger, "")
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from profiler.plugins.onnx_node import ALPHA, DOMAIN, OP_TYPE, PLUGIN_NAMESPACE, PLUGIN_VERSION
 from profiler.errors import ProfilerError, UsageError
+from profiler.plugins.onnx_node import ALPHA, DOMAIN, OP_TYPE, PLUGIN_NAMESPACE, PLUGIN_VERSION
 
 NAMES = ("quickgelu",)
 
@@ -53,7 +53,7 @@ _classes: dict[str, Any] = {}
 
 
 def _make_class(torch: Any) -> Any:
-    class Node(torch.autograd.Function):  # type: ignore[misc, name-defined]
+    class Node(torch.autograd.Function):  # type: ignore[misc]
         """The activation as the exporter is to see it: one node."""
 
         @staticmethod
@@ -72,7 +72,7 @@ def _make_class(torch: Any) -> Any:
             node.setType(x.type())
             return node
 
-    class QuickGELU(torch.nn.Module):  # type: ignore[misc, name-defined]
+    class QuickGELU(torch.nn.Module):  # type: ignore[misc]
         """``x * sigmoid(alpha * x)``, of any shape and floating-point type; the output has the input's."""
 
         def __init__(self, alpha: float = ALPHA, as_node: bool = False) -> None:

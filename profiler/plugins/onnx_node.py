@@ -1,7 +1,7 @@
 """The custom activation in an ONNX graph: one node of a custom domain, stock operators, or one INT8 node between Q and DQ.
 
-The custom node is what TensorRT's parser looks a plugin up by: its operator type is the plugin's name, its attributes ``plugin_version`` and
-``plugin_namespace`` complete the key, and the others are the plugin's fields.
+The custom node is what TensorRT's parser looks a plugin up by: its operator type is the plugin's name, its attributes ``plugin_version``
+and ``plugin_namespace`` complete the key, and the others are the plugin's fields.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def alpha_of(node: Any) -> float:
 def to_stock_operators(model: Any) -> Any:
     """A copy with Mul, Sigmoid, Mul in the place of each custom node; the tensors around it keep their names.
 
-    This is how an exporter writes ``x * sigmoid(alpha * x)``. Node names keep the module's path: ``/layer1/layer1.0/relu/ProfilerQuickGelu``
-    becomes ``/layer1/layer1.0/relu/Mul``, ``…/Sigmoid`` and ``…/Mul_1``.
+    This is how an exporter writes ``x * sigmoid(alpha * x)``. Node names keep the module's path:
+    ``/layer1/layer1.0/relu/ProfilerQuickGelu`` becomes ``/layer1/layer1.0/relu/Mul``, ``…/Sigmoid`` and ``…/Mul_1``.
     """
     onnx = onnx_graph.import_onnx()
     result = onnx.ModelProto()

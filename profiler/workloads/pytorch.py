@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from profiler.errors import MissingToolError, ProfilerError, UsageError
+from profiler.plugins import activation
 from profiler.workloads import contract, ranges, telemetry
 from profiler.workloads.pytorch_model import (
     PRECISIONS,
@@ -48,6 +49,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="random, DEFAULT, a torchvision name such as IMAGENET1K_V2, or a checkpoint's path (default: random)",
     )
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
+    parser.add_argument(
+        "--activation",
+        choices=activation.NAMES,
+        help="put this activation in the place of every ReLU module (default: leave the model as it is)",
+    )
     parser.add_argument(
         "--nvtx-modules",
         action="store_true",
@@ -161,6 +167,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     _set_precision(torch, args.precision, args.cudnn_benchmark)
     warnings: list[str] = []
     model = load_model(args.model, args.weights, options.seed)
+    if args.activation:
+        activation.replace_relus(torch, model.module, args.activation)
     images = _images(model, options)
     with torch.inference_mode():
         try:
@@ -207,6 +215,7 @@ def _run(
         "framework": "PyTorch",
         "framework_version": torch.__version__,
         "model": args.model,
+        "activation": args.activation,
         "weights": model.weights,
         "precision": args.precision,
         "mode": options.mode,
