@@ -90,11 +90,13 @@ def _measure(args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
             progress(f"reading {len(paths):,} images")
             inputs = scratch / "images.npy"
             write_inputs(paths, inputs, args.input_shape[-1], args.resize)
+    activation = args.activation
     if args.outputs is not None:
         outputs = load_outputs(args.outputs)
     else:
         spec = run_spec(args)
         require_gpu(spec)
+        activation = spec.activation
         outputs = load_outputs(_outputs(spec, inputs, scratch / "outputs.npy", progress))
     if labels is not None:
         return accuracy(outputs, labels).as_dict()
@@ -112,6 +114,7 @@ def _measure(args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
             args.input_shape,
             seed=args.seed,
             python=python,
+            activation=activation,
         )
         expected = load_outputs(_outputs(reference, inputs, scratch / "reference.npy", progress))
     return agreement(expected, outputs).as_dict()

@@ -28,6 +28,8 @@ ONNX_FORMAT = "profiler-onnx/1"
 _MIB = 1 << 20
 _OUT_OF_MEMORY = ("out of memory", "outofmemory", "insufficient memory", "cudaerrormemoryallocation", "bad_alloc")
 _NO_TACTIC = "could not find any implementation"
+_PARSER_WORDS = ("ModelImporter", "onnx2trt", "--- ", "While parsing", "In node", "Failed to parse")
+_NO_FORMAT = "could not find any supported formats"
 
 
 @dataclass(frozen=True)
@@ -162,8 +164,9 @@ def _build(trt: Any, cuda: Cuda, args: argparse.Namespace, log: BuildLog, plan: 
     model = args.onnx.read_bytes()
     onnx_parser = trt.OnnxParser(network, logger)
     if not onnx_parser.parse(model, str(args.onnx.resolve())):
+        reasons = "; ".join([parser_errors(onnx_parser), *_plugin_messages(log)])
         raise ProfilerError(
-            f"{args.onnx}: TensorRT {trt.__version__} cannot parse this model: {parser_errors(onnx_parser)}.",
+            f"{args.onnx}: TensorRT {trt.__version__} cannot parse this model: {reasons}.",
             "Export it with an older opset (8.5 knows 17 and below), replace the operator, or give its --plugin.",
         )
     quantised, half = versions.network_content(trt, network)
@@ -221,6 +224,12 @@ def parser_errors(onnx_parser: Any) -> str:
         place = _node_of_v10(parser_error) if named else _node_of_v8(parser_error)
         texts.append(" ".join(parser_error.desc().split()) + (f" [at {place}]" if place else ""))
     return "; ".join(texts) or "it gave no reason"
+
+
+def _plugin_messages(log: BuildLog) -> list[str]:
+    """What plugins said while the model was parsed: the parser only knows that it could not create one."""
+    texts = [" ".join(text.split()) for text in log.errors]
+    return [text[:300] for text in texts if not any(word in text for word in _PARSER_WORDS)][:3]
 
 
 def _node_of_v8(parser_error: Any) -> str:
@@ -358,6 +367,11 @@ def _build_error(args: argparse.Namespace, log: BuildLog) -> ProfilerError:
     shown = "; ".join(texts[:4])[:1200] or "TensorRT gave no reason"
     if any(marker in lowered for marker in _OUT_OF_MEMORY):
         hint = "The GPU has too little free memory: end what else runs on it, lower the largest batch of --profile, or lower --workspace."
+    elif _NO_FORMAT in lowered:
+        hint = (
+            "A plugin does not take the type or layout of its input. ProfilerQuickGelu takes FP32 or FP16, and with both scales INT8 "
+            "from a QuantizeLinear."
+        )
     elif _NO_TACTIC in lowered:
         hint = (
             "No tactic fits: raise --workspace, allow more --tactic-sources, or give the --plugin that implements it."

@@ -62,6 +62,11 @@ def build_parser() -> argparse.ArgumentParser:
         default=ACTIVATION_FORMS[0],
         help="with --activation: stock operators, or the custom node that TensorRT needs the plugin for (default: operators)",
     )
+    add(
+        "--activation-in-float",
+        action="store_true",
+        help="with --int8 and --activation-as plugin: the plugin computes in floating point, between DQ and Q",
+    )
     add("--io", choices=("fp32", "fp16"), default="fp32", help="with --precision fp16: type of input and output")
     add("--opset", type=int, choices=OPSETS, default=DEFAULT_OPSET, metavar="N", help="TensorRT 8.5 knows 17")
     add("--int8", action="store_true", help="insert Q/DQ pairs; needs --calibration")
@@ -117,7 +122,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         warnings.append(f"opset {onnx_graph.opset(model)}: TensorRT 8.5 knows {onnx_graph.MAX_OPSET} and below")
     quantisation = None
     if data is not None:
-        model, quantisation = quantise(model, data, args.calibrator, args.calibration_batch)
+        model, quantisation = quantise(
+            model, data, args.calibrator, args.calibration_batch, not args.activation_in_float
+        )
         if data.warning:
             warnings.append(data.warning)
     try:
@@ -161,7 +168,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"{args.output}: {len(content) / 2**20:.1f} MiB, {len(model.graph.node)} nodes", file=sys.stderr)
 
 
-def quantise(model: Any, data: calibration.CalibrationData, method: str, batch: int) -> tuple[Any, dict[str, Any]]:
+def quantise(
+    model: Any, data: calibration.CalibrationData, method: str, batch: int, custom_in_int8: bool = True
+) -> tuple[Any, dict[str, Any]]:
     """Calibrate a float model and insert Q/DQ pairs.
 
     Returns:
@@ -170,7 +179,7 @@ def quantise(model: Any, data: calibration.CalibrationData, method: str, batch: 
     Raises:
         ProfilerError: nothing to quantise, or the calibration fails.
     """
-    placement = qdq.place(model)
+    placement = qdq.place(model, custom_in_int8)
     # ONNX Runtime does not know the custom node; with stock operators in its place the tensors' names are the same
     ranges = calibration.collect_ranges(onnx_node.to_stock_operators(model), placement.activations, data, method, batch)
     quantised = qdq.insert(model, placement, ranges)

@@ -48,8 +48,11 @@ class Placement:
     custom: tuple[tuple[str, str], ...] = ()
 
 
-def place(model: Any) -> Placement:
+def place(model: Any, custom_in_int8: bool = True) -> Placement:
     """Decide where pairs go in a float model whose constants are folded.
+
+    Args:
+        custom_in_int8: let custom activations compute in INT8; False: they stay in floating point, as any other operator.
 
     Raises:
         ProfilerError: the model is quantised already, or holds nothing to quantise.
@@ -75,7 +78,7 @@ def place(model: Any) -> Placement:
             weights.setdefault(node.input[1], axis)
         elif node.op_type in POOLS:
             activations.setdefault(node.input[0])
-        elif onnx_node.is_custom(node) and node.output[0] not in outputs:
+        elif custom_in_int8 and onnx_node.is_custom(node) and node.output[0] not in outputs:
             custom.append((node.input[0], node.output[0]))
             activations.setdefault(node.input[0])
             activations.setdefault(node.output[0])

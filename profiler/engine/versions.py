@@ -205,6 +205,21 @@ def check_plan_version(plan: Path, record: dict[str, Any] | None, running: str) 
         )
 
 
+def check_plugins(plan: Path, record: dict[str, Any] | None, given: Sequence[Path]) -> None:
+    """Refuse a plan that its build record says needs plugins, when none is given.
+
+    Raises:
+        ProfilerError: it names them.
+    """
+    needed = (record or {}).get("plugins")
+    if isinstance(needed, list) and needed and not given:
+        names = ", ".join(str(name) for name in needed)
+        raise ProfilerError(
+            f"{plan}: was built with the plugin library {names}, and no plugin was given.",
+            f"Give it with --plugin: --plugin {needed[0]}",
+        )
+
+
 def deserialise(trt: Any, runtime: Any, plan: Path, logger: Any) -> Any:
     """The engine in a plan file.
 
@@ -231,7 +246,16 @@ def explain_plan_errors(errors: Iterable[str], running: str) -> tuple[str, str]:
             f"It was built by another TensorRT than {running}, or is damaged: use the version that built it, or build it again.",
         ),
         (
-            ("plugin", "getPluginCreator", "Plugin"),
+            ("another version of this plugin",),
+            "The plan and the plugin library do not belong together: build the plan again with this library.",
+        ),
+        (
+            # the first of these names the plugin
+            ("could not find plugin", "getPluginCreator"),
+            "Give the library of this plugin with --plugin FILE.so.",
+        ),
+        (
+            ("plugin", "Plugin"),
             "Give the library of its plugin with --plugin FILE.so.",
         ),
         (

@@ -108,9 +108,12 @@ def architecture_flags(text: str) -> list[str]:
 
 
 def command(nvcc: Path, target: Path, headers: Headers | None, architectures: str) -> list[str]:
-    """The compiler's argv. The CUDA runtime is linked in, so that the library loads beside any other CUDA version's."""
+    """The compiler's argv. The CUDA runtime is linked in, so that the library loads beside any other CUDA version's.
+
+    Its symbols are bound within it (-Bsymbolic): two libraries, for two versions of TensorRT, may be loaded into one process.
+    """
     host = "-fPIC,-fvisibility=hidden,-Wall,-Wno-deprecated-declarations"
-    argv = [str(nvcc), "-O3", "-std=c++17", "-shared", "-cudart=static", "-Xcompiler", host]
+    argv = [str(nvcc), "-O3", "-std=c++17", "-shared", "-cudart=static", "-Xlinker", "-Bsymbolic", "-Xcompiler", host]
     argv += architecture_flags(architectures)
     argv += ["-DPROFILER_NO_TENSORRT"] if headers is None else ["-isystem", str(headers.folder)]
     return [*argv, "-o", str(target), str(SOURCES / "quick_gelu.cu"), str(SOURCES / "plugin.cpp")]

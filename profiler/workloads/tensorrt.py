@@ -217,6 +217,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     versions.check_plan_version(args.plan, record, trt.__version__)
     cuda = Cuda()
     logger = make_logger(trt)
+    versions.check_plugins(args.plan, record, args.plugin)
     versions.load_plugins(trt, args.plugin, logger)
     shape = (options.batch, *options.input_shape)
     runner = TensorRTRunner(trt, cuda, args.plan, shape, logger)

@@ -83,9 +83,9 @@ constexpr float kDefaultAlpha = 1.702F;
 template <typename Function>
 Function find(char const* name) {
     void* found = dlsym(RTLD_DEFAULT, name);
-    if (found == nullptr) {
-        // Python's loader keeps symbols private unless told otherwise
-        std::string const library = "libnvinfer.so." + std::to_string(NV_TENSORRT_MAJOR);
+    // Python's loader keeps symbols private unless told otherwise; other versions are looked for too, to name the one that runs
+    for (int32_t major = 8; found == nullptr && major <= 15; ++major) {
+        std::string const library = "libnvinfer.so." + std::to_string(major);
         if (void* handle = dlopen(library.c_str(), RTLD_LAZY | RTLD_NOLOAD)) {
             found = dlsym(handle, name);
         }

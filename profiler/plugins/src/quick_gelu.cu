@@ -20,8 +20,8 @@ union Vector {
 };
 
 // FP32, to 1e-6 relative down to the smallest normal result. With h = exp(alpha x / 2):
-//   x sigmoid(alpha x) = x h^2 / (1 + h^2) = (x h) (h / (1 + h^2)),
-// where no factor overflows or is denormal before the result is. The product alpha x / 2 is taken in two parts, as the rounding of t alone
+//   x sigmoid(alpha x) = x h^2 / (1 + h^2) = (x (h / (1 + h^2))) h,
+// where nothing overflows or is denormal before the result is. The product alpha x / 2 is taken in two parts, as the rounding of t alone
 // would be |t| 2^-24 of the result. Beyond |alpha x| = 80 (240 below) the result is x (0) to the last bit.
 struct FloatOp {
     using Element = float;
@@ -37,7 +37,7 @@ struct FloatOp {
         float const rest = fmaf(halfAlpha, bounded, -t);
         float const e = expf(t);
         float const h = fmaf(e, rest, e);
-        return (x * h) * (h / fmaf(h, h, 1.0F));
+        return x * (h / fmaf(h, h, 1.0F)) * h;
     }
 };
 
