@@ -12,7 +12,7 @@ from typing import Any
 from profiler.errors import ProfilerError
 
 TYPES = {"fp32": 0, "fp16": 1, "int8": 2}
-VARIANTS = {"auto": 0, "one-vector": 1, "four-vectors": 2, "spread-table": 3}
+VARIANTS = {"auto": 0, "one-vector": 1, "four-vectors": 2, "spread-table": 3, "streaming": 4}
 REGISTERED = "registered"
 
 

@@ -31,7 +31,10 @@ _SCALES = ((0.05, 0.05), (0.02, 0.01), (0.1, 0.013), (0.003, 0.0029), (1.0, 1.0)
 _SIZES = (*range(1, 70), 255, 256, 257, 1023, 1024, 1025, 4095, 4096, 4097, 65_535, 1_000_003, 33_554_435)
 _GUARD = 64  # elements behind the output that must stay as they were
 _MIB = 1 << 20
+_SWEEP = 1 << 25
+_MANY = (1 << 31) + 37
 COPY = "copy"
+DEVICE = "cuda"
 COPY_STREAM = "copy, without a graph"
 
 
@@ -91,12 +94,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "cuda": torch.version.cuda},
     }
     contract.write_json(args.output, document)
-    wrong = [f"{r['precision']} ({r['what']}): {r['max_error']:.3g} {r['unit']}" for r in agreement if not r["within"]]
+    wrong = [
+        f"{r['precision']} ({r['what']}): {_number(r['max_error'])} {r['unit']}" for r in agreement if not r["within"]
+    ]
     wrong += [f"{e['precision']}: {text}" for e in edges for text in e["wrong"][:3]]
     if wrong:
         raise ProfilerError(
             f"{args.library}: out of bounds: {'; '.join(wrong[:6])}.", f"{args.output} holds all figures."
         )
+
+
+def _number(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.3g}"
 
 
 def _dtype(torch: Any, precision: str) -> Any:
@@ -122,23 +131,27 @@ def _reference(torch: Any, x: Any) -> Any:
 
 
 def _variants(precision: str) -> tuple[str, ...]:
-    return ("one-vector", "four-vectors", "spread-table") if precision == "int8" else ("one-vector", "four-vectors")
+    return (
+        ("one-vector", "four-vectors", "spread-table")
+        if precision == "int8"
+        else ("one-vector", "four-vectors", "streaming")
+    )
 
 
 def _inputs(torch: Any, precision: str) -> Iterator[tuple[str, Any]]:
     """Named sets of finite input values."""
     if precision == "fp16":
-        bits = torch.arange(1 << 16, dtype=torch.int32, device="cuda").to(torch.int16)
+        bits = torch.arange(1 << 16, dtype=torch.int32, device=DEVICE).to(torch.int16)
         values = bits.view(torch.float16)
         yield "all finite values", values[torch.isfinite(values)].contiguous()
         return
     torch.manual_seed(0)
-    bits = torch.randint(-(1 << 31), (1 << 31) - 1, (1 << 25,), dtype=torch.int64, device="cuda").to(torch.int32)
+    bits = torch.randint(-(1 << 31), (1 << 31) - 1, (_SWEEP,), dtype=torch.int64, device=DEVICE).to(torch.int32)
     values = bits.view(torch.float32)
-    yield "2^25 random bit patterns, finite", values[torch.isfinite(values)].contiguous()
-    yield "2^25 values from -110 to 110", torch.linspace(-110, 110, 1 << 25, device="cuda")
-    yield "2^24 values from -1 to 1", torch.linspace(-1, 1, 1 << 24, device="cuda")
-    yield "2^24 standard normal values", torch.randn(1 << 24, device="cuda")
+    yield f"{_SWEEP:,} random bit patterns, finite", values[torch.isfinite(values)].contiguous()
+    yield f"{_SWEEP:,} values from -110 to 110", torch.linspace(-110, 110, _SWEEP, device=DEVICE)
+    yield f"{_SWEEP // 2:,} values from -1 to 1", torch.linspace(-1, 1, _SWEEP // 2, device=DEVICE)
+    yield f"{_SWEEP // 2:,} standard normal values", torch.randn(_SWEEP // 2, device=DEVICE)
 
 
 def _agreement(torch: Any, kernels: library.Kernels, precision: str) -> Iterator[dict[str, Any]]:
@@ -185,7 +198,7 @@ def _agreement(torch: Any, kernels: library.Kernels, precision: str) -> Iterator
 
 
 def _agreement_int8(torch: Any, kernels: library.Kernels) -> Iterator[dict[str, Any]]:
-    q = torch.arange(-128, 128, dtype=torch.int32, device="cuda").to(torch.int8).repeat(64)
+    q = torch.arange(-128, 128, dtype=torch.int32, device=DEVICE).to(torch.int8).repeat(64)
     for scales in _SCALES:
         source, target = (float(np.float32(s)) for s in scales)
         exact = _reference(torch, q.double() * source) / target
@@ -222,7 +235,7 @@ def _edges(torch: Any, kernels: library.Kernels, precision: str) -> dict[str, An
             _run(torch, kernels, precision, source, expected)  # whole, aligned: agreement is measured elsewhere
             expected = expected[offset : offset + size]
             for variant in _variants(precision):
-                memory = torch.full((size + 16 + _GUARD,), 77, dtype=source.dtype, device="cuda")
+                memory = torch.full((size + 16 + _GUARD,), 77, dtype=source.dtype, device=DEVICE)
                 y = memory[offset : offset + size]
                 _run(torch, kernels, precision, x, y, variant=variant)
                 cases += 1
@@ -249,8 +262,8 @@ def _edges(torch: Any, kernels: library.Kernels, precision: str) -> dict[str, An
 
 
 def _beyond_31_bits(torch: Any, kernels: library.Kernels, precision: str, variant: str) -> bool:
-    count = (1 << 31) + 37
-    x = torch.zeros(count, dtype=_dtype(torch, precision), device="cuda")
+    count = _MANY
+    x = torch.zeros(count, dtype=_dtype(torch, precision), device=DEVICE)
     tail = _random(torch, precision, 4096)
     x[-4096:] = tail
     y = torch.full_like(x, 77)
@@ -262,8 +275,8 @@ def _beyond_31_bits(torch: Any, kernels: library.Kernels, precision: str, varian
 
 def _random(torch: Any, precision: str, count: int) -> Any:
     if precision == "int8":
-        return torch.randint(-128, 128, (count,), dtype=torch.int16, device="cuda").to(torch.int8)
-    return torch.randn(count, device="cuda", dtype=_dtype(torch, precision))
+        return torch.randint(-128, 128, (count,), dtype=torch.int16, device=DEVICE).to(torch.int8)
+    return torch.randn(count, device=DEVICE, dtype=_dtype(torch, precision))
 
 
 def _eager(torch: Any, x: Any) -> Any:

@@ -12,6 +12,13 @@ namespace {
 constexpr int kThreads = 256;
 constexpr float kLog2E = 1.4426950408889634F;
 
+// 1 / d to one unit in the last place, for d from 1 to 2^126 (beyond, the result is flushed to zero).
+__device__ __forceinline__ float reciprocal(float d) {
+    float r;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(d));
+    return r;
+}
+
 // 16 bytes of memory as elements.
 template <typename T>
 union Vector {
@@ -37,7 +44,7 @@ struct FloatOp {
         float const rest = fmaf(halfAlpha, bounded, -t);
         float const e = expf(t);
         float const h = fmaf(e, rest, e);
-        return x * (h / fmaf(h, h, 1.0F)) * h;
+        return x * (h * reciprocal(fmaf(h, h, 1.0F))) * h;
     }
 };
 
@@ -51,10 +58,8 @@ struct HalfOp {
 
     __device__ __forceinline__ float value(float x) const {
         float e;
-        float r;
         asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(minusAlphaLog2E * x));
-        asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(1.0F + e));
-        return x * r;
+        return x * reciprocal(1.0F + e);
     }
     __device__ __forceinline__ __half operator()(__half x) const { return __float2half_rn(value(__half2float(x))); }
 };
@@ -82,9 +87,24 @@ __device__ __forceinline__ uint4 apply<HalfOp>(HalfOp const& op, uint4 const& in
     return v.bytes;
 }
 
+// With kStreaming, lines are marked to leave the caches first: nothing is read twice.
+template <bool kStreaming>
+__device__ __forceinline__ uint4 read(uint4 const* from) {
+    return kStreaming ? __ldcs(from) : *from;
+}
+
+template <bool kStreaming>
+__device__ __forceinline__ void write(uint4* to, uint4 const& value) {
+    if constexpr (kStreaming) {
+        __stcs(to, value);
+    } else {
+        *to = value;
+    }
+}
+
 // A block takes kVectors * kThreads vectors; the last block also the elements that fill no vector. The name says plugin, so that traces can
 // attribute it.
-template <typename Op, int kVectors>
+template <typename Op, int kVectors, bool kStreaming = false>
 __global__ void __launch_bounds__(kThreads) quick_gelu_plugin_kernel(
     typename Op::Element const* x, typename Op::Element* y, std::int64_t count, Op op) {
     constexpr int kLanes = 16 / sizeof(typename Op::Element);
@@ -96,11 +116,11 @@ __global__ void __launch_bounds__(kThreads) quick_gelu_plugin_kernel(
     if (first + (kVectors - 1) * kThreads < vectors) {
 #pragma unroll
         for (int i = 0; i < kVectors; ++i) {
-            loaded[i] = in[first + i * kThreads];
+            loaded[i] = read<kStreaming>(in + first + i * kThreads);
         }
 #pragma unroll
         for (int i = 0; i < kVectors; ++i) {
-            out[first + i * kThreads] = apply(op, loaded[i]);
+            write<kStreaming>(out + first + i * kThreads, apply(op, loaded[i]));
         }
     } else {
         for (int i = 0; i < kVectors; ++i) {
@@ -228,7 +248,7 @@ bool fourVectors(Variant variant, std::int64_t vectors, int processors) {
     if (variant == Variant::kAuto || variant == Variant::kSpreadTable) {
         return vectors >= static_cast<std::int64_t>(processors) * kThreads * 4 * 8;
     }
-    return variant == Variant::kFourVectors;
+    return variant != Variant::kOneVector;
 }
 
 template <typename Op>
@@ -249,7 +269,9 @@ cudaError_t launchFloating(void const* x, void* y, std::int64_t count, Op const&
         return cudaErrorInvalidValue;
     }
     auto const grid = static_cast<unsigned>(blocks);
-    if (four) {
+    if (variant == Variant::kStreaming) {
+        quick_gelu_plugin_kernel<Op, 4, true><<<grid, kThreads, 0, stream>>>(in, out, count, op);
+    } else if (four) {
         quick_gelu_plugin_kernel<Op, 4><<<grid, kThreads, 0, stream>>>(in, out, count, op);
     } else {
         quick_gelu_plugin_kernel<Op, 1><<<grid, kThreads, 0, stream>>>(in, out, count, op);

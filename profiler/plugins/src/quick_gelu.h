@@ -17,7 +17,7 @@ struct Parameters {
 };
 
 // How the elements are spread over the GPU. kAuto chooses; the others are for measuring the choice.
-enum class Variant : std::int32_t { kAuto = 0, kOneVector = 1, kFourVectors = 2, kSpreadTable = 3 };
+enum class Variant : std::int32_t { kAuto = 0, kOneVector = 1, kFourVectors = 2, kSpreadTable = 3, kStreaming = 4 };
 
 // Start y = f(x) for `count` elements on `stream`; x and y may be the same memory. Every element is treated alike, so any layout may be
 // given, its padding included: f(0) is 0, so padding that was zero stays zero. Memory that is not aligned to 16 bytes is handled element by
