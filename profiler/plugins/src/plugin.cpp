@@ -237,9 +237,22 @@ int64_t elements(Dims const& dims, TensorFormat format) {
     return count;
 }
 
+// A node with what its launches need. Its table is made once: a node runs in every inference.
+struct Node {
+    Settings settings;
+    profiler_plugin::Table table{};
+
+    explicit Node(Settings const& given) : settings(given) {
+        if (settings.quantised()) {
+            table = profiler_plugin::makeTable({settings.alpha, settings.inputScale, settings.outputScale});
+        }
+    }
+};
+
 // What both interfaces' enqueue does. Returns 0, or 1 after reporting why not.
-int32_t run(Settings const& settings, PluginTensorDesc const& in, PluginTensorDesc const& out, void const* x, void* y,
+int32_t run(Node const& node, PluginTensorDesc const& in, PluginTensorDesc const& out, void const* x, void* y,
     cudaStream_t stream) noexcept {
+    Settings const& settings = node.settings;
     if (in.type != out.type || in.format != out.format) {
         report(std::string("input is ") + typeName(in.type) + " in format " + std::to_string(static_cast<int32_t>(in.format))
             + " and output " + typeName(out.type) + " in format " + std::to_string(static_cast<int32_t>(out.format))
@@ -254,6 +267,7 @@ int32_t run(Settings const& settings, PluginTensorDesc const& in, PluginTensorDe
         return 1;
     }
     profiler_plugin::Parameters parameters{settings.alpha, settings.inputScale, settings.outputScale};
+    profiler_plugin::Table const* table = settings.quantised() ? &node.table : nullptr;
     auto type = profiler_plugin::Type::kFloat;
     if (in.type == DataType::kHALF) {
         type = profiler_plugin::Type::kHalf;
@@ -268,7 +282,8 @@ int32_t run(Settings const& settings, PluginTensorDesc const& in, PluginTensorDe
             }
         }
     }
-    cudaError_t const status = profiler_plugin::launch(type, x, y, count, parameters, stream);
+    cudaError_t const status = profiler_plugin::launch(type, x, y, count, parameters, stream,
+        profiler_plugin::Variant::kAuto, table);
     if (status != cudaSuccess) {
         report(std::string("the kernel could not be started (") + cudaGetErrorString(status) + ").");
         return 1;
@@ -289,10 +304,10 @@ constexpr uint32_t kFormat = 1;
 
 class QuickGelu final : public nvinfer1::IPluginV2DynamicExt {
 public:
-    explicit QuickGelu(Settings const& settings) : mSettings(settings) {}
+    explicit QuickGelu(Node const& node) : mNode(node) {}
 
     QuickGelu* clone() const noexcept override {
-        auto* copy = new (std::nothrow) QuickGelu(mSettings);
+        auto* copy = new (std::nothrow) QuickGelu(mNode);
         if (copy != nullptr) {
             copy->mNamespace = mNamespace;
         }
@@ -306,7 +321,7 @@ public:
             return false;
         }
         if (pos == 0) {
-            return supported(mSettings, inOut[0].type, inOut[0].format);
+            return supported(mNode.settings, inOut[0].type, inOut[0].format);
         }
         return inOut[1].type == inOut[0].type && inOut[1].format == inOut[0].format;
     }
@@ -316,7 +331,7 @@ public:
     }
     int32_t enqueue(PluginTensorDesc const* inputDesc, PluginTensorDesc const* outputDesc, void const* const* inputs, void* const* outputs,
         void*, cudaStream_t stream) noexcept override {
-        return run(mSettings, inputDesc[0], outputDesc[0], inputs[0], outputs[0], stream);
+        return run(mNode, inputDesc[0], outputDesc[0], inputs[0], outputs[0], stream);
     }
     DataType getOutputDataType(int32_t, DataType const* inputTypes, int32_t) const noexcept override {
         return inputTypes[0];
@@ -338,7 +353,7 @@ public:
         return sizeof(Stored);
     }
     void serialize(void* buffer) const noexcept override {
-        Stored const stored{kMagic, kFormat, mSettings};
+        Stored const stored{kMagic, kFormat, mNode.settings};
         std::memcpy(buffer, &stored, sizeof(stored));
     }
     void destroy() noexcept override {
@@ -352,7 +367,7 @@ public:
     }
 
 private:
-    Settings mSettings;
+    Node mNode;
     std::string mNamespace = kNamespace;
 };
 
@@ -394,7 +409,7 @@ public:
 
 private:
     nvinfer1::IPluginV2* make(Settings const& settings) const {
-        auto* plugin = new (std::nothrow) QuickGelu(settings);
+        auto* plugin = new (std::nothrow) QuickGelu(Node(settings));
         if (plugin != nullptr) {
             plugin->setPluginNamespace(mNamespace.c_str());
         }
@@ -410,7 +425,7 @@ class QuickGelu final : public nvinfer1::IPluginV3,
                         public nvinfer1::IPluginV3OneBuild,
                         public nvinfer1::IPluginV3OneRuntime {
 public:
-    explicit QuickGelu(Settings const& settings) : mSettings(settings) {}
+    explicit QuickGelu(Node const& node) : mNode(node) {}
 
     nvinfer1::IPluginCapability* getCapabilityInterface(nvinfer1::PluginCapabilityType type) noexcept override {
         switch (type) {
@@ -421,7 +436,7 @@ public:
         return nullptr;
     }
     nvinfer1::IPluginV3* clone() noexcept override {
-        return new (std::nothrow) QuickGelu(mSettings);
+        return new (std::nothrow) QuickGelu(mNode);
     }
     char const* getPluginName() const noexcept override {
         return kName;
@@ -444,7 +459,7 @@ public:
             return false;
         }
         if (pos == 0) {
-            return supported(mSettings, inOut[0].desc.type, inOut[0].desc.format);
+            return supported(mNode.settings, inOut[0].desc.type, inOut[0].desc.format);
         }
         return inOut[1].desc.type == inOut[0].desc.type && inOut[1].desc.format == inOut[0].desc.format;
     }
@@ -454,12 +469,12 @@ public:
             return 1;
         }
         // in a strongly typed network this is the place where a wrong type shows
-        bool const fits = mSettings.quantised() ? inputTypes[0] == DataType::kINT8
+        bool const fits = mNode.settings.quantised() ? inputTypes[0] == DataType::kINT8
                                                 : inputTypes[0] == DataType::kFLOAT || inputTypes[0] == DataType::kHALF
                 || inputTypes[0] == DataType::kINT8;
         if (!fits) {
             report(std::string("its input is ") + typeName(inputTypes[0]) + ", and "
-                + (mSettings.quantised() ? "INT8 (it has scales)" : "FP32 or FP16") + " was expected.");
+                + (mNode.settings.quantised() ? "INT8 (it has scales)" : "FP32 or FP16") + " was expected.");
             return 1;
         }
         outputTypes[0] = inputTypes[0];
@@ -474,28 +489,28 @@ public:
         return 0;
     }
     char const* getTimingCacheID() noexcept override {
-        return mSettings.quantised() ? "ProfilerQuickGelu/1/int8" : "ProfilerQuickGelu/1";
+        return mNode.settings.quantised() ? "ProfilerQuickGelu/1/int8" : "ProfilerQuickGelu/1";
     }
     int32_t onShapeChange(PluginTensorDesc const*, int32_t, PluginTensorDesc const*, int32_t) noexcept override {
         return 0;
     }
     int32_t enqueue(PluginTensorDesc const* inputDesc, PluginTensorDesc const* outputDesc, void const* const* inputs, void* const* outputs,
         void*, cudaStream_t stream) noexcept override {
-        return run(mSettings, inputDesc[0], outputDesc[0], inputs[0], outputs[0], stream);
+        return run(mNode, inputDesc[0], outputDesc[0], inputs[0], outputs[0], stream);
     }
     nvinfer1::IPluginV3* attachToContext(nvinfer1::IPluginResourceContext*) noexcept override {
         return clone();
     }
     PluginFieldCollection const* getFieldsToSerialize() noexcept override {
-        mStored[0] = {"alpha", &mSettings.alpha, PluginFieldType::kFLOAT32, 1};
-        mStored[1] = {"input_scale", &mSettings.inputScale, PluginFieldType::kFLOAT32, 1};
-        mStored[2] = {"output_scale", &mSettings.outputScale, PluginFieldType::kFLOAT32, 1};
+        mStored[0] = {"alpha", &mNode.settings.alpha, PluginFieldType::kFLOAT32, 1};
+        mStored[1] = {"input_scale", &mNode.settings.inputScale, PluginFieldType::kFLOAT32, 1};
+        mStored[2] = {"output_scale", &mNode.settings.outputScale, PluginFieldType::kFLOAT32, 1};
         mCollection = {3, mStored};
         return &mCollection;
     }
 
 private:
-    Settings mSettings;
+    Node mNode;
     PluginField mStored[3];
     PluginFieldCollection mCollection{};
 };
@@ -505,7 +520,7 @@ public:
     nvinfer1::IPluginV3* createPlugin(
         char const*, PluginFieldCollection const* fields, nvinfer1::TensorRTPhase) noexcept override {
         Settings settings;
-        return read(fields, settings) ? new (std::nothrow) QuickGelu(settings) : nullptr;
+        return read(fields, settings) ? new (std::nothrow) QuickGelu(Node(settings)) : nullptr;
     }
     PluginFieldCollection const* getFieldNames() noexcept override {
         return fieldNames();

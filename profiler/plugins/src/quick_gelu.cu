@@ -144,11 +144,6 @@ __global__ void __launch_bounds__(kThreads) quick_gelu_plugin_unaligned_kernel(
     }
 }
 
-// INT8 has 256 values, so the function is a table: one rounding, whatever the scales, and no arithmetic. It travels as a parameter.
-struct Table {
-    std::uint32_t words[64];  // entry q + 128 is byte q + 128
-};
-
 // The four table entries of four packed indices (value + 128 each).
 // kSpread: word w of the table is kept 32 times, once per bank, so that the lanes of a warp never wait for each other.
 template <bool kSpread>
@@ -175,6 +170,7 @@ __device__ __forceinline__ uint4 lookUp(std::uint32_t const* table, uint4 v) {
     return {lookUp<kSpread>(table, v.x), lookUp<kSpread>(table, v.y), lookUp<kSpread>(table, v.z), lookUp<kSpread>(table, v.w)};
 }
 
+// The table travels as a parameter of the kernel, and each block copies it to shared memory.
 template <int kVectors, bool kSpread>
 __global__ void __launch_bounds__(kThreads) quick_gelu_plugin_int8_kernel(
     std::int8_t const* x, std::int8_t* y, std::int64_t count, bool aligned, __grid_constant__ Table const parameter) {
@@ -212,18 +208,6 @@ __global__ void __launch_bounds__(kThreads) quick_gelu_plugin_int8_kernel(
     for (std::int64_t at = vectors * 16 + static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x; at < count; at += stride) {
         y[at] = static_cast<std::int8_t>(lookUp<kSpread>(table, static_cast<std::uint8_t>(x[at])) & 0xFFU);
     }
-}
-
-// From the double-precision function: rounded to even and clamped as TensorRT's QuantizeLinear does.
-Table makeTable(Parameters const& p) {
-    Table table{};
-    auto* bytes = reinterpret_cast<std::int8_t*>(table.words);
-    for (int q = -128; q < 128; ++q) {
-        double const x = static_cast<double>(q) * p.inputScale;
-        double const y = x / (1.0 + std::exp(-static_cast<double>(p.alpha) * x)) / p.outputScale;
-        bytes[q + 128] = static_cast<std::int8_t>(std::min(127.0, std::max(-128.0, std::nearbyint(y))));
-    }
-    return table;
 }
 
 int multiprocessors() {
@@ -279,10 +263,9 @@ cudaError_t launchFloating(void const* x, void* y, std::int64_t count, Op const&
     return cudaGetLastError();
 }
 
-cudaError_t launchInt8(void const* x, void* y, std::int64_t count, Parameters const& p, cudaStream_t stream, Variant variant) {
+cudaError_t launchInt8(void const* x, void* y, std::int64_t count, Table const& table, cudaStream_t stream, Variant variant) {
     auto const* in = static_cast<std::int8_t const*>(x);
     auto* out = static_cast<std::int8_t*>(y);
-    Table const table = makeTable(p);
     bool const isAligned = aligned(x, y);
     int const processors = multiprocessors();
     std::int64_t const vectors = count / 16;
@@ -306,7 +289,19 @@ cudaError_t launchInt8(void const* x, void* y, std::int64_t count, Parameters co
 
 }  // namespace
 
-cudaError_t launch(Type type, void const* x, void* y, std::int64_t count, Parameters const& p, cudaStream_t stream, Variant variant) {
+Table makeTable(Parameters const& p) {
+    Table table{};
+    auto* bytes = reinterpret_cast<std::int8_t*>(table.words);
+    for (int q = -128; q < 128; ++q) {
+        double const x = static_cast<double>(q) * p.inputScale;
+        double const y = x / (1.0 + std::exp(-static_cast<double>(p.alpha) * x)) / p.outputScale;
+        bytes[q + 128] = static_cast<std::int8_t>(std::min(127.0, std::max(-128.0, std::nearbyint(y))));
+    }
+    return table;
+}
+
+cudaError_t launch(Type type, void const* x, void* y, std::int64_t count, Parameters const& p, cudaStream_t stream, Variant variant,
+    Table const* table) {
     if (count < 0 || !std::isfinite(p.alpha) || p.alpha <= 0.0F) {
         return cudaErrorInvalidValue;
     }
@@ -324,7 +319,7 @@ cudaError_t launch(Type type, void const* x, void* y, std::int64_t count, Parame
         if (!(p.inputScale > 0.0F && std::isfinite(p.inputScale) && p.outputScale > 0.0F && std::isfinite(p.outputScale))) {
             return cudaErrorInvalidValue;
         }
-        return launchInt8(x, y, count, p, stream, variant);
+        return launchInt8(x, y, count, table != nullptr ? *table : makeTable(p), stream, variant);
     }
     return cudaErrorInvalidValue;
 }
