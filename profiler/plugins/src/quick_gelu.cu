@@ -102,12 +102,11 @@ __device__ __forceinline__ void write(uint4* to, uint4 const& value) {
     }
 }
 
-// A block takes kVectors * kThreads vectors; the last block also the elements that fill no vector. The name says plugin, so that traces can
-// attribute it.
-template <typename Op, int kVectors, bool kStreaming = false>
-__global__ void __launch_bounds__(kThreads) quick_gelu_plugin_kernel(
-    typename Op::Element const* x, typename Op::Element* y, std::int64_t count, Op op) {
-    constexpr int kLanes = 16 / sizeof(typename Op::Element);
+// A block takes kVectors * kThreads vectors; the last block also the elements that fill no vector. The name says plugin and the
+// element type, so that traces can attribute it.
+template <typename T, typename Op, int kVectors, bool kStreaming = false>
+__global__ void __launch_bounds__(kThreads) quick_gelu_plugin_kernel(T const* x, T* y, std::int64_t count, Op op) {
+    constexpr int kLanes = 16 / sizeof(T);
     std::int64_t const vectors = count / kLanes;
     std::int64_t const first = static_cast<std::int64_t>(blockIdx.x) * (kThreads * kVectors) + threadIdx.x;
     auto const* in = reinterpret_cast<uint4 const*>(x);
@@ -135,9 +134,8 @@ __global__ void __launch_bounds__(kThreads) quick_gelu_plugin_kernel(
     }
 }
 
-template <typename Op>
-__global__ void __launch_bounds__(kThreads) quick_gelu_plugin_unaligned_kernel(
-    typename Op::Element const* x, typename Op::Element* y, std::int64_t count, Op op) {
+template <typename T, typename Op>
+__global__ void __launch_bounds__(kThreads) quick_gelu_plugin_unaligned_kernel(T const* x, T* y, std::int64_t count, Op op) {
     std::int64_t const stride = static_cast<std::int64_t>(gridDim.x) * kThreads;
     for (std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x; at < count; at += stride) {
         y[at] = op(x[at]);
@@ -243,7 +241,7 @@ cudaError_t launchFloating(void const* x, void* y, std::int64_t count, Op const&
     int const processors = multiprocessors();
     if (!aligned(x, y)) {
         auto const blocks = static_cast<unsigned>(std::min<std::int64_t>(ceilDivide(count, kThreads), processors * 16));
-        quick_gelu_plugin_unaligned_kernel<Op><<<blocks, kThreads, 0, stream>>>(in, out, count, op);
+        quick_gelu_plugin_unaligned_kernel<T, Op><<<blocks, kThreads, 0, stream>>>(in, out, count, op);
         return cudaGetLastError();
     }
     std::int64_t const vectors = count * static_cast<std::int64_t>(sizeof(T)) / 16;
@@ -254,11 +252,11 @@ cudaError_t launchFloating(void const* x, void* y, std::int64_t count, Op const&
     }
     auto const grid = static_cast<unsigned>(blocks);
     if (variant == Variant::kStreaming) {
-        quick_gelu_plugin_kernel<Op, 4, true><<<grid, kThreads, 0, stream>>>(in, out, count, op);
+        quick_gelu_plugin_kernel<T, Op, 4, true><<<grid, kThreads, 0, stream>>>(in, out, count, op);
     } else if (four) {
-        quick_gelu_plugin_kernel<Op, 4><<<grid, kThreads, 0, stream>>>(in, out, count, op);
+        quick_gelu_plugin_kernel<T, Op, 4><<<grid, kThreads, 0, stream>>>(in, out, count, op);
     } else {
-        quick_gelu_plugin_kernel<Op, 1><<<grid, kThreads, 0, stream>>>(in, out, count, op);
+        quick_gelu_plugin_kernel<T, Op, 1><<<grid, kThreads, 0, stream>>>(in, out, count, op);
     }
     return cudaGetLastError();
 }
