@@ -186,7 +186,6 @@ Layout layoutOf(TensorFormat format) {
     case TensorFormat::kCHW2: return {2, 3};
     case TensorFormat::kCHW4: return {4, 3};
     case TensorFormat::kHWC8: return {8, 3};
-    case TensorFormat::kCHW16:
     case TensorFormat::kHWC16: return {16, 3};
     case TensorFormat::kCHW32: return {32, 3};
     case TensorFormat::kDHWC8: return {8, 4};
@@ -199,11 +198,10 @@ Layout layoutOf(TensorFormat format) {
 bool supported(DataType type, TensorFormat format) {
     switch (type) {
     case DataType::kFLOAT:
-        return format == TensorFormat::kLINEAR || format == TensorFormat::kHWC || format == TensorFormat::kCHW32;
+        return format == TensorFormat::kLINEAR || format == TensorFormat::kHWC;
     case DataType::kHALF:
         return format == TensorFormat::kLINEAR || format == TensorFormat::kCHW2 || format == TensorFormat::kHWC8
-            || format == TensorFormat::kCHW16 || format == TensorFormat::kCHW32 || format == TensorFormat::kHWC16
-            || format == TensorFormat::kDHWC8 || format == TensorFormat::kCDHW32;
+            || format == TensorFormat::kHWC16 || format == TensorFormat::kDHWC8;
     case DataType::kINT8:
         return format == TensorFormat::kLINEAR || format == TensorFormat::kCHW4 || format == TensorFormat::kCHW32
             || format == TensorFormat::kCDHW32;
@@ -262,8 +260,8 @@ int32_t run(Node const& node, PluginTensorDesc const& in, PluginTensorDesc const
     int64_t const count = elements(in.dims, in.format);
     if (!supported(settings, in.type, in.format) || count < 0 || elements(out.dims, out.format) != count) {
         report(std::string("cannot run on ") + typeName(in.type) + " in format " + std::to_string(static_cast<int32_t>(in.format))
-            + "; FP32 (linear, HWC, CHW32), FP16 (linear, CHW2, HWC8, CHW16, CHW32, HWC16) or INT8 (linear, CHW4, CHW32), of one "
-              "shape in and out, was expected.");
+            + "; FP32 (linear, HWC), FP16 (linear, CHW2, HWC8, HWC16, DHWC8) or INT8 (linear, CHW4, CHW32, CDHW32), of one shape in "
+              "and out, was expected.");
         return 1;
     }
     profiler_plugin::Parameters parameters{settings.alpha, settings.inputScale, settings.outputScale};
@@ -334,7 +332,7 @@ public:
         return run(mNode, inputDesc[0], outputDesc[0], inputs[0], outputs[0], stream);
     }
     DataType getOutputDataType(int32_t, DataType const* inputTypes, int32_t) const noexcept override {
-        return inputTypes[0];
+        return mNode.settings.quantised() ? DataType::kINT8 : inputTypes[0];
     }
     char const* getPluginType() const noexcept override {
         return kName;
