@@ -195,3 +195,44 @@ def test_gpus(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     (machine.folder / "nvidia-smi").unlink()
     with pytest.raises(MissingToolError, match="nvidia-smi is not on the PATH"):
         find_gpus()
+
+
+def test_an_activation_is_in_names_titles_and_arguments() -> None:
+    torch_run = RunSpec("pytorch", "fp16", "eager", 8, activation="quickgelu")
+    assert torch_run.name == "quickgelu-torch-fp16-eager-b8"
+    assert torch_run.title == "PyTorch FP16, eager, batch 8, QuickGELU"
+    assert torch_run.arguments()[-2:] == ["--activation", "quickgelu"]
+    assert "--activation quickgelu" in torch_run.command_line({})
+    plan, plugin = Path("a.plan"), (Path("p.so"),)
+    fused = RunSpec("tensorrt", "fp16", "graph", 8, plan=plan, activation="quickgelu")
+    custom = RunSpec("tensorrt", "fp16", "graph", 8, plan=plan, activation="quickgelu", plugins=plugin)
+    assert fused.name == "quickgelu-trt-fp16-graph-b8" and fused.title.endswith("QuickGELU as operators")
+    assert custom.name == "quickgelu-plugin-trt-fp16-graph-b8" and custom.title.endswith("QuickGELU as plugin")
+    assert "--activation" not in fused.arguments()  # the plan has it
+    assert fused.parameters()["activation"] == "quickgelu"
+    assert "activation" not in RunSpec("pytorch", "fp16", "eager", 8).parameters()
+    with pytest.raises(UsageError, match="activation is 'mish', and quickgelu was expected"):
+        RunSpec("pytorch", "fp16", "eager", activation="mish")
+
+
+def test_an_engine_has_the_activation_as_plugin_or_as_operators() -> None:
+    custom = EngineSpec("int8", 8, activation="quickgelu", plugins=(Path("p.so"),))
+    fused = EngineSpec("int8", 8, activation="quickgelu")
+    assert custom.onnx_name == "resnet50-quickgelu-plugin-int8.onnx" and custom.name == "quickgelu-plugin-int8-b8"
+    assert fused.onnx_name == "resnet50-quickgelu-operators-int8.onnx" and fused.name == "quickgelu-int8-b8"
+    assert "plugin" in custom.export_arguments(Path("m")) and "operators" in fused.export_arguments(Path("m"))
+    assert custom.export_parameters() != fused.export_parameters()
+
+
+def test_a_study_of_an_activation_holds_the_plugin_against_the_operators() -> None:
+    options = MatrixOptions(
+        batches=(8,), torch_precisions=("fp16",), torch_modes=("eager", "compile"), trt_precisions=("fp16",),
+        trt_modes=("graph",), activation="quickgelu", plugins=(Path("p.so"),),
+    )  # fmt: skip
+    names = {s.name for s in build_matrix(options, 90, "py", "py").steps if s.run}
+    assert names == {
+        "quickgelu-torch-fp16-eager-b8",
+        "quickgelu-torch-fp16-compile-b8",
+        "quickgelu-trt-fp16-graph-b8",
+        "quickgelu-plugin-trt-fp16-graph-b8",
+    }

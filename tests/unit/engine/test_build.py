@@ -210,6 +210,7 @@ def test_no_gpu(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
             "another TensorRT",
         ),
         (["Error Code 3: getPluginCreator could not find plugin: Foo version: 1"], "--plugin"),
+        (["ProfilerQuickGelu: a: the plan was built with another version of this plugin."], "do not belong together"),
         (["The engine was generated on an incompatible device"], "kind of GPU"),
         ([], "damaged"),
     ],

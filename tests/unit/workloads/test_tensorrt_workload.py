@@ -142,3 +142,13 @@ def test_a_missing_plugin(bench: Bench) -> None:
     (bench.folder / "p.so").write_bytes(b"no library")
     with pytest.raises(ProfilerError, match="does not load"):
         bench.run("--plugin", str(bench.folder / "p.so"))
+
+
+def test_a_plan_that_needs_a_plugin_names_it(bench: Bench) -> None:
+    record = {"format": "profiler-engine/1", "tensorrt_version": "8.5.3.1", "plugins": ["quick_gelu.so"]}
+    (bench.folder / "m.plan.build.json").write_text(json.dumps(record))
+    with pytest.raises(
+        ProfilerError, match=r"was built with the plugin library quick_gelu\.so, and no plugin"
+    ) as caught:
+        bench.run("--batch", "2")
+    assert "--plugin quick_gelu.so" in (caught.value.hint or "")
