@@ -55,11 +55,15 @@ def check_free(path: Path, needed_bytes: int = MIN_FREE_BYTES) -> None:
 
 
 @contextlib.contextmanager
-def new_folder(target: Path, force: bool = False) -> Iterator[Path]:
+def new_folder(
+    target: Path, force: bool = False, holds: str = "manifest.json", kind: str = "a run"
+) -> Iterator[Path]:
     """A folder to fill; it becomes ``target`` when the block ends without an error, and is removed otherwise.
 
     Args:
         force: replace ``target`` if it exists (it stays untouched until the new one is complete).
+        holds: the file by which a folder of this kind is known; a folder without it is never replaced.
+        kind: what such a folder is, for messages.
 
     Raises:
         OutputError: it exists and ``force`` is not given, cannot be written, or somebody else is writing it.
@@ -68,9 +72,9 @@ def new_folder(target: Path, force: bool = False) -> Iterator[Path]:
         raise OutputError(f"{target}: exists already.", "Choose another folder with -o, or give --force to replace it.")
     if target.exists() and not target.is_dir():
         raise OutputError(f"{target}: is a file, and a folder was expected.", "Choose another name with -o.")
-    if target.is_dir() and any(target.iterdir()) and not (target / "manifest.json").is_file():
+    if target.is_dir() and any(target.iterdir()) and not (target / holds).is_file():
         raise OutputError(
-            f"{target}: is not a run (it holds no manifest.json), so it is not replaced.",
+            f"{target}: is not {kind} (it holds no {holds}), so it is not replaced.",
             "Choose another folder with -o.",
         )
     partial = target.with_name(f"{target.name}.partial")
@@ -89,7 +93,7 @@ def new_folder(target: Path, force: bool = False) -> Iterator[Path]:
             except OSError as error:
                 if error.errno in (errno.EAGAIN, errno.EACCES):
                     raise OutputError(
-                        f"{partial}: another recording is writing there.",
+                        f"{partial}: another process is writing there.",
                         "Wait for it, or choose another folder with -o.",
                     ) from error
             for left in partial.iterdir():  # of a run that was killed

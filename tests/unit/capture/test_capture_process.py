@@ -156,7 +156,7 @@ def test_leftovers_of_a_killed_run_are_cleared_and_live_ones_respected(tmp_path:
             f"from pathlib import Path\nfrom profiler.capture.folder import new_folder\nwith new_folder({target}): pass"
         )
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        assert "another recording is writing there" in other.stderr
+        assert "another process is writing there" in other.stderr
         assert (partial / "manifest.json").exists()
 
 

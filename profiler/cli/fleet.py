@@ -1,0 +1,227 @@
+"""``fleet``: a folder of traces, read in parallel and held against each other."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from profiler.capture.process import terminate_as_interrupt
+from profiler.cli.common import add_nvtx, warn
+from profiler.cli.output import FORMATS, emit, number, printable, render_table
+from profiler.errors import EXIT_FAILED, EXIT_OK, UsageError
+from profiler.fleet import cluster
+from profiler.fleet.assemble import CLOCKS, Settings, assemble
+from profiler.fleet.discover import Found, find_traces
+from profiler.fleet.identity import ALL, PLACE_KEYS, PROGRAM_KEYS, check_keys, identify
+from profiler.fleet.measure import Broken, Measured, Task
+from profiler.fleet.outliers import MIN_EFFECT_PCT, MIN_TRACES, THRESHOLD, Rule
+from profiler.fleet.results import FleetResult, check_target, write
+
+NAME = "fleet"
+HELP = "a folder of traces (ranks, nodes, runs): read in parallel, merged, stragglers found"
+DESCRIPTION = (
+    "Read every trace in DIR and its subfolders in parallel, on Dask; write the figures per trace, merged, and the outliers to Parquet files "
+    "in RESULT. Traces are held against each other only within a group: the same program, precision, batch and GPU. A trace that "
+    "cannot be read is reported and stops no other. Exit status: 0 when results were written, also with traces that could not be read "
+    "(1 with --strict); 1 when none could be read; 2 for wrong usage."
+)
+_MS = 1e-6
+_SHOWN_SKIPPED = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", type=Path, help="a folder of traces, searched with its subfolders")
+    parser.add_argument(
+        "-o", "--output", dest="result", metavar="RESULT", type=Path, required=True, help="the folder to write"
+    )
+    parser.add_argument("-f", "--force", action="store_true", help="replace RESULT if it is a result of fleet")
+    parser.add_argument("--format", choices=FORMATS, default="table", help="what to print (default: table)")
+    parser.set_defaults(output=None)  # what is printed goes to standard output
+    add_nvtx(parser)
+    parser.add_argument("--strict", action="store_true", help="exit with 1 when any trace could not be read")
+    groups = parser.add_argument_group("who is who")
+    groups.add_argument(
+        "--identity",
+        metavar="REGEX",
+        help="finds run, node and rank in the path relative to DIR by named groups, such as '(?P<node>n\\d+)/p(?P<rank>\\d+)'; "
+        "by default: manifest, then what nsys recorded, then names such as rank3, _r12_, node03.7",
+    )
+    groups.add_argument(
+        "--group-by",
+        metavar="LIST",
+        type=_names,
+        help=f"what traces must share to be held against each other: {','.join((*PROGRAM_KEYS, *PLACE_KEYS))}, named groups of "
+        f"--identity, or {ALL} (default: the program; without a manifest the run as well)",
+    )
+    judging = parser.add_argument_group("outliers")
+    judging.add_argument(
+        "--threshold",
+        type=_positive_number,
+        default=THRESHOLD,
+        metavar="Z",
+        help=f"modified z-score of an outlier (default: {THRESHOLD})",
+    )
+    judging.add_argument(
+        "--min-effect",
+        type=_positive_number,
+        default=MIN_EFFECT_PCT,
+        metavar="PCT",
+        help=f"the smallest difference that is reported, in percent (default: {MIN_EFFECT_PCT:g})",
+    )
+    judging.add_argument(
+        "--min-traces",
+        type=_count,
+        default=MIN_TRACES,
+        metavar="N",
+        help=f"the smallest group that is judged (default: {MIN_TRACES})",
+    )
+    how = parser.add_argument_group("how")
+    how.add_argument("--workers", type=_count, metavar="N", help="processes on this machine (default: one a CPU)")
+    how.add_argument(
+        "--memory-limit",
+        metavar="SIZE",
+        help="memory of each process, such as 4GB; one that needs more is ended and its trace reported (default: an equal part of 80 %% of "
+        "this machine's)",
+    )
+    how.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="an existing Dask cluster: tcp://HOST:PORT, tls://HOST:PORT or a scheduler file; its workers must see the same paths",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.scheduler and (args.workers or args.memory_limit):
+        raise UsageError("--workers and --memory-limit are for processes on this machine, and --scheduler was given.")
+    check_target(args.result, args.force)
+    check_keys(args.group_by or (), args.identity)
+    memory_limit = cluster.parse_bytes(args.memory_limit) if args.memory_limit else None
+    found = find_traces(args.folder)
+    _say_skipped(found)
+    if not found.traces:
+        raise UsageError(f"{args.folder}: no trace in it that can be read.", "Expected .sqlite exports, plain or compressed.")
+    folder = args.folder.resolve()
+    identities = identify(found.traces, args.identity)
+    tasks = [Task(str(folder), name, identities[name], args.nvtx) for name in found.traces]
+    opened: AbstractContextManager[cluster.Cluster] = (
+        cluster.existing(args.scheduler, folder, tasks)
+        if args.scheduler
+        else cluster.local(len(tasks), args.workers, memory_limit)
+    )
+    outcomes: list[Measured | Broken] = []
+    with terminate_as_interrupt(), opened as where:
+        warn(where.notes)
+        for outcome in cluster.read_all(where, tasks):
+            outcomes.append(outcome)
+            print(f"[{len(outcomes)}/{len(tasks)}] {_progress(outcome)}", file=sys.stderr, flush=True)
+        how = where.how
+    rule = Rule(args.threshold, args.min_effect, args.min_traces)
+    settings = Settings(args.nvtx, args.identity, args.group_by, rule)
+    result = assemble(folder.name, found, outcomes, settings, how)
+    write(args.result, result, args.force)
+    traces = result.tables["traces"].to_pylist()
+    emit(args, result.document, _text(args.result, result), [{**t, "warnings": "; ".join(t["warnings"] or [])} for t in traces])
+    broken = result.document["broken"]
+    if broken:
+        warn([f"{broken} of {len(tasks)} traces could not be read; they are listed in {args.result / 'errors.parquet'}."])
+    return EXIT_FAILED if not traces or (broken and args.strict) else EXIT_OK
+
+
+def _progress(outcome: Measured | Broken) -> str:
+    if isinstance(outcome, Broken):
+        return f"not read: {printable(outcome.message, 300)}"
+    row = outcome.row
+    kernels = "no kernels" if row["kernels"] is None else f"{row['kernels']:,} kernels"
+    inferences = f"{row['inferences']:,} inferences" if row["inferences"] else "no inferences"
+    return f"{printable(outcome.name)}: {kernels}, {inferences}, {row['read_s']:.1f} s"
+
+
+def _say_skipped(found: Found) -> None:
+    listed = [f"{printable(name)}: {printable(reason, 300)}" for name, reason in found.skipped.items()]
+    more = len(listed) - _SHOWN_SKIPPED
+    warn([*listed[:_SHOWN_SKIPPED], *([f"{more} more files are not read; fleet.json lists them."] if more > 0 else [])])
+
+
+def _text(folder: Path, result: FleetResult) -> str:
+    document, traces = result.document, {t["trace"]: t for t in result.tables["traces"].to_pylist()}
+    groups = [
+        {
+            **g,
+            **{s: _scaled(g[f"latency_p50_ns_{s}"]) for s in ("median", "min", "max")},
+            "cv": g["latency_p50_ns_cv_pct"],
+            "compute": _scaled(g["compute_time_mean_ns_median"]),
+            "found": g["stragglers"] if g["judged"] else "not judged",
+        }
+        for g in document["groups"]
+    ]
+    columns = {
+        "group": "group", "traces": "traces", "inferences": "inferences", "median": "latency ms", "min": "min", "max": "max", "cv": "CV %",
+        "compute": "kernel time ms", "found": "stragglers",
+    }  # fmt: skip
+    lines = [
+        f"{document['traces']} traces read, {document['broken']} could not be read, {len(document['skipped'])} files skipped",
+        "",
+        render_table(groups, columns),
+        "",
+        "Latency and kernel time: per inference, the median of the traces; min and max are those of single traces. Kernel time is without "
+        "communication. " + CLOCKS,
+    ]
+    small = [g for g in document["groups"] if not g["judged"]]
+    if small:
+        lines.append(
+            f"{len(small)} of {len(groups)} groups are too small to call a trace an outlier: {result.document['settings']['min_traces']} "
+            "traces are needed (--min-traces)."
+        )
+    stragglers = [o for o in document["outliers"] if o["straggler"]]
+    for title, rows in (("Stragglers", stragglers), ("Other outliers", [o for o in document["outliers"] if not o["straggler"]])):
+        if rows:
+            lines += ["", title]
+            lines += [f"  {_outlier(o, traces[o['trace']])}" for o in rows]
+    if document["errors"]:
+        lines += ["", "Not read", *(f"  {printable(e['message'], 300)}" for e in document["errors"])]
+    lines += ["", f"Written to {folder}. To look at it: PROFILER_TRACES={printable(str(folder), 300)} streamlit run dashboard"]
+    return "\n".join(lines)
+
+
+def _outlier(row: dict[str, Any], trace: dict[str, Any]) -> str:
+    scale, unit = (_MS, "ms") if row["unit"] == "ns" else (1.0, row["unit"])
+    place = ", ".join(f"{k} {trace[k]}" for k in ("node", "rank") if trace[k] is not None)
+    where = f"{printable(row['trace'])} ({printable(place)})" if place else printable(row["trace"])
+    slow = ""
+    if row["straggler"] and row["slow_inferences"] is not None:
+        slow = f"; {row['slow_inferences']} of {row['inferences']} inferences are slow"
+    because = f". {printable(row['because'], 600)}" if row["because"] else ""
+    return (
+        f"{where}: {row['label']} {number(row['value'] * scale)} {unit}, median {number(row['median'] * scale)} {unit} of "
+        f"{row['traces']} traces, score {row['score']:+.1f}{slow}{because}"
+    )
+
+
+def _scaled(value: float | None) -> float | None:
+    return None if value is None else value * _MS
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not names:
+        raise argparse.ArgumentTypeError("names separated by commas were expected")
+    return names
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
+
+
+def _positive_number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return value
