@@ -55,9 +55,7 @@ def check_free(path: Path, needed_bytes: int = MIN_FREE_BYTES) -> None:
 
 
 @contextlib.contextmanager
-def new_folder(
-    target: Path, force: bool = False, holds: str = "manifest.json", kind: str = "a run"
-) -> Iterator[Path]:
+def new_folder(target: Path, force: bool = False, holds: str = "manifest.json", kind: str = "a run") -> Iterator[Path]:
     """A folder to fill; it becomes ``target`` when the block ends without an error, and is removed otherwise.
 
     Args:

@@ -23,8 +23,8 @@ from profiler.fleet.results import FleetResult, check_target, write
 NAME = "fleet"
 HELP = "a folder of traces (ranks, nodes, runs): read in parallel, merged, stragglers found"
 DESCRIPTION = (
-    "Read every trace in DIR and its subfolders in parallel, on Dask; write the figures per trace, merged, and the outliers to Parquet files "
-    "in RESULT. Traces are held against each other only within a group: the same program, precision, batch and GPU. A trace that "
+    "Read every trace in DIR and its subfolders in parallel, on Dask; write the figures per trace, merged, and the outliers to Parquet "
+    "files in RESULT. Traces are held against each other only within a group: the same program, precision, batch and GPU. A trace that "
     "cannot be read is reported and stops no other. Exit status: 0 when results were written, also with traces that could not be read "
     "(1 with --strict); 1 when none could be read; 2 for wrong usage."
 )
@@ -102,7 +102,9 @@ def run(args: argparse.Namespace) -> int:
     found = find_traces(args.folder)
     _say_skipped(found)
     if not found.traces:
-        raise UsageError(f"{args.folder}: no trace in it that can be read.", "Expected .sqlite exports, plain or compressed.")
+        raise UsageError(
+            f"{args.folder}: no trace in it that can be read.", "Expected .sqlite exports, plain or compressed."
+        )
     folder = args.folder.resolve()
     identities = identify(found.traces, args.identity)
     tasks = [Task(str(folder), name, identities[name], args.nvtx) for name in found.traces]
@@ -123,10 +125,17 @@ def run(args: argparse.Namespace) -> int:
     result = assemble(folder.name, found, outcomes, settings, how)
     write(args.result, result, args.force)
     traces = result.tables["traces"].to_pylist()
-    emit(args, result.document, _text(args.result, result), [{**t, "warnings": "; ".join(t["warnings"] or [])} for t in traces])
+    emit(
+        args,
+        result.document,
+        _text(args.result, result),
+        [{**t, "warnings": "; ".join(t["warnings"] or [])} for t in traces],
+    )
     broken = result.document["broken"]
     if broken:
-        warn([f"{broken} of {len(tasks)} traces could not be read; they are listed in {args.result / 'errors.parquet'}."])
+        warn(
+            [f"{broken} of {len(tasks)} traces could not be read; they are listed in {args.result / 'errors.parquet'}."]
+        )
     return EXIT_FAILED if not traces or (broken and args.strict) else EXIT_OK
 
 
@@ -176,13 +185,19 @@ def _text(folder: Path, result: FleetResult) -> str:
             "traces are needed (--min-traces)."
         )
     stragglers = [o for o in document["outliers"] if o["straggler"]]
-    for title, rows in (("Stragglers", stragglers), ("Other outliers", [o for o in document["outliers"] if not o["straggler"]])):
+    for title, rows in (
+        ("Stragglers", stragglers),
+        ("Other outliers", [o for o in document["outliers"] if not o["straggler"]]),
+    ):
         if rows:
             lines += ["", title]
             lines += [f"  {_outlier(o, traces[o['trace']])}" for o in rows]
     if document["errors"]:
         lines += ["", "Not read", *(f"  {printable(e['message'], 300)}" for e in document["errors"])]
-    lines += ["", f"Written to {folder}. To look at it: PROFILER_TRACES={printable(str(folder), 300)} streamlit run dashboard"]
+    lines += [
+        "",
+        f"Written to {folder}. To look at it: PROFILER_TRACES={printable(str(folder), 300)} streamlit run dashboard",
+    ]
     return "\n".join(lines)
 
 

@@ -136,7 +136,9 @@ def _compare(tables: Mapping[str, pa.Table], rule: Rule) -> tuple[_Rows, _Rows, 
         explained = {t: excess(t, traces, kernels) for t in dict.fromkeys(o["trace"] for o in found if o["straggler"])}
         for outlier in found:
             outlier["slow_inferences"] = slow_inferences(outlier["trace"], traces, inferences, rule)
-            outlier["because"] = because(explained[outlier["trace"]]) if outlier["straggler"] else None
+            outlier["because"] = (
+                because(explained[outlier["trace"]], outlier["metric"]) if outlier["straggler"] else None
+            )
         groups.append(group_row(traces, found, rule))
         merged += merge_kernels(traces, kernels)
         outliers += found
@@ -149,5 +151,3 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-

@@ -293,5 +293,3 @@ def parse_bytes(text: str) -> int:
     if value < _MIN_WORKER_BYTES:
         raise UsageError(f"--memory-limit {text!r}: a worker process needs at least {_MIN_WORKER_BYTES >> 20} MiB.")
     return value
-
-

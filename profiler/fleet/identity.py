@@ -166,11 +166,15 @@ def _numbered(found: Mapping[str, Identity]) -> dict[str, Identity]:
             families[rest, identity.node][int(number[1])].append((trace, rest.strip("._- /") or "."))
     ranked = {}
     for numbers in families.values():
-        if len(numbers) < 2 or sorted(numbers) != list(range(len(numbers))) or any(len(m) > 1 for m in numbers.values()):
+        if (
+            len(numbers) < 2
+            or sorted(numbers) != list(range(len(numbers)))
+            or any(len(m) > 1 for m in numbers.values())
+        ):
             continue
-        for number, ((trace, run),) in numbers.items():
+        for rank, ((trace, run),) in numbers.items():
             origin = {**found[trace].origin, "rank": "file name"}
-            ranked[trace] = replace(found[trace], run=run, rank=number, origin=origin)
+            ranked[trace] = replace(found[trace], run=run, rank=rank, origin=origin)
     return ranked
 
 
@@ -184,7 +188,9 @@ def _from_pattern(trace: str, known: Identity, pattern: re.Pattern[str]) -> Iden
     if "rank" in values:
         rank = _whole(int(values["rank"])) if values["rank"].isascii() and values["rank"].isdigit() else None
         if rank is None:
-            raise UsageError(f"--identity: the group rank finds {values['rank'][:60]!r} in {trace}, and a number was expected.")
+            raise UsageError(
+                f"--identity: the group rank finds {values['rank'][:60]!r} in {trace}, and a number was expected."
+            )
         values["rank"] = rank
     return replace(known, **values, fields=named, origin=origin)
 

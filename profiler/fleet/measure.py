@@ -75,12 +75,12 @@ def measure(task: Task) -> Measured | Broken:
         with open_trace(task.path) as trace:
             measured = _measured(task, trace)
         stat = task.path.stat()
-        measured.row.update(
-            bytes=stat.st_size, sha256=_sha256(task.path), read_s=round(time.perf_counter() - began, 3)
-        )
+        measured.row.update(bytes=stat.st_size, sha256=_sha256(task.path), read_s=round(time.perf_counter() - began, 3))
         return measured
     except ProfilerError as error:
-        return Broken(task.name, type(error).__name__, _relative(task, error.message), _relative(task, error.hint or "") or None)
+        return Broken(
+            task.name, type(error).__name__, _relative(task, error.message), _relative(task, error.hint or "") or None
+        )
     except OSError as error:
         return Broken(task.name, type(error).__name__, f"{task.name}: cannot be read ({error.strerror or error}).")
     except MemoryError:

@@ -21,8 +21,9 @@ _PARTS = (
     ("sets", "memory sets"),
     ("overlap", "work that ran at the same time (counted twice above)"),
 )
-_NAMED_CAUSES = 2
+_NAMED_PARTS = 2
 _SHOWN_NAME = 100
+_LEAST_NS = 0.5  # less than the resolution of a trace is nothing
 
 
 def cv_pct(values: pd.Series) -> float | None:
@@ -101,9 +102,7 @@ def group_row(traces: pd.DataFrame, outliers: Sequence[dict[str, Any]], rule: Ru
         "basis": traces["basis"].iloc[0],
         "traces": len(traces),
         "judged": len(traces) >= rule.min_traces,
-        "reason": None
-        if len(traces) >= rule.min_traces
-        else f"{len(traces)} {'trace is' if len(traces) == 1 else 'traces are'} too few to call one an outlier; {rule.min_traces} are needed.",
+        "reason": None if len(traces) >= rule.min_traces else _too_few(len(traces), rule.min_traces),
         "stragglers": len({o["trace"] for o in outliers if o["straggler"]}),
         "outliers": len({o["trace"] for o in outliers}),
         **{c: _sum(traces[c]) for c in ("inferences", "kernels", "kernel_time_ns")},
@@ -117,6 +116,10 @@ def group_row(traces: pd.DataFrame, outliers: Sequence[dict[str, Any]], rule: Ru
             f"{column}_cv_pct": cv_pct(values),
         }
     return row
+
+
+def _too_few(n: int, needed: int) -> str:
+    return f"{n} {'trace is' if n == 1 else 'traces are'} too few to call one an outlier; {needed} are needed."
 
 
 def _sum(values: pd.Series) -> int | None:
@@ -134,121 +137,144 @@ def slow_inferences(trace: str, traces: pd.DataFrame, inferences: pd.DataFrame, 
 
 
 def excess(trace: str, traces: pd.DataFrame, kernels: pd.DataFrame) -> list[dict[str, Any]]:
-    """Where a trace's time exceeds that of its group: rows of the table ``excess``, per part of the latency, category and kernel name.
+    """Where a trace's time exceeds that of its group: rows of the table ``excess``.
 
     Everything is time per inference (per trace where there are no inferences): the trace's own mean, less the median of the
-    *other* traces' means. Medians do not add up exactly, so there is a remainder, which is a row too. Shares are of the excess
-    of the latency; without inferences, of the kernel time.
+    *other* traces' means. ``level`` is "latency" and "compute" (kernel time without communication) for the two totals, "part" for
+    what the latency consists of, "category" and "kernel" for what the kernel time consists of. ``share_pct`` is of the excess of
+    the latency for parts, of that of the compute time for categories and kernels, and missing where that is not positive. Medians do
+    not add up exactly, so the parts have a remainder, which is a row too.
 
     Args:
         trace: the one to explain.
         traces, kernels: rows of these tables, all of its group.
     """
-    me, others = traces[traces["trace"] == trace].iloc[0], traces[traces["trace"] != trace]
-    rows: list[dict[str, Any]] = []
+    me, others = traces[traces["trace"] == trace], traces[traces["trace"] != trace]
+    rows = _part_excess(me, others)
+    compute = _row(
+        "compute", "kernel time without communication", me["compute_time_mean_ns"], others["compute_time_mean_ns"]
+    )
+    if compute is not None:
+        rows.append(compute)
+        rows += _kernel_excess(me.iloc[0], traces, kernels, _positive(compute["excess_ns"]))
+    return [{"group": me["group"].iloc[0], "trace": trace, **row} for row in rows]
 
-    def add(level: str, name: str, category: str | None, value: float, usual: pd.Series, **more: Any) -> None:
-        median = float(usual.median())
-        rows.append(
-            {
-                "group": me["group"], "trace": trace, "level": level, "name": name, "category": category, "value_ns": value,
-                "median_ns": median, "excess_ns": value - median, **more,
-            }  # fmt: skip
-        )
 
-    whole = "latency_mean_ns" if pd.notna(me["latency_mean_ns"]) else "kernel_time_mean_ns"
-    if pd.isna(me[whole]) or not others[whole].notna().any():
+def _row(level: str, name: str, mine: pd.Series, usual: pd.Series) -> dict[str, Any] | None:
+    """The trace's value against the median of the others; None where either is not known."""
+    if mine.isna().all() or usual.isna().all():
+        return None
+    value, median = float(mine.iloc[0]), float(usual.median())
+    return {"level": level, "name": name, "value_ns": value, "median_ns": median, "excess_ns": value - median}
+
+
+def _positive(value: float) -> float | None:
+    return value if value > 0 else None
+
+
+def _share(part_ns: float, whole_ns: float | None) -> float | None:
+    return None if whole_ns is None else 100.0 * part_ns / whole_ns
+
+
+def _part_excess(me: pd.DataFrame, others: pd.DataFrame) -> list[dict[str, Any]]:
+    """The latency and its parts."""
+    latency = _row("latency", "latency", me["latency_mean_ns"], others["latency_mean_ns"])
+    if latency is None:
         return []
-    add("whole", "latency" if whole == "latency_mean_ns" else "kernel time", None, float(me[whole]), others[whole].dropna())
-    total = rows[0]["excess_ns"]
-    mine, usual = _parts(me.to_frame().T), _parts(others)
-    for key, label in _PARTS:
-        if pd.notna(mine[key].iloc[0]) and usual[key].notna().any() and (mine[key].iloc[0] or usual[key].any()):
-            add("part", label, None, float(mine[key].iloc[0]), usual[key].dropna())
-    if whole == "latency_mean_ns" and len(rows) > 1:
-        rest = total - sum(r["excess_ns"] for r in rows[1:])
-        rows.append(
-            {"group": me["group"], "trace": trace, "level": "part", "name": "remainder: medians do not add up exactly", "excess_ns": rest}
-        )
-    rows += _kernel_excess(me, traces, kernels)
-    for row in rows:
-        row["share_pct"] = 100.0 * row["excess_ns"] / total if total else None
-    return rows
+    mine, usual = _parts(me), _parts(others)
+    found = [row for key, label in _PARTS if (row := _row("part", label, mine[key], usual[key])) is not None]
+    parts = [row for row in found if max(abs(row["value_ns"]), abs(row["median_ns"])) >= _LEAST_NS]
+    if len(found) == len(_PARTS):  # kernels that are hidden leave a gap, which is no remainder
+        rest = latency["excess_ns"] - sum(row["excess_ns"] for row in parts)
+        parts.append({"level": "part", "name": "remainder, as medians do not add up exactly", "excess_ns": rest})
+    whole = _positive(latency["excess_ns"])
+    return [latency, *({**row, "share_pct": _share(row["excess_ns"], whole)} for row in parts)]
 
 
 def _parts(traces: pd.DataFrame) -> pd.DataFrame:
     """The parts of the mean latency, in ns; they add up to it exactly, trace by trace."""
     t = traces.astype({c: float for c in traces.columns if c.endswith("_mean_ns")})
-    kernels = t["kernel_time_mean_ns"]
-    copies, sets, graphs = t["memcpy_time_mean_ns"], t["memset_time_mean_ns"], t["graph_time_mean_ns"]
+    work = {
+        "kernels": t["kernel_time_mean_ns"],
+        "graphs": t["graph_time_mean_ns"],
+        "copies": t["memcpy_time_mean_ns"],
+        "sets": t["memset_time_mean_ns"],
+    }
     return pd.DataFrame(
         {
             "host": t["latency_mean_ns"] - t["gpu_span_mean_ns"],
             "idle": t["gpu_idle_mean_ns"],
-            "kernels": kernels,
-            "graphs": graphs,
-            "copies": copies,
-            "sets": sets,
-            "overlap": t["gpu_busy_mean_ns"] - (kernels + copies + sets + graphs),
+            **work,
+            "overlap": t["gpu_busy_mean_ns"] - sum(work.values()),
         }
     )
 
 
-def _kernel_excess(me: pd.Series, traces: pd.DataFrame, kernels: pd.DataFrame) -> list[dict[str, Any]]:
+def _kernel_excess(
+    me: pd.Series, traces: pd.DataFrame, kernels: pd.DataFrame, whole_ns: float | None
+) -> list[dict[str, Any]]:
+    """Categories and kernel names, each by its excess; a trace that lacks a kernel has 0 of it."""
     seen = traces.loc[traces["kernels"].notna(), "trace"].tolist()
-    if me["trace"] not in seen or len(seen) < 2:
-        return []
-    kernels = kernels[kernels["trace"].isin(seen)]
+    kernels = kernels[kernels["trace"].isin(seen)].fillna({"per_inference": 0.0})
     category = dict(zip(kernels["name"], kernels["category"]))
     rows = []
     for level, key in (("category", "category"), ("kernel", "name")):
-        times, counts = (
-            kernels.pivot_table(index="trace", columns=key, values=v, aggfunc="sum", fill_value=0.0, dropna=False)
-            .reindex(seen, fill_value=0.0)
-            .astype(float)
-            for v in ("time_ns", "per_inference")
-        )
-        others_times, others_counts = times.drop(index=me["trace"]).median(), counts.drop(index=me["trace"]).median()
-        for name in times.columns:
-            value, median = float(times.loc[me["trace"], name]), float(others_times[name])
-            rows.append(
-                {
-                    "group": me["group"], "trace": me["trace"], "level": level, "name": str(name),
-                    "category": str(name) if level == "category" else category.get(name), "value_ns": value, "median_ns": median,
-                    "excess_ns": value - median,
-                    **({"per_inference": float(counts.loc[me["trace"], name]), "median_per_inference": float(others_counts[name])}
-                       if me["basis"] == "inference" else {}),
-                }  # fmt: skip
-            )
+        pivot = kernels.pivot_table(index="trace", columns=key, values=["time_ns", "per_inference"], aggfunc="sum")
+        pivot = pivot.reindex(seen).fillna(0.0).astype(float)
+        mine, usual = pivot.loc[me["trace"]], pivot.drop(index=me["trace"]).median()
+        for name in pivot["time_ns"].columns:
+            value, median = float(mine["time_ns", name]), float(usual["time_ns", name])
+            kind = str(name) if level == "category" else category[name]
+            row = {
+                "level": level,
+                "name": str(name),
+                "category": kind,
+                "value_ns": value,
+                "median_ns": median,
+                "excess_ns": value - median,
+                "share_pct": None if kind == COMMUNICATION else _share(value - median, whole_ns),
+            }
+            if me["basis"] == "inference":
+                row |= {
+                    "per_inference": float(mine["per_inference", name]),
+                    "median_per_inference": float(usual["per_inference", name]),
+                }
+            rows.append(row)
     return sorted(rows, key=lambda r: (r["level"] != "category", -r["excess_ns"], r["name"]))
 
 
-def because(rows: Sequence[dict[str, Any]]) -> str | None:
-    """The main causes of an excess in one sentence, from the rows of :func:`excess`."""
-    whole = next((r for r in rows if r["level"] == "whole"), None)
-    if whole is None or whole["excess_ns"] <= 0:
-        return None
-    parts = sorted((r for r in rows if r["level"] == "part" and r["excess_ns"] > 0), key=lambda r: -r["excess_ns"])
-    said = [f"{r['name']} {_amount(r)}" for r in parts[:_NAMED_CAUSES]]
-    for level in ("category", "kernel"):
-        causes = [r for r in rows if r["level"] == level and r["excess_ns"] > 0 and r["category"] != COMMUNICATION]
-        if causes:
-            top = max(causes, key=lambda r: r["excess_ns"])
-            said.append(f"most in {'category' if level == 'category' else 'kernel'} {_cut(top['name'])} {_amount(top)}{_count(top)}")
-    return f"{whole['name']} {_amount(whole, share=False)} above the others' median: {'; '.join(said)}" if said else None
+def because(rows: Sequence[dict[str, Any]], metric: str) -> str | None:
+    """The main causes of a straggler's excess in one sentence, from the rows of :func:`excess`.
+
+    Args:
+        metric: the figure in which it is one: for its latency the parts of the latency are named first.
+    """
+    said: list[str] = []
+    if metric.startswith("latency"):
+        parts = [
+            r for r in rows if r["level"] == "part" and r["excess_ns"] >= _LEAST_NS and r.get("value_ns") is not None
+        ]
+        said += [_cause(r, "of the excess") for r in sorted(parts, key=lambda r: -r["excess_ns"])[:_NAMED_PARTS]]
+    compute = next((r for r in rows if r["level"] == "compute"), None)
+    if compute is not None and compute["excess_ns"] >= _LEAST_NS:
+        for level, word in (("category", "category"), ("kernel", "kernel")):
+            causes = [r for r in rows if r["level"] == level and r["category"] != COMMUNICATION]
+            top = max(causes, key=lambda r: float(r["excess_ns"]), default=None)
+            if top is not None and top["excess_ns"] >= _LEAST_NS:
+                said.append(f"{word} {_cause(top, 'of the kernels’ excess')}{_times(top)}")
+    waits = next((r for r in rows if r["level"] == "category" and r["name"] == COMMUNICATION), None)
+    if waits is not None and waits["excess_ns"] <= -_LEAST_NS:
+        said.append(f"communication −{abs(waits['excess_ns']) / 1e3:,.1f} µs, as the other ranks wait for it")
+    return "; ".join(said) or None
 
 
-def _amount(row: dict[str, Any], share: bool = True) -> str:
-    of = f", {row['share_pct']:.0f} % of the excess" if share and row.get("share_pct") is not None else ""
-    sign = "+" if row["excess_ns"] >= 0 else "−"
-    return f"({sign}{abs(row['excess_ns']) / 1e3:,.1f} µs{of})" if share else f"{sign}{abs(row['excess_ns']) / 1e3:,.1f} µs"
+def _cause(row: dict[str, Any], of: str) -> str:
+    name = row["name"] if len(row["name"]) <= _SHOWN_NAME else f"{row['name'][: _SHOWN_NAME - 1]}…"
+    share = f" ({row['share_pct']:.0f} % {of})" if row.get("share_pct") is not None else ""
+    return f"{name} +{row['excess_ns'] / 1e3:,.1f} µs{share}"
 
 
-def _cut(name: str) -> str:
-    return name if len(name) <= _SHOWN_NAME else f"{name[: _SHOWN_NAME - 1]}…"
-
-
-def _count(row: dict[str, Any]) -> str:
+def _times(row: dict[str, Any]) -> str:
     mine, usual = row.get("per_inference"), row.get("median_per_inference")
     if mine is None or usual is None or mine == usual:
         return ""

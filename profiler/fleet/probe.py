@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 
@@ -16,24 +19,22 @@ def probe(folder: str, sizes: dict[str, int]) -> dict[str, Any]:
         ``host``; ``unseen``: files that are not there or of another size; ``code``: digest of this project's source there, or
         None with ``reason``.
     """
-    import os
-    import platform
-
-    unseen = []
-    for name, size in sizes.items():
-        try:
-            same = os.stat(os.path.join(folder, name)).st_size == size
-        except OSError:
-            same = False
-        if not same:
-            unseen.append(name)
-    found: dict[str, Any] = {"host": platform.node(), "unseen": unseen, "code": None, "reason": None}
+    found: dict[str, Any] = {
+        "host": platform.node(),
+        "unseen": [name for name, size in sizes.items() if _size(Path(folder) / name) != size],
+        "code": None,
+        "reason": None,
+    }
     try:
-        from profiler.fleet.code import code_digest
-
-        import profiler.fleet.measure
-
-        found["code"] = code_digest()
+        import_module("profiler.fleet.measure")
+        found["code"] = import_module("profiler.fleet.code").code_digest()
     except Exception as error:  # whatever keeps it from being imported there is the answer
         found["reason"] = f"{type(error).__name__}: {error}"
     return found
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None

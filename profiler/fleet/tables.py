@@ -75,4 +75,6 @@ def table(name: str, rows: Sequence[dict[str, Any]] | pd.DataFrame) -> pa.Table:
     """Rows as a table of that name: columns that are missing are null, further ones are left out."""
     schema = SCHEMAS[name]
     frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows), columns=schema.names)
-    return pa.Table.from_pandas(frame.reindex(columns=schema.names), schema=schema, preserve_index=False).replace_schema_metadata()
+    return pa.Table.from_pandas(
+        frame.reindex(columns=schema.names), schema=schema, preserve_index=False
+    ).replace_schema_metadata()
