@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,23 +89,27 @@ def local(traces: int, workers: int | None, memory_limit: int | None) -> Iterato
         stack.enter_context(_quiet())
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="profiler-fleet-"))
         security = Security.temporary()
-        cluster = stack.enter_context(
-            LocalCluster(
-                n_workers=n,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                protocol="tls://",
-                security=security,
-                memory_limit=limit,
-                local_directory=scratch,
-                silence_logs=logging.CRITICAL,
-                # without an address the status server would listen on every interface
-                worker_dashboard_address="127.0.0.1:0",
-                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-                dashboard=False,
+        with _without_interrupts():
+            cluster = stack.enter_context(
+                LocalCluster(
+                    n_workers=n,
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    protocol="tls://",
+                    security=security,
+                    memory_limit=limit,
+                    local_directory=scratch,
+                    env={
+                        "TMPDIR": scratch
+                    },  # what a worker unpacked goes with the scratch space, also when the worker was ended
+                    silence_logs=logging.CRITICAL,
+                    # without an address the status server would listen on every interface
+                    worker_dashboard_address="127.0.0.1:0",
+                    scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+                    dashboard=False,
+                )
             )
-        )
         client = stack.enter_context(Client(cluster, security=security))
         yield Cluster(client, n, None, {"cluster": "local", "workers": n, "memory_limit_bytes": limit})
 
@@ -261,6 +267,21 @@ def _cpus() -> int:
     from dask.system import CPU_COUNT  # noqa: PLC0415
 
     return int(CPU_COUNT)
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Start processes that Ctrl-C does not reach: the terminal sends it to all of them, and only this one is to act on it.
+
+    Threads and processes inherit the signals that are blocked where they are started; an interrupt that comes meanwhile is
+    acted on at the end.
+    """
+    resource_tracker.ensure_running()  # which would unblock them again when multiprocessing starts it later
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
