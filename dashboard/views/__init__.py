@@ -4,6 +4,7 @@ from dashboard.views import (
     capture,
     details,
     engine,
+    fleet,
     fusion,
     kernels,
     memory,
@@ -14,4 +15,4 @@ from dashboard.views import (
     timeline,
 )
 
-PAGES = (overview, fusion, speedup, kernels, tensor_cores, memory, timeline, engine, runs, capture, details)
+PAGES = (overview, fusion, speedup, kernels, tensor_cores, memory, timeline, engine, runs, fleet, capture, details)

@@ -65,7 +65,9 @@ def assemble(
         "merged": table("merged", merged),
         "outliers": table("outliers", outliers),
         "excess": table("excess", causes),
-        "errors": table("errors", [vars(e) for e in errors]),
+        "errors": table(
+            "errors", [{"trace": e.name, "kind": e.kind, "message": e.message, "hint": e.hint} for e in errors]
+        ),
     }
     document = {
         "format": FORMAT,

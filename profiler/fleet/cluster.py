@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 INSTALL = "pip install distributed cryptography"
-_CONNECT_S = 15.0
+_CONNECT_S = 10.0
 _WAIT_S = 5.0
 _NO_WORKERS_S = 60.0
 _MEMORY_SHARE = 0.8
@@ -85,9 +85,9 @@ def local(traces: int, workers: int | None, memory_limit: int | None) -> Iterato
     n = min(workers or _cpus(), max(traces, 1))
     limit = memory_limit or max(int(_MEMORY_SHARE * MEMORY_LIMIT / n), _MIN_WORKER_BYTES)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(dask.config.set(_CONFIG))
-        stack.enter_context(_quiet())
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="profiler-fleet-"))
+        stack.enter_context(dask.config.set({**_CONFIG, "temporary-directory": scratch}))
+        stack.enter_context(_quiet())
         security = Security.temporary()
         with _without_interrupts():
             cluster = stack.enter_context(
@@ -130,10 +130,12 @@ def existing(address: str, folder: Path, tasks: Sequence[Task]) -> Iterator[Clus
 
     where = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
     hint = "Check that the scheduler runs and can be reached from here: dask scheduler prints its address."
+    if "scheduler_file" in where and not Path(address).is_file():
+        raise ProfilerError(f"--scheduler {address}: no such scheduler file.", hint)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_quiet())
         try:
-            client = stack.enter_context(Client(**where, timeout=_CONNECT_S, set_as_default=False))
+            client = stack.enter_context(Client(**where, timeout=_CONNECT_S))
             client.wait_for_workers(1, timeout=_CONNECT_S)
         except TimeoutError as error:
             raise ProfilerError(

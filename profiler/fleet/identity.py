@@ -26,6 +26,7 @@ _RANK = re.compile(
 )
 _LAST_NUMBER = re.compile(r"(\d{1,6})$")
 _MAX_RANK = 10**7
+_HERE = "."  # the run of a file of which nothing is left without its node and rank
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def group_label(values: Mapping[str, Any]) -> str:
     versioned = " ".join(str(values[k]) for k in ("framework", "framework_version") if values.get(k) is not None)
     parts = [versioned] if versioned else []
     for key, value in values.items():
-        if value is None or key in ("framework", "framework_version", "basis"):
+        if value is None or key in ("framework", "framework_version", "basis") or (key, value) == ("run", _HERE):
             continue
         named = key in ("run", "node", "rank", "batch", "onnx") or key not in PROGRAM_KEYS
         parts.append(f"{key} {value}" if named else str(value))
@@ -153,7 +154,7 @@ def _from_name(trace: str) -> Identity:
             rank, origin["rank"] = int(at_rank[1]), "file name"
             part = part[: at_rank.start()] + part[at_rank.end() :]  # noqa: PLW2901 - the rest of the part
         kept.append(part.strip("._- "))
-    return Identity("/".join(p for p in reversed(kept) if p) or ".", node, rank, {}, origin)
+    return Identity("/".join(p for p in reversed(kept) if p) or _HERE, node, rank, {}, origin)
 
 
 def _numbered(found: Mapping[str, Identity]) -> dict[str, Identity]:
@@ -163,7 +164,7 @@ def _numbered(found: Mapping[str, Identity]) -> dict[str, Identity]:
         number = _LAST_NUMBER.search(identity.run)
         if identity.rank is None and number is not None:
             rest = identity.run[: number.start()]
-            families[rest, identity.node][int(number[1])].append((trace, rest.strip("._- /") or "."))
+            families[rest, identity.node][int(number[1])].append((trace, rest.strip("._- /") or _HERE))
     ranked = {}
     for numbers in families.values():
         if (

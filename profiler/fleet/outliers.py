@@ -27,6 +27,7 @@ MIN_EFFECT_PCT = 5.0
 MIN_TRACES = 5
 MIN_INFERENCES_FOR_P99 = 100
 
+MAD, MEAN_AD = "MAD", "mean absolute deviation"
 _MAD_TO_SIGMA = 0.6745  # the third quartile of the standard normal distribution, as the authors round it
 _MEAN_AD_TO_SIGMA = 1.253314  # sqrt(pi / 2)
 
@@ -47,6 +48,13 @@ class Rule:
     threshold: float = THRESHOLD
     min_effect_pct: float = MIN_EFFECT_PCT
     min_traces: int = MIN_TRACES
+
+    @classmethod
+    def of(cls, settings: Any) -> Rule:
+        """The rule of a result, from the settings in its document; the default where they do not say."""
+        given = settings if isinstance(settings, dict) else {}
+        names = ("threshold", "min_effect_pct", "min_traces")
+        return cls(**{n: given[n] for n in names if isinstance(given.get(n), (int, float)) and given[n] > 0})
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,11 @@ class Scores:
     spread: float
     scale: str
 
+    @property
+    def sigma(self) -> float:
+        """The standard deviation that the spread stands for: a value so far from the median has a score of 1."""
+        return self.spread / _MAD_TO_SIGMA if self.scale == MAD else self.spread * _MEAN_AD_TO_SIGMA
+
 
 def modified_z_scores(values: Floats) -> Scores:
     """The scores of finite values (formula and source: module docstring)."""
@@ -101,11 +114,51 @@ def modified_z_scores(values: Floats) -> Scores:
     distance = np.abs(values - median)
     mad = float(np.median(distance))
     if mad > 0:
-        return Scores(_MAD_TO_SIGMA * (values - median) / mad, median, mad, "MAD")
+        return Scores(_MAD_TO_SIGMA * (values - median) / mad, median, mad, MAD)
     mean_ad = float(distance.mean())
     if mean_ad > 0:
-        return Scores((values - median) / (_MEAN_AD_TO_SIGMA * mean_ad), median, mean_ad, "mean absolute deviation")
-    return Scores(np.zeros(len(values)), median, 0.0, "MAD")
+        return Scores((values - median) / (_MEAN_AD_TO_SIGMA * mean_ad), median, mean_ad, MEAN_AD)
+    return Scores(np.zeros(len(values)), median, 0.0, MAD)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A figure of the traces of one group, judged.
+
+    Attributes:
+        traces: those that have the figure.
+        values: theirs, in the order of ``traces``.
+        smallest: the smallest difference that counts.
+        rule: what was asked for.
+    """
+
+    traces: pd.DataFrame
+    values: Floats
+    scores: Scores
+    smallest: float
+    rule: Rule
+
+    @property
+    def reach(self) -> float:
+        """How far from the median a value may be without being an outlier."""
+        return max(self.rule.threshold * self.scores.sigma, self.smallest)
+
+    @property
+    def far(self) -> npt.NDArray[np.bool_]:
+        """Which of the traces are outliers."""
+        distance = np.abs(self.values - self.scores.median)
+        return (np.abs(self.scores.score) > self.rule.threshold) & (distance >= self.smallest) & (distance > 0)
+
+
+def judge(traces: pd.DataFrame, metric: Metric, rule: Rule) -> Judgement | None:
+    """Judge one figure of the traces of one group; None when too few of them have it."""
+    known = traces[traces[metric.column].notna()]
+    if metric.column == "latency_p99_ns":
+        known = known[known["inferences"] >= MIN_INFERENCES_FOR_P99]
+    if len(known) < rule.min_traces:
+        return None
+    values = known[metric.column].to_numpy(dtype=np.float64)
+    return Judgement(known, values, modified_z_scores(values), _smallest_effect(metric, traces, rule), rule)
 
 
 def find_outliers(traces: pd.DataFrame, rule: Rule) -> list[dict[str, Any]]:
@@ -119,19 +172,13 @@ def find_outliers(traces: pd.DataFrame, rule: Rule) -> list[dict[str, Any]]:
     """
     found: list[dict[str, Any]] = []
     for metric in METRICS:
-        known = traces[traces[metric.column].notna()]
-        if metric.column == "latency_p99_ns":
-            known = known[known["inferences"] >= MIN_INFERENCES_FOR_P99]
-        if len(known) < rule.min_traces:
+        judged = judge(traces, metric, rule)
+        if judged is None:
             continue
-        values = known[metric.column].to_numpy(dtype=np.float64)
-        scores = modified_z_scores(values)
-        difference = values - scores.median
-        enough = _smallest_effect(metric, traces, rule)
-        far = (np.abs(scores.score) > rule.threshold) & (np.abs(difference) >= enough) & (difference != 0)
-        for at in np.flatnonzero(far):
-            high = bool(difference[at] > 0)
-            inferences = known["inferences"].iloc[at]
+        known, scores = judged.traces, judged.scores
+        for at in np.flatnonzero(judged.far):
+            value, inferences = float(judged.values[at]), known["inferences"].iloc[at]
+            difference = value - scores.median
             found.append(
                 {
                     "group": known["group"].iloc[at],
@@ -139,15 +186,15 @@ def find_outliers(traces: pd.DataFrame, rule: Rule) -> list[dict[str, Any]]:
                     "metric": metric.column,
                     "label": metric.label,
                     "unit": metric.unit,
-                    "value": float(values[at]),
+                    "value": value,
                     "median": scores.median,
-                    "mad": scores.spread,
+                    "spread": scores.spread,
                     "scale": scores.scale,
                     "score": float(scores.score[at]),
-                    "difference": float(difference[at]),
-                    "difference_pct": 100.0 * float(difference[at]) / scores.median if scores.median else None,
-                    "direction": "high" if high else "low",
-                    "straggler": high and metric.makes_straggler,
+                    "difference": difference,
+                    "difference_pct": 100.0 * difference / scores.median if scores.median else None,
+                    "direction": "high" if difference > 0 else "low",
+                    "straggler": difference > 0 and metric.makes_straggler,
                     "traces": len(known),
                     "inferences": None if pd.isna(inferences) else int(inferences),
                 }

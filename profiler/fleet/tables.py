@@ -57,7 +57,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "time_max_ns": _FLOAT, "time_cv_pct": _FLOAT, "slowest_trace": _TEXT,
         },
         "outliers": {
-            **_WHO, "metric": _TEXT, "label": _TEXT, "unit": _TEXT, "value": _FLOAT, "median": _FLOAT, "mad": _FLOAT, "scale": _TEXT,
+            **_WHO, "metric": _TEXT, "label": _TEXT, "unit": _TEXT, "value": _FLOAT, "median": _FLOAT, "spread": _FLOAT, "scale": _TEXT,
             "score": _FLOAT, "difference": _FLOAT, "difference_pct": _FLOAT, "direction": _TEXT, "straggler": _BOOL, "traces": _INT,
             "slow_inferences": _INT, "inferences": _INT, "because": _TEXT,
         },
