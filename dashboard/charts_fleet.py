@@ -60,7 +60,7 @@ def across_traces(
             annotation_text=f"median {number(middle)} {unit}",
             annotation_position="top left",
         )
-    figure.update_layout(**_LAYOUT, title=title, height=420, showlegend=True)
+    figure.update_layout(**_LAYOUT, title=plotly_text(title, 140), height=420, showlegend=True)
     figure.update_yaxes(title=unit)
     figure.update_xaxes(**_axis(texts), title="trace", automargin=True)
     return figure

@@ -22,6 +22,7 @@ URL = "fleet"
 _COMMAND = "python -m profiler fleet DIR -o RESULT"
 _KEY = "fleet_result"
 _CAUSES = 12
+_LEAST_NS = 0.5  # less than the resolution of a trace is nothing
 _MAX_KERNELS = 500
 _UNITS = {"ns": ("ms", 1e-6), "%": ("%", 1.0), "kernels": ("kernels per inference", 1.0)}
 
@@ -140,11 +141,16 @@ def _distribution(result: FleetResult, group: str, mine: dict[str, pd.DataFrame]
     if not known:
         st.warning("No figure of these traces can be compared.")
         return
+    columns = [m.column for m in known]
+    loudest = outliers.sort_values(["straggler", "score"], ascending=False)[
+        "metric"
+    ]  # what there is to see comes first
     column = st.selectbox(
         "Figure",
-        [m.column for m in known],
+        columns,
+        index=next((columns.index(m) for m in loudest if m in columns), 0),
         format_func={m.column: m.label.capitalize() for m in known}.get,
-        key="fleet_metric",
+        key=f"fleet_metric_{group}",
     )
     metric = next(m for m in known if m.column == column)
     shown = traces[traces[metric.column].notna()]
@@ -162,7 +168,7 @@ def _distribution(result: FleetResult, group: str, mine: dict[str, pd.DataFrame]
             shown[metric.column].astype(float) * scale,
             [kind.get(t, "usual") for t in shown["trace"]],
             band,
-            f"{metric.label.capitalize()}, one mark a trace",
+            f"{metric.label.capitalize()} of each trace: {group}",
             unit,
         ),
         key="fleet_distribution",
@@ -244,7 +250,7 @@ def _causes(rows: pd.DataFrame, label: str) -> None:
         (["part"], "What its latency has more than the others’"),
         (["kernel"], "Kernels that account for its excess"),
     ):
-        part = rows[rows["level"].isin(levels)]
+        part = rows[rows["level"].isin(levels) & (rows["excess_ns"].abs() >= _LEAST_NS)]
         part = part.reindex(part["excess_ns"].abs().sort_values(ascending=False).index).head(_CAUSES)
         if not len(part):
             continue

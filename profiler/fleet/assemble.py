@@ -137,7 +137,11 @@ def _compare(tables: Mapping[str, pa.Table], rule: Rule) -> tuple[_Rows, _Rows, 
         found = find_outliers(traces, rule) if len(traces) >= rule.min_traces else []
         explained = {t: excess(t, traces, kernels) for t in dict.fromkeys(o["trace"] for o in found if o["straggler"])}
         for outlier in found:
-            outlier["slow_inferences"] = slow_inferences(outlier["trace"], traces, inferences, rule)
+            outlier["slow_inferences"] = (
+                slow_inferences(outlier["trace"], traces, inferences, rule)
+                if outlier["metric"] == "latency_p50_ns"
+                else None
+            )
             outlier["because"] = (
                 because(explained[outlier["trace"]], outlier["metric"]) if outlier["straggler"] else None
             )
