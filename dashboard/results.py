@@ -15,7 +15,7 @@ import streamlit as st
 
 from dashboard.data import chosen_folder
 from profiler.errors import ProfilerError
-from profiler.fleet.results import DOCUMENT, FILES, FleetResult, read
+from profiler.fleet.results import DOCUMENT, FILES, FleetResult, read_fleet
 
 UPLOAD_KEY = "upload"
 _MAX_LISTED = 100
@@ -30,7 +30,7 @@ class Upload(Protocol):
     name: str
     size: int
 
-    def read(self, n: int = -1, /) -> bytes: ...
+    def read_fleet(self, n: int = -1, /) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -129,4 +129,4 @@ def load(source: ResultSource) -> FleetResult | ProfilerError:
 @st.cache_resource(max_entries=4, show_spinner="Reading the result…")
 def _load(path: str, mtime_ns: int, size: int) -> FleetResult:
     del mtime_ns, size  # part of the cache key: a result that was made again is read again
-    return read(Path(path))
+    return read_fleet(Path(path))

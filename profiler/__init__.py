@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from profiler.analysis.tensor_cores import tensor_core_report
     from profiler.analysis.traffic import memory_traffic
     from profiler.errors import ProfilerError
+    from profiler.fleet.results import FleetResult, read_fleet
+    from profiler.fleet.run import run_fleet
     from profiler.trace import Trace, open_trace
 
 _HOMES = {
     "Analysis": "profiler.analysis.compare",
     "Comparison": "profiler.analysis.compare",
+    "FleetResult": "profiler.fleet.results",
     "Ledger": "profiler.analysis.ledger",
     "ProfilerError": "profiler.errors",
     "Trace": "profiler.trace",
@@ -36,6 +39,8 @@ _HOMES = {
     "launch_report": "profiler.analysis.launches",
     "memory_traffic": "profiler.analysis.traffic",
     "open_trace": "profiler.trace",
+    "read_fleet": "profiler.fleet.results",
+    "run_fleet": "profiler.fleet.run",
     "summarise_kernels": "profiler.analysis.kernels",
     "tensor_core_report": "profiler.analysis.tensor_cores",
 }
@@ -43,6 +48,7 @@ _HOMES = {
 __all__ = [
     "Analysis",
     "Comparison",
+    "FleetResult",
     "Ledger",
     "ProfilerError",
     "Trace",
@@ -54,6 +60,8 @@ __all__ = [
     "launch_report",
     "memory_traffic",
     "open_trace",
+    "read_fleet",
+    "run_fleet",
     "summarise_kernels",
     "tensor_core_report",
 ]

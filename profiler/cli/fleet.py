@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,13 @@ from profiler.cli.common import add_nvtx, warn
 from profiler.cli.output import FORMATS, emit, number, printable, render_table
 from profiler.errors import EXIT_FAILED, EXIT_OK, UsageError
 from profiler.fleet import cluster
-from profiler.fleet.assemble import CLOCKS, Settings, assemble
-from profiler.fleet.discover import Found, find_traces
-from profiler.fleet.identity import ALL, PLACE_KEYS, PROGRAM_KEYS, check_keys, identify
-from profiler.fleet.measure import Broken, Measured, Task
+from profiler.fleet.assemble import CLOCKS, Settings
+from profiler.fleet.discover import Found
+from profiler.fleet.identity import ALL, PLACE_KEYS, PROGRAM_KEYS
+from profiler.fleet.measure import Broken
 from profiler.fleet.outliers import MIN_EFFECT_PCT, MIN_TRACES, THRESHOLD, Rule
 from profiler.fleet.results import FleetResult, check_target, write
+from profiler.fleet.run import Outcome, run_fleet
 
 NAME = "fleet"
 HELP = "a folder of traces (ranks, nodes, runs): read in parallel, merged, stragglers found"
@@ -97,32 +97,18 @@ def run(args: argparse.Namespace) -> int:
     if args.scheduler and (args.workers or args.memory_limit):
         raise UsageError("--workers and --memory-limit are for processes on this machine, and --scheduler was given.")
     check_target(args.result, args.force)
-    check_keys(args.group_by or (), args.identity)
-    memory_limit = cluster.parse_bytes(args.memory_limit) if args.memory_limit else None
-    found = find_traces(args.folder)
-    _say_skipped(found)
-    if not found.traces:
-        raise UsageError(
-            f"{args.folder}: no trace in it that can be read.", "Expected .sqlite exports, plain or compressed."
-        )
-    folder = args.folder.resolve()
-    identities = identify(found.traces, args.identity)
-    tasks = [Task(str(folder), name, identities[name], args.nvtx) for name in found.traces]
-    opened: AbstractContextManager[cluster.Cluster] = (
-        cluster.existing(args.scheduler, folder, tasks)
-        if args.scheduler
-        else cluster.local(len(tasks), args.workers, memory_limit)
-    )
-    outcomes: list[Measured | Broken] = []
-    with terminate_as_interrupt(), opened as where:
-        warn(where.notes)
-        for outcome in cluster.read_all(where, tasks):
-            outcomes.append(outcome)
-            print(f"[{len(outcomes)}/{len(tasks)}] {_progress(outcome)}", file=sys.stderr, flush=True)
-        how = where.how
     rule = Rule(args.threshold, args.min_effect, args.min_traces)
-    settings = Settings(args.nvtx, args.identity, args.group_by, rule)
-    result = assemble(folder.name, found, outcomes, settings, how)
+    with terminate_as_interrupt():
+        result = run_fleet(
+            args.folder,
+            Settings(args.nvtx, args.identity, args.group_by, rule),
+            args.workers,
+            cluster.parse_bytes(args.memory_limit) if args.memory_limit else None,
+            args.scheduler,
+            on_found=_say_skipped,
+            on_notes=warn,
+            on_outcome=_say_progress,
+        )
     write(args.result, result, args.force)
     traces = result.tables["traces"].to_pylist()
     emit(
@@ -134,12 +120,18 @@ def run(args: argparse.Namespace) -> int:
     broken = result.document["broken"]
     if broken:
         warn(
-            [f"{broken} of {len(tasks)} traces could not be read; they are listed in {args.result / 'errors.parquet'}."]
+            [
+                f"{broken} of {broken + len(traces)} traces could not be read; they are listed in {args.result / 'errors.parquet'}."
+            ]
         )
     return EXIT_FAILED if not traces or (broken and args.strict) else EXIT_OK
 
 
-def _progress(outcome: Measured | Broken) -> str:
+def _say_progress(outcome: Outcome, done: int, of: int) -> None:
+    print(f"[{done}/{of}] {_progress(outcome)}", file=sys.stderr, flush=True)
+
+
+def _progress(outcome: Outcome) -> str:
     if isinstance(outcome, Broken):
         return f"not read: {printable(outcome.message, 300)}"
     row = outcome.row

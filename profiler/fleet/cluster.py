@@ -12,7 +12,7 @@ import logging
 import signal
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -23,9 +23,10 @@ from profiler.fleet.code import code_digest
 from profiler.fleet.measure import Broken, Measured, Task, measure, out_of_memory
 
 if TYPE_CHECKING:
+    import psutil
     from distributed import Client
 
-INSTALL = "pip install distributed cryptography"
+INSTALL = "pip install distributed cryptography psutil"
 _CONNECT_S = 10.0
 _WAIT_S = 5.0
 _NO_WORKERS_S = 60.0
@@ -88,6 +89,8 @@ def local(traces: int, workers: int | None, memory_limit: int | None) -> Iterato
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="profiler-fleet-"))
         stack.enter_context(dask.config.set({**_CONFIG, "temporary-directory": scratch}))
         stack.enter_context(_quiet())
+        left: list[psutil.Process] = []
+        stack.callback(_end, left)  # when the cluster is closed
         security = Security.temporary()
         with _without_interrupts():
             cluster = stack.enter_context(
@@ -111,6 +114,7 @@ def local(traces: int, workers: int | None, memory_limit: int | None) -> Iterato
                 )
             )
         client = stack.enter_context(Client(cluster, security=security))
+        stack.callback(lambda: left.extend(_started_by(cluster.workers.values())))  # while its workers are there
         yield Cluster(client, n, None, {"cluster": "local", "workers": n, "memory_limit_bytes": limit})
 
 
@@ -258,6 +262,7 @@ def _require() -> None:
     try:
         import cryptography  # noqa: F401, PLC0415
         import distributed  # noqa: F401, PLC0415
+        import psutil  # noqa: F401, PLC0415
     except ImportError as error:
         raise MissingToolError(
             f"fleet reads traces in parallel on Dask, and a package that this needs is not here ({error}).",
@@ -284,6 +289,27 @@ def _without_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _started_by(workers: Iterable[Any]) -> list[psutil.Process]:
+    """What worker processes have started themselves: an nsys that exports a report."""
+    import psutil  # noqa: PLC0415
+
+    found: list[psutil.Process] = []
+    for nanny in workers:
+        with contextlib.suppress(psutil.Error):
+            found += psutil.Process(nanny.pid).children(recursive=True) if nanny.pid else []
+    return found
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    """End what outlived the worker that started it."""
+    import psutil  # noqa: PLC0415
+
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(processes, timeout=_WAIT_S)
 
 
 @contextlib.contextmanager

@@ -148,12 +148,15 @@ def _measured(task: Task, trace: Trace) -> Measured:
 
 def _kernels(task: Task, analysis: Analysis) -> pd.DataFrame:
     """The kernel summary, with ``time_ns``: the time of each name per inference (per trace where there is none)."""
-    trace, inferences = analysis.trace, analysis.inferences
+    kernels, inferences = analysis.trace.kernels, analysis.inferences
     table = analysis.kernels.by_name
-    inside = inferences.kernels if inferences.count else trace.kernels
-    names = classified_names(trace)["name"].to_numpy()
+    names = classified_names(analysis.trace)["name"].to_numpy()
+    codes, durations = kernels["name"].cat.codes.to_numpy().astype(np.int64), kernels["duration_ns"].to_numpy()
+    if inferences.count:
+        inside = inferences.of_kernel >= 0
+        codes, durations = codes[inside], durations[inside]
     sums = np.zeros(len(names), dtype=np.int64)
-    np.add.at(sums, inside["name"].cat.codes.to_numpy().astype(np.int64), inside["duration_ns"].to_numpy())
+    np.add.at(sums, codes, durations)
     per = dict(zip(names, sums / max(inferences.count, 1)))
     return _named(task, table).assign(time_ns=[per.get(n, 0.0) for n in table["name"]])
 

@@ -75,7 +75,7 @@ def write(folder: Path, result: FleetResult, force: bool = False) -> None:
         (partial / DOCUMENT).write_text(text + "\n", "utf-8")
 
 
-def read(folder: Path) -> FleetResult:
+def read_fleet(folder: Path) -> FleetResult:
     """Read a result back. It may come from anybody: format, columns and sizes are checked before rows are read.
 
     Raises:
@@ -89,7 +89,7 @@ def read_document(path: Path) -> dict[str, Any]:
     """Read and check ``fleet.json``.
 
     Raises:
-        ProfilerError: as :func:`read`.
+        ProfilerError: as :func:`read_fleet`.
     """
     try:
         if path.stat().st_size > _MAX_DOCUMENT_BYTES:

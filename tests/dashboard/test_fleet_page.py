@@ -16,7 +16,7 @@ from profiler.fleet.assemble import Settings, assemble
 from profiler.fleet.discover import find_traces
 from profiler.fleet.identity import identify
 from profiler.fleet.measure import Task, measure
-from profiler.fleet.results import DOCUMENT, FILES, read, write
+from profiler.fleet.results import DOCUMENT, FILES, read_fleet, write
 from tests.dashboard.test_pages import HOSTILE, app, text
 from tests.fleet_folder import SLOWED, fleet_folder, rank_trace
 
@@ -71,7 +71,7 @@ def test_the_straggler_is_named_and_explained(page: AppTest) -> None:
 
 
 def test_tables_show_what_the_result_holds(page: AppTest, made: Path) -> None:
-    result = read(made / "monday")
+    result = read_fleet(made / "monday")
     frames = {tuple(d.value.columns[:1]): d.value for d in page.dataframe}
     kernels = frames["kernel",]
     assert kernels["executions"].sum() == result.frame("traces")["kernels"].sum()
@@ -161,7 +161,7 @@ def test_an_uploaded_result(made: Path) -> None:
     files = [_File(p.name, p.read_bytes()) for p in (made / "monday").iterdir()]
     store.add(files)
     first = store.path
-    assert read(first).document == read(made / "monday").document
+    assert read_fleet(first).document == read_fleet(made / "monday").document
     store.add([_File(p.name, p.read_bytes()) for p in (made / "monday").iterdir()])
     assert store.path != first and not first.exists()  # one at a time
 

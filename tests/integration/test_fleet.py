@@ -26,7 +26,7 @@ from profiler.errors import ProfilerError
 from profiler.fleet import cluster
 from profiler.fleet.identity import identify
 from profiler.fleet.measure import Measured, Task
-from profiler.fleet.results import FILES, read
+from profiler.fleet.results import FILES, read_fleet
 from profiler.fleet.tables import SCHEMAS
 from profiler.trace import open_trace
 from tests.conftest import ROOT, RUNS, TRACES
@@ -83,7 +83,7 @@ def test_the_result_is_whole(done: tuple[subprocess.CompletedProcess[str], Path]
     target = done[1]
     assert {p.name for p in target.iterdir()} == {"fleet.json", *FILES.values()}
     assert {p.name for p in folder.parent.iterdir()} == {"traces", "result"}
-    result = read(target)
+    result = read_fleet(target)
     assert {n: t.num_rows for n, t in result.tables.items()} == {
         n: f["rows"] for n, f in result.document["files"].items()
     }
@@ -200,7 +200,7 @@ def test_the_bundled_runs(tmp_path: Path) -> None:
     """Unlike programs: all are read, and none is called a straggler of another."""
     process = fleet(TRACES, "-o", tmp_path / "out")
     assert process.returncode == 0, process.stderr
-    result = read(tmp_path / "out")
+    result = read_fleet(tmp_path / "out")
     traces = result.frame("traces")
     assert sorted(t.split("/")[0] for t in traces["trace"]) == RUNS and not result.document["errors"]
     assert result.document["outliers"] == []
@@ -247,6 +247,28 @@ def test_an_interrupt_leaves_nothing_behind(many: Path, tmp_path: Path, number: 
     assert {p.name for p in tmp_path.iterdir()} == {"traces", "scratch"} and not list(scratch.iterdir())
 
 
+def test_an_interrupt_ends_the_nsys_that_a_worker_started(tmp_path: Path) -> None:
+    (tmp_path / "traces").mkdir()
+    (tmp_path / "traces" / "rank0.nsys-rep").write_bytes(b"a report")
+    nsys = tmp_path / "nsys"
+    nsys.write_text(
+        f"#!/bin/sh\necho $$ > {tmp_path}/pid.new && mv {tmp_path}/pid.new {tmp_path}/pid\nexec sleep 300\n"
+    )
+    nsys.chmod(0o755)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "profiler", "fleet", str(tmp_path / "traces"), "-o", str(tmp_path / "out")],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT, env={**os.environ, "PROFILER_NSYS": str(nsys)},
+    )  # fmt: skip
+    for _ in range(600):
+        if (tmp_path / "pid").exists():
+            break
+        time.sleep(0.1)
+    pid = int((tmp_path / "pid").read_text())
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
 def test_a_trace_that_needs_too_much_memory_is_reported(tmp_path: Path) -> None:
     folder = fleet_folder(tmp_path / "traces", 3, None, broken=False)
     connection = sqlite3.connect(folder / "node00" / "rank1.sqlite")
@@ -258,7 +280,7 @@ def test_a_trace_that_needs_too_much_memory_is_reported(tmp_path: Path) -> None:
     connection.close()
     process = fleet(folder, "-o", tmp_path / "out", "--workers", 2, "--memory-limit", "256MiB")
     assert process.returncode == 0, process.stderr
-    result = read(tmp_path / "out")
+    result = read_fleet(tmp_path / "out")
     assert [(e["trace"], e["kind"]) for e in result.document["errors"]] == [("node00/rank1.sqlite", "MemoryError")]
     assert "--memory-limit" in result.document["errors"][0]["hint"]
     assert len(result.frame("traces")) == 2
@@ -325,7 +347,7 @@ def test_on_an_existing_cluster(
     address = json.loads(file.read_text())["address"]
     process = fleet(folder, "-o", tmp_path / "out", "--scheduler", address)
     assert process.returncode == 0, process.stderr
-    result = read(tmp_path / "out")
+    result = read_fleet(tmp_path / "out")
     assert result.document["how"] == {"cluster": "existing", "workers": 1, "threads": 1}
     for name, table in tables.items():
         pd.testing.assert_frame_equal(
