@@ -133,10 +133,11 @@ def test_a_result_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: py
 def test_unlike_groups_never_share_a_name(tmp_path: Path) -> None:
     outcome = _measured(tmp_path, simple())
     rows = [{**outcome.row, "framework": a, "model": b} for a, b in (("x", None), (None, "x"), ("x", None))]
+    frames = (outcome.kernels, outcome.categories, outcome.inferences)
     many = [
-        Measured(f"t{i}", {**row, "trace": f"t{i}", "has_manifest": True}, *(f.assign(trace=f"t{i}") for f in (outcome.kernels, outcome.categories, outcome.inferences)))
+        Measured(f"t{i}", {**row, "trace": f"t{i}", "has_manifest": True}, *(f.assign(trace=f"t{i}") for f in frames))
         for i, row in enumerate(rows)
-    ]  # fmt: skip
+    ]
     traces = assemble("d", Found(("t0", "t1", "t2"), {}), many, Settings(), {}).frame("traces")
     groups = dict(zip(traces["trace"], traces["group"]))
     assert groups["t0"] == groups["t2"] != groups["t1"]
