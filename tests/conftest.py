@@ -7,9 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from profiler.trace import Trace, open_trace
 from tests.make_trace import TraceMaker
+
+# no test fails because the machine was busy
+settings.register_profile("project", deadline=None)
+settings.load_profile("project")
 
 ROOT = Path(__file__).resolve().parent.parent
 TRACES = ROOT / "traces"
