@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,13 +12,13 @@ import streamlit as st
 
 from dashboard.data import chosen_folder
 from profiler.errors import ProfilerError
-from profiler.fleet.results import DOCUMENT, FILES, FleetResult, read_fleet
+from profiler.fleet.results import DOCUMENT, NAMES, FleetResult, read_files, read_fleet
 
 UPLOAD_KEY = "upload"
 _MAX_LISTED = 100
 _MAX_DEPTH = 3
-_MAX_UPLOAD_BYTES = 1 << 30
-_CHUNK = 1 << 22
+_MAX_UPLOAD_BYTES = 256 << 20
+_UPLOADED = "uploaded_fleet_result"
 
 
 class Upload(Protocol):
@@ -35,68 +32,66 @@ class Upload(Protocol):
 
 @dataclass(frozen=True)
 class ResultSource:
-    """A result that can be chosen. ``key`` stands in the address and never is a path of the machine."""
+    """A result that can be chosen.
+
+    Attributes:
+        key: what stands in the address; never a path of the machine.
+        files: its files, or their contents, by name.
+    """
 
     key: str
     title: str
-    path: Path
+    files: Mapping[str, Path | bytes]
+
+    def content(self, name: str) -> bytes:
+        """One of its files, for a download."""
+        file = self.files[name]
+        return file.read_bytes() if isinstance(file, Path) else file
 
 
-class UploadedResult:
-    """One uploaded result of one browser session, in a private folder that goes when the session does."""
+@dataclass(frozen=True)
+class Uploaded:
+    """A result that was uploaded in this browser session; it is kept in memory and goes with the session."""
 
-    def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="profiler-uploads-"))
-        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        self.version = 0
-
-    @property
-    def path(self) -> Path:
-        return self._folder / f"result-{self.version}"
-
-    def add(self, files: Iterable[Upload]) -> None:
-        """Take the files of a result; they replace an earlier upload.
-
-        Raises:
-            ProfilerError: a file is missing, is none of a result, or all together are too large.
-        """
-        by_name = {Path(file.name).name: file for file in files}
-        wanted = {DOCUMENT, *FILES.values()}
-        foreign, missing = sorted(set(by_name) - wanted), sorted(wanted - set(by_name))
-        if foreign or missing:
-            said = [f"{n[:80]} is none of its files" for n in foreign[:3]] + [f"{n} is missing" for n in missing[:3]]
-            raise ProfilerError(
-                f"The upload is not a whole result of fleet: {'; '.join(said)}.",
-                f"Choose all {len(wanted)} files of its folder together: {DOCUMENT} and the .parquet files.",
-            )
-        if sum(file.size for file in by_name.values()) > _MAX_UPLOAD_BYTES:
-            raise ProfilerError(
-                f"The upload is larger than {_MAX_UPLOAD_BYTES >> 20} MiB.",
-                "Put the result into a folder on the machine that runs this dashboard.",
-            )
-        shutil.rmtree(self.path, ignore_errors=True)
-        self.version += 1
-        self.path.mkdir()
-        for name, file in by_name.items():
-            with (self.path / name).open("wb") as sink:
-                while chunk := file.read(_CHUNK):
-                    sink.write(chunk)
+    files: Mapping[str, bytes]
+    result: FleetResult
 
 
-def uploaded() -> UploadedResult:
-    """This session's uploaded result."""
-    if "uploaded_result" not in st.session_state:
-        st.session_state["uploaded_result"] = UploadedResult()
-    kept: UploadedResult = st.session_state["uploaded_result"]
-    return kept
+def take_upload(files: Iterable[Upload]) -> Uploaded:
+    """Check and read the files of a result.
+
+    Raises:
+        ProfilerError: a file is missing, is none of a result, is damaged, or all together are too large.
+    """
+    by_name = {Path(file.name).name: file for file in files}
+    foreign, missing = sorted(set(by_name) - set(NAMES)), sorted(set(NAMES) - set(by_name))
+    if foreign or missing:
+        said = [f"{n[:80]} is none of its files" for n in foreign[:3]] + [f"{n} is missing" for n in missing[:3]]
+        raise ProfilerError(
+            f"The upload is not a whole result of fleet: {'; '.join(said)}.",
+            f"Choose all {len(NAMES)} files of its folder together: {DOCUMENT} and the .parquet files.",
+        )
+    if sum(file.size for file in by_name.values()) > _MAX_UPLOAD_BYTES:
+        raise ProfilerError(
+            f"The upload is larger than {_MAX_UPLOAD_BYTES >> 20} MiB.",
+            "Put the result into a folder on the machine that runs this dashboard.",
+        )
+    contents = {name: file.read() for name, file in by_name.items()}
+    return Uploaded(contents, read_files(contents, "the upload"))
+
+
+def keep_upload(upload: Uploaded) -> None:
+    """Offer it in this session; it replaces an earlier one."""
+    st.session_state[_UPLOADED] = upload
 
 
 def sources() -> dict[str, ResultSource]:
     """Everything that can be chosen, by key: only below the folder that was chosen, and the upload."""
     folder = chosen_folder()
     found = _in_folder(folder) if folder and Path(folder).is_dir() else []
-    if uploaded().path.is_dir():
-        found = [*found, ResultSource(UPLOAD_KEY, "uploaded result", uploaded().path)]
+    upload: Uploaded | None = st.session_state.get(_UPLOADED)
+    if upload is not None:
+        found = [*found, ResultSource(UPLOAD_KEY, "uploaded result", upload.files)]
     return {source.key: source for source in found}
 
 
@@ -109,7 +104,8 @@ def _in_folder(folder: str) -> list[ResultSource]:
         folders[:] = sorted(f for f in folders if not f.startswith(".")) if len(here.parts) < _MAX_DEPTH else []
         if DOCUMENT in names and not (Path(parent) / DOCUMENT).is_symlink():
             title = here.as_posix() if here.parts else root.name
-            found.append(ResultSource(f"folder/{here.as_posix()}", title, Path(parent)))
+            files = {name: Path(parent) / name for name in NAMES}
+            found.append(ResultSource(f"folder/{here.as_posix()}", title, files))
         if len(found) >= _MAX_LISTED:
             break
     return found
@@ -117,9 +113,13 @@ def _in_folder(folder: str) -> list[ResultSource]:
 
 def load(source: ResultSource) -> FleetResult | ProfilerError:
     """Read a result, or say what is wrong with it."""
+    document = source.files[DOCUMENT]
+    if not isinstance(document, Path):
+        upload: Uploaded = st.session_state[_UPLOADED]
+        return upload.result
     try:
-        stat = (source.path / DOCUMENT).stat()
-        return _load(str(source.path), stat.st_mtime_ns, stat.st_size)
+        stat = document.stat()
+        return _load(str(document.parent), stat.st_mtime_ns, stat.st_size)
     except OSError as error:
         return ProfilerError(f"{source.title}: {DOCUMENT} cannot be read ({error.strerror or error}).")
     except ProfilerError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -13,7 +13,7 @@ from dashboard.text import duration, markdown, number
 from profiler.analysis.classify import CATEGORY_LABELS
 from profiler.errors import ProfilerError
 from profiler.fleet.outliers import METRICS, Rule, judge
-from profiler.fleet.results import DOCUMENT, FILES, FleetResult
+from profiler.fleet.results import NAMES, FleetResult
 
 TITLE = "Fleet"
 ICON = ":material/hub:"
@@ -72,7 +72,7 @@ def _upload() -> None:
         )
         if files:
             try:
-                results.uploaded().add(files)
+                results.keep_upload(results.take_upload(files))
             except ProfilerError as error:
                 show_error(error)
                 return
@@ -352,9 +352,8 @@ def _errors(result: FleetResult) -> None:
 
 def _downloads(source: results.ResultSource) -> None:
     with st.expander("Download the tables", icon=":material/download:"):
-        names: Sequence[str] = [DOCUMENT, *FILES.values()]
         columns = st.columns(5)
-        for place, name in enumerate(names):
+        for place, name in enumerate(NAMES):
             columns[place % 5].download_button(
-                name, data=(source.path / name).read_bytes, file_name=name, key=f"fleet_download_{name}"
+                name, data=partial(source.content, name), file_name=name, key=f"fleet_download_{name}"
             )

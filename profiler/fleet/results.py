@@ -19,6 +19,8 @@ from profiler.fleet.tables import SCHEMAS
 FORMAT = "profiler-fleet/1"
 DOCUMENT = "fleet.json"
 FILES = {name: f"{name}.parquet" for name in SCHEMAS}
+NAMES = (DOCUMENT, *FILES.values())
+"""Everything that a result consists of."""
 _MAX_DOCUMENT_BYTES = 64 << 20
 _MAX_TABLE_BYTES = 2 << 30
 
@@ -51,7 +53,7 @@ def check_target(folder: Path, force: bool) -> None:
         return
     if not folder.is_dir():
         raise UsageError(f"{folder}: is a file, and a folder was expected.", "Choose another name with -o.")
-    foreign = sorted(p.name for p in folder.iterdir() if p.name not in (DOCUMENT, *FILES.values()))
+    foreign = sorted(p.name for p in folder.iterdir() if p.name not in NAMES)
     if foreign:
         raise UsageError(
             f"{folder}: holds other files than a result of fleet ({', '.join(foreign[:3])[:200]}), so it is not replaced.",
@@ -76,51 +78,62 @@ def write(folder: Path, result: FleetResult, force: bool = False) -> None:
 
 
 def read_fleet(folder: Path) -> FleetResult:
-    """Read a result back. It may come from anybody: format, columns and sizes are checked before rows are read.
+    """Read a result back.
+
+    Raises:
+        ProfilerError: as :func:`read_files`.
+    """
+    return read_files({name: folder / name for name in NAMES}, folder.name)
+
+
+def read_files(files: Mapping[str, Path | bytes], label: str) -> FleetResult:
+    """Read a result from its files, or their contents. It may come from anybody: format, columns and sizes are checked first.
+
+    Args:
+        files: by the names of :data:`NAMES`.
+        label: what messages call the result.
 
     Raises:
         ProfilerError: a file is missing, too large, damaged or of another format; the message names it.
     """
-    document = read_document(folder / DOCUMENT)
-    return FleetResult(document, {name: _read_table(folder / file, SCHEMAS[name]) for name, file in FILES.items()})
+    document = _read_document(files, label)
+    tables = {name: _read_table(files.get(file), file, label, SCHEMAS[name]) for name, file in FILES.items()}
+    return FleetResult(document, tables)
 
 
-def read_document(path: Path) -> dict[str, Any]:
-    """Read and check ``fleet.json``.
-
-    Raises:
-        ProfilerError: as :func:`read_fleet`.
-    """
+def _read_document(files: Mapping[str, Path | bytes], label: str) -> dict[str, Any]:
+    source = files.get(DOCUMENT)
     try:
-        if path.stat().st_size > _MAX_DOCUMENT_BYTES:
-            raise _unreadable(path, f"is larger than {_MAX_DOCUMENT_BYTES >> 20} MiB")
-        document = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise _unreadable(path, "is missing") from error
+        if source is None or (isinstance(source, Path) and not source.is_file()):
+            raise _unreadable(DOCUMENT, label, "is missing")
+        if (source.stat().st_size if isinstance(source, Path) else len(source)) > _MAX_DOCUMENT_BYTES:
+            raise _unreadable(DOCUMENT, label, f"is larger than {_MAX_DOCUMENT_BYTES >> 20} MiB")
+        document = json.loads(source.read_bytes() if isinstance(source, Path) else source)
     except (OSError, ValueError, RecursionError) as error:
-        raise _unreadable(path, f"cannot be read ({str(error)[:200]})") from error
+        raise _unreadable(DOCUMENT, label, f"cannot be read ({str(error)[:200]})") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise _unreadable(path, f"is not in the format {FORMAT!r}")
+        raise _unreadable(DOCUMENT, label, f"is not in the format {FORMAT!r}")
     return document
 
 
-def _read_table(path: Path, schema: pa.Schema) -> pa.Table:
+def _read_table(source: Path | bytes | None, file: str, label: str, schema: pa.Schema) -> pa.Table:
+    if source is None or (isinstance(source, Path) and not source.is_file()):
+        raise _unreadable(file, label, "is missing")
     try:
-        if not path.is_file():
-            raise _unreadable(path, "is missing")
-        with pq.ParquetFile(path) as file:
-            held = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
+        with pq.ParquetFile(source if isinstance(source, Path) else pa.BufferReader(source)) as parquet:
+            groups = range(parquet.metadata.num_row_groups)
+            held = sum(parquet.metadata.row_group(i).total_byte_size for i in groups)
             if held > _MAX_TABLE_BYTES:
-                raise _unreadable(path, f"unpacks to {held:,} bytes, more than {_MAX_TABLE_BYTES:,}")
-            if not file.schema_arrow.equals(schema):
-                raise _unreadable(path, "does not have the columns of this format")
-            return file.read()
+                raise _unreadable(file, label, f"unpacks to {held:,} bytes, more than {_MAX_TABLE_BYTES:,}")
+            if not parquet.schema_arrow.equals(schema):
+                raise _unreadable(file, label, "does not have the columns of this format")
+            return parquet.read()
     except (OSError, pa.ArrowException) as error:
-        raise _unreadable(path, f"cannot be read ({str(error)[:200]})") from error
+        raise _unreadable(file, label, f"cannot be read ({str(error)[:200]})") from error
 
 
-def _unreadable(path: Path, what: str) -> ProfilerError:
+def _unreadable(file: str, label: str, what: str) -> ProfilerError:
     return ProfilerError(
-        f"{path.name} {what}; a result of fleet was expected in {path.parent.name}.",
+        f"{file} {what}; a result of fleet was expected in {label}.",
         "Make it again: python -m profiler fleet DIR -o RESULT",
     )

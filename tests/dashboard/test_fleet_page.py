@@ -156,32 +156,44 @@ class _File(io.BytesIO):
         self.name, self.size = name, len(content)
 
 
-def test_an_uploaded_result(made: Path) -> None:
-    store = results.UploadedResult()
-    files = [_File(p.name, p.read_bytes()) for p in (made / "monday").iterdir()]
-    store.add(files)
-    first = store.path
-    assert read_fleet(first).document == read_fleet(made / "monday").document
-    store.add([_File(p.name, p.read_bytes()) for p in (made / "monday").iterdir()])
-    assert store.path != first and not first.exists()  # one at a time
+def _files(result: Path) -> dict[str, _File]:
+    return {p.name: _File(p.name, p.read_bytes()) for p in result.iterdir()}
+
+
+def test_an_uploaded_result_is_shown(made: Path) -> None:
+    upload = results.take_upload(_files(made / "monday").values())
+    assert upload.result.document == read_fleet(made / "monday").document
+    test = app("fleet")
+    test.session_state["uploaded_fleet_result"] = upload
+    test.run()
+    assert not test.exception and not test.error
+    assert test.selectbox(key="fleet_result").value == results.UPLOAD_KEY
+    assert {m.label: m.value for m in test.metric}["Stragglers"] == "1"
+    source = results.ResultSource("upload", "x", upload.files)
+    assert source.content(DOCUMENT) == (made / "monday" / DOCUMENT).read_bytes()
 
 
 @pytest.mark.parametrize(
-    ("change", "said"), [("missing", "merged.parquet is missing"), ("foreign", "x.parquet is none of its files")]
+    ("change", "said"),
+    [
+        ("missing", "merged.parquet is missing"),
+        ("foreign", "x.parquet is none of its files"),
+        ("damaged", "merged.parquet cannot be read"),
+    ],
 )
 def test_an_upload_that_is_no_result(made: Path, change: str, said: str) -> None:
-    files = {p.name: _File(p.name, p.read_bytes()) for p in (made / "monday").iterdir()}
+    files = _files(made / "monday")
     if change == "missing":
         del files["merged.parquet"]
-    else:
+    elif change == "foreign":
         files["x.parquet"] = _File("../../x.parquet", b"")
-    store = results.UploadedResult()
+    else:
+        files["merged.parquet"] = _File("merged.parquet", b"PAR1" * 100)
     with pytest.raises(ProfilerError, match=said):
-        store.add(files.values())
-    assert not store.path.exists()
+        results.take_upload(files.values())
 
 
 def test_an_upload_has_a_limit(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "_MAX_UPLOAD_BYTES", 1000)
     with pytest.raises(ProfilerError, match="larger than"):
-        results.UploadedResult().add([_File(p.name, p.read_bytes()) for p in (made / "monday").iterdir()])
+        results.take_upload(_files(made / "monday").values())
