@@ -43,6 +43,10 @@ _CONFIG: dict[str, Any] = {
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": 0.95,
     "distributed.admin.tick.limit": "1h",
+    # a machine that is busy, and a worker that is deep in a large trace, answer late and are not lost
+    "distributed.comm.timeouts.connect": "120s",
+    "distributed.comm.timeouts.tcp": "300s",
+    "distributed.scheduler.worker-ttl": None,
     "logging": {"distributed": "critical"},
 }
 
@@ -86,34 +90,39 @@ def local(traces: int, workers: int | None, memory_limit: int | None) -> Iterato
     n = min(workers or _cpus(), max(traces, 1))
     limit = memory_limit or max(int(_MEMORY_SHARE * MEMORY_LIMIT / n), _MIN_WORKER_BYTES)
     with contextlib.ExitStack() as stack:
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="profiler-fleet-"))
+        # Dask may remove parts of it at the same time, which is no error
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="profiler-fleet-", ignore_cleanup_errors=True))
         stack.enter_context(dask.config.set({**_CONFIG, "temporary-directory": scratch}))
         stack.enter_context(_quiet())
         left: list[psutil.Process] = []
         stack.callback(_end, left)  # when the cluster is closed
         security = Security.temporary()
-        with _without_interrupts():
-            cluster = stack.enter_context(
-                LocalCluster(
-                    n_workers=n,
-                    threads_per_worker=1,
-                    processes=True,
-                    host="127.0.0.1",
-                    protocol="tls://",
-                    security=security,
-                    memory_limit=limit,
-                    local_directory=scratch,
-                    env={
-                        "TMPDIR": scratch
-                    },  # what a worker unpacked goes with the scratch space, also when the worker was ended
-                    silence_logs=logging.CRITICAL,
-                    # without an address the status server would listen on every interface
-                    worker_dashboard_address="127.0.0.1:0",
-                    scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-                    dashboard=False,
-                )
-            )
-        client = stack.enter_context(Client(cluster, security=security))
+        options = {
+            "n_workers": n,
+            "threads_per_worker": 1,
+            "processes": True,
+            "host": "127.0.0.1",
+            "protocol": "tls://",
+            "security": security,
+            "memory_limit": limit,
+            "local_directory": scratch,
+            # what a worker unpacked goes with the scratch space, also when the worker was ended
+            "env": {"TMPDIR": scratch},
+            "silence_logs": logging.CRITICAL,
+            # without an address the status server would listen on every interface
+            "worker_dashboard_address": "127.0.0.1:0",
+            "scheduler_kwargs": {"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+            "dashboard": False,
+        }
+        try:
+            with _without_interrupts():
+                cluster = stack.enter_context(LocalCluster(**options))
+            client = stack.enter_context(Client(cluster, security=security))
+        except (OSError, RuntimeError) as error:  # asyncio's and Dask's timeouts are OSErrors
+            raise ProfilerError(
+                f"{n} worker processes could not be started ({type(error).__name__}: {str(error)[:300]}).",
+                "Give fewer --workers, or try again when this machine is less busy.",
+            ) from error
         stack.callback(lambda: left.extend(_started_by(cluster.workers.values())))  # while its workers are there
         yield Cluster(client, n, None, {"cluster": "local", "workers": n, "memory_limit_bytes": limit})
 
