@@ -7,6 +7,7 @@ of the machine cannot use it. Dask's own dashboard is off.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import signal
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 INSTALL = "pip install distributed cryptography psutil"
+_TIMEOUTS = (TimeoutError, asyncio.TimeoutError)  # one and the same from Python 3.11 on
 _CONNECT_S = 10.0
 _WAIT_S = 5.0
 _NO_WORKERS_S = 60.0
@@ -118,7 +120,7 @@ def local(traces: int, workers: int | None, memory_limit: int | None) -> Iterato
             with _without_interrupts():
                 cluster = stack.enter_context(LocalCluster(**options))
             client = stack.enter_context(Client(cluster, security=security))
-        except (OSError, RuntimeError) as error:  # asyncio's and Dask's timeouts are OSErrors
+        except (OSError, RuntimeError, *_TIMEOUTS) as error:
             raise ProfilerError(
                 f"{n} worker processes could not be started ({type(error).__name__}: {str(error)[:300]}).",
                 "Give fewer --workers, or try again when this machine is less busy.",
@@ -150,7 +152,7 @@ def existing(address: str, folder: Path, tasks: Sequence[Task]) -> Iterator[Clus
         try:
             client = stack.enter_context(Client(**where, timeout=_CONNECT_S))
             client.wait_for_workers(1, timeout=_CONNECT_S)
-        except TimeoutError as error:
+        except _TIMEOUTS as error:
             raise ProfilerError(
                 f"--scheduler {address}: no scheduler answered, or it has no workers ({str(error)[:300]}).", hint
             ) from error
@@ -185,7 +187,7 @@ def read_all(cluster: Cluster, tasks: Sequence[Task]) -> Iterator[Measured | Bro
             running[future] = task
         try:
             done = wait(list(running), timeout=_WAIT_S, return_when="FIRST_COMPLETED").done
-        except TimeoutError:
+        except _TIMEOUTS:
             idle_s = idle_s + _WAIT_S if not _has_workers(cluster) else 0.0
             if idle_s >= _NO_WORKERS_S:
                 raise ProfilerError(
