@@ -24,6 +24,7 @@ from profiler.cli import (
     study,
     tactics,
     tensor_cores,
+    timeline,
     verify_tensor_cores,
 )
 from profiler.errors import EXIT_FAILED, EXIT_OK, ProfilerError
@@ -37,6 +38,7 @@ VERBS = (
     decompose,
     fleet,
     tactics,
+    timeline,
     classify,
     doctor,
     build,

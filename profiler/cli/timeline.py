@@ -1,0 +1,109 @@
+"""``timeline``: one inference of each trace, or a window of it, for Perfetto and chrome://tracing."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from contextlib import ExitStack
+from pathlib import Path
+
+from profiler.analysis.compare import Analysis
+from profiler.analysis.counterparts import Counterparts
+from profiler.analysis.decompose import representative
+from profiler.analysis.ledger import build_ledger
+from profiler.analysis.timeline import Part, Timeline
+from profiler.cli.common import add_trace, warn
+from profiler.cli.output import check_target, write_whole
+from profiler.errors import ProfilerError, UsageError
+from profiler.report.chrome_trace import Side, chrome_trace, compressed
+from profiler.trace import open_trace
+
+NAME = "timeline"
+HELP = "one inference of each trace as a timeline for Perfetto or chrome://tracing"
+DESCRIPTION = (
+    "Write a window of one or two traces in the Trace Event Format (JSON), which ui.perfetto.dev and chrome://tracing open: "
+    "before and after are two processes that start at zero, streams and NVTX levels are threads, and every kernel carries its "
+    "full name, kind, Tensor Core verdict with its rule, module and layer."
+)
+_WINDOW = re.compile(r"(\d+(?:\.\d*)?)?:(\d+(?:\.\d*)?)?")
+_WHOLE, _MEDIAN = "whole", "median"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_trace(parser, "before")
+    parser.add_argument(
+        "after", metavar="AFTER", nargs="?", help="the other trace; without it, BEFORE alone is written"
+    )
+    parser.add_argument(
+        "--nvtx", metavar="PATTERN", help="which NVTX ranges are inferences in both (see kernels --nvtx)"
+    )
+    parser.add_argument("--nvtx-before", metavar="PATTERN", help="the same for BEFORE alone")
+    parser.add_argument("--nvtx-after", metavar="PATTERN", help="the same for AFTER alone")
+    parser.add_argument(
+        "--inference",
+        default=_MEDIAN,
+        metavar="N",
+        help="which inference of both, from 0; “median” (default): of median latency; “whole”: the whole traces",
+    )
+    parser.add_argument("--inference-after", metavar="N", help="the same for AFTER alone")
+    parser.add_argument("--window", metavar="A:B", help="only from A to B microseconds of it; either may be left out")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, required=True, help="FILE.json, or FILE.json.gz to compress it"
+    )
+    parser.add_argument("-f", "--force", action="store_true", help="replace FILE if it exists")
+
+
+def run(args: argparse.Namespace) -> None:
+    check_target(args)
+    low, high = _window(args.window)
+    with ExitStack() as stack:
+        wanted = {"before": (args.before, args.nvtx_before, args.inference)}
+        if args.after is not None:
+            wanted["after"] = (args.after, args.nvtx_after, args.inference_after or args.inference)
+        analyses, sides = {}, {}
+        for name, (path, nvtx, inference) in wanted.items():
+            analyses[name] = Analysis(stack.enter_context(open_trace(path)), nvtx or args.nvtx)
+            timeline = Timeline(analyses[name])
+            part = _part(timeline, inference)
+            end = part.length_ns if high is None else min(high, part.length_ns)
+            if low >= end:
+                raise UsageError(
+                    f"--window {args.window}: nothing of {part.label} of {path} is in it.",
+                    f"It is {part.length_ns / 1e3:,.1f} µs long.",
+                )
+            sides[name] = Side(timeline, part, low, end)
+        counterparts = None
+        if len(analyses) == 2:
+            try:
+                counterparts = Counterparts(build_ledger(analyses["before"], analyses["after"]))
+            except ProfilerError as error:
+                warn([f"kernels are written without their modules and layers: {error.message}"])
+        document = chrome_trace(sides, counterparts)
+    write_whole(args.output, compressed(document) if args.output.name.endswith(".gz") else document)
+
+
+def _part(timeline: Timeline, inference: str) -> Part:
+    if inference == _WHOLE:
+        return timeline.whole()
+    count = timeline.analysis.inferences.count
+    if inference == _MEDIAN:
+        return timeline.inference(representative(timeline.analysis))
+    if not inference.isascii() or not inference.isdigit() or int(inference) >= count:
+        raise UsageError(
+            f"--inference {inference}: {timeline.analysis.trace.path} has inferences 0 to {count - 1}."
+            if count
+            else f"--inference {inference}: {timeline.analysis.inferences.statement}",
+            "Give a number, “median” or “whole”.",
+        )
+    return timeline.inference(int(inference))
+
+
+def _window(text: str | None) -> tuple[int, int | None]:
+    """Nanoseconds from “A:B” in microseconds."""
+    if text is None:
+        return 0, None
+    found = _WINDOW.fullmatch(text)
+    if found is None:
+        raise UsageError(f"--window {text!r}: not a window.", "Expected A:B in microseconds, for example 100:250.5.")
+    low = round(float(found[1] or 0) * 1e3)
+    return low, round(float(found[2]) * 1e3) if found[2] else None

@@ -1,0 +1,181 @@
+"""Everything that is handed over about two traces, in one place: for the report, the summary, the gates and the tables."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from profiler.analysis.autotuning import Autotuning, autotuning, build_log_of
+from profiler.analysis.compare import Analysis, Comparison, compare
+from profiler.analysis.decompose import Decomposition, decompose
+from profiler.analysis.ledger import Ledger, build_ledger
+from profiler.analysis.traffic import Traffic, memory_traffic
+from profiler.errors import ProfilerError
+from profiler.report.ledger import ledger_document
+from profiler.trace.build_log import read_build_log
+
+SIDES = ("before", "after")
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A comparison and what hangs on it; each part is computed on first use.
+
+    Attributes:
+        engines: engine inspector JSON files of before and after; None: those that the manifests name.
+    """
+
+    comparison: Comparison
+    engines: tuple[Path | None, Path | None] = (None, None)
+
+    @property
+    def sides(self) -> dict[str, Analysis]:
+        return {"before": self.comparison.before, "after": self.comparison.after}
+
+    @cached_property
+    def _ledger(self) -> Ledger | ProfilerError:
+        try:
+            return build_ledger(self.comparison.before, self.comparison.after, *self.engines)
+        except ProfilerError as error:
+            return error
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """The fusion ledger; None when these traces have none, and then :attr:`no_ledger` says why."""
+        return self._ledger if isinstance(self._ledger, Ledger) else None
+
+    @property
+    def no_ledger(self) -> str | None:
+        return self._ledger.message if isinstance(self._ledger, ProfilerError) else None
+
+    @cached_property
+    def ledger_document(self) -> dict[str, Any] | None:
+        return ledger_document(self.ledger) if self.ledger else None
+
+    @cached_property
+    def traffic(self) -> Traffic | None:
+        return memory_traffic(self.ledger) if self.ledger else None
+
+    @cached_property
+    def split(self) -> Decomposition | str:
+        """The exact split of the latency difference, or why there is none."""
+        if self.ledger is None:
+            return self.no_ledger or ""
+        try:
+            return decompose(self.ledger)
+        except ProfilerError as error:
+            return error.message
+
+    @cached_property
+    def tuning(self) -> dict[str, Autotuning]:
+        """Auto-tuning of the sides that have a readable build log beside their trace."""
+        found = {}
+        for name, side in self.sides.items():
+            path = build_log_of(side)
+            try:
+                if path is not None:
+                    found[name] = autotuning(read_build_log(path))
+            except ProfilerError:
+                continue  # a log that cannot be read is no evidence; the Engine page of the dashboard says what is wrong with it
+        return found
+
+    @cached_property
+    def provenance(self) -> dict[str, dict[str, str]]:
+        """Where each side's figures come from: fact → text; "unknown" where neither trace nor manifest says it."""
+        return {name: _provenance(side) for name, side in self.sides.items()}
+
+    def as_dict(self) -> dict[str, Any]:
+        """One JSON document: ``compare`` with ``provenance``, ``fusion`` and ``decompose`` (null and a reason without)."""
+        split = self.split if isinstance(self.split, Decomposition) else None
+        return {
+            **self.comparison.as_dict(),
+            "provenance": self.provenance,
+            "fusion": self.ledger_document,
+            "no_fusion_reason": self.no_ledger,
+            "decompose": split.as_dict() if split else None,
+            "no_decompose_reason": self.split if isinstance(self.split, str) else None,
+        }
+
+
+def gather(before: Analysis, after: Analysis, engines: tuple[Path | None, Path | None] = (None, None)) -> Evidence:
+    """Hold two traces against each other for a hand-over."""
+    return Evidence(compare(before, after), engines)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file as hexadecimal text."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _provenance(side: Analysis) -> dict[str, str]:
+    trace, facts, session = side.trace, side.facts, side.trace.session
+    manifest = facts.manifest.extra if facts.manifest else {}
+    used = next((g for g in session.gpus if g.name == facts.gpu), None)
+    versions = manifest.get("versions")
+    shown: dict[str, Any] = {
+        "title": facts.title,
+        "file": trace.label,
+        "file size, bytes": f"{trace.path.stat().st_size:,}",
+        "SHA-256 of the file": sha256_of(trace.path),
+        "opened": trace.how_opened or "as it is",
+        "recorded (UTC)": session.recorded_utc,
+        "nsys": session.nsys_version,
+        "schema of the export": session.schema_version,
+        "graph trace mode": session.graph_trace_mode,
+        "GPU": facts.gpu,
+        "compute capability": f"{facts.sm / 10:.1f}" if facts.sm else None,
+        "SMs": used.sm_count if used else None,
+        "peak memory bandwidth, GB/s": f"{used.memory_bandwidth_bytes_per_s / 1e9:,.0f}"
+        if used and used.memory_bandwidth_bytes_per_s
+        else None,
+        "driver": session.driver_version or manifest.get("driver_version"),
+        "CUDA": session.cuda_version or manifest.get("cuda_version"),
+        "framework": _joined(facts.framework, manifest.get("framework_version")),
+        "versions": ", ".join(f"{k} {v}" for k, v in versions.items()) if isinstance(versions, dict) else None,
+        "model": facts.model,
+        "weights": manifest.get("weights"),
+        "precision": facts.precision,
+        "mode": facts.mode,
+        "batch": facts.batch,
+        "input shape": "×".join(map(str, facts.input_shape)) if facts.input_shape else None,
+        "inferences": f"{side.inferences.count:,}: {side.inferences.statement}"
+        if side.inferences.count
+        else side.inferences.statement,
+        "kernels in the trace": f"{trace.kernel_count:,}",
+        "latency without nsys": _without_nsys(manifest),
+        "how it was recorded": manifest.get("source"),
+    }
+    for key, origin in facts.origin.items():
+        name = {"gpu": "GPU", "sm": "compute capability", "input_shape": "input shape"}.get(key, key)
+        if shown.get(name) is not None:
+            shown[name] = f"{shown[name]} (from the {origin})"
+    return {name: str(value) if value not in (None, "") else "unknown" for name, value in shown.items()}
+
+
+def _joined(first: Any, second: Any) -> str | None:
+    return f"{first} {second}" if first and second else first
+
+
+def _without_nsys(manifest: dict[str, Any]) -> str | None:
+    """The latency that a manifest holds, measured or stated, and which of the two."""
+    bench = manifest.get("bench")
+    measured = bench.get("latency_ms") if isinstance(bench, dict) else None
+    if isinstance(measured, dict) and isinstance(measured.get("p50"), (int, float)):
+        spread = ", ".join(f"{k} {measured[k]:.4g}" for k in ("min", "p90", "p99") if _is_number(measured.get(k)))
+        return f"median {measured['p50']:.4g} ms of {measured.get('n', '?')} inferences ({spread} ms), measured with CUDA events"
+    stated = manifest.get("latency_without_profiler")
+    if isinstance(stated, dict) and _is_number(stated.get("value_ms")):
+        return f"{stated['value_ms']:.4g} ms, as the manifest states it: {stated.get('how', 'no word on how')}"
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

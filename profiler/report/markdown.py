@@ -1,0 +1,126 @@
+"""A summary in GitHub's Markdown, for a pull request. The same traces give the same text, byte for byte.
+
+Titles and names come from untrusted files. What could start markup is written as a character reference, which CommonMark
+shows as the character and never reads as markup; mentions, references to issues and bare addresses are broken up, as
+GitHub links those after it has rendered the Markdown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from profiler.analysis.decompose import Decomposition
+from profiler.report.evidence import SIDES, Evidence
+from profiler.report.gates import FAILED, UNKNOWN, Outcome
+from profiler.report.words import HEADLINES, change, sentences, with_unit
+
+_MARKUP = re.compile(
+    r"[&<>`*\[\]|~$\\!@#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|:(?=\u200b//)|(?<=www)\.(?=\u200b)", re.IGNORECASE
+)
+_LINKED_BY_GITHUB = re.compile(r"(?<=[@#])(?=\w)|(?<=:)(?=//)|(?<=www\.)")
+_LINE_START = re.compile(r"^(?=[-+=]|\d+[.)]\s)")
+_BREAK = "\u200b"  # a space without width
+_MAX_TEXT = 300
+_MAX_WARNINGS = 20
+
+
+def escape(text: str) -> str:
+    """Untrusted text on one line of Markdown, shown as it is; cut after 300 characters, and then that is to be seen."""
+    shown = text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 1]}…"
+    shown = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in shown)
+    # GitHub looks for mentions in the text that is left when the references are resolved, so those are broken up as well
+    broken = _LINKED_BY_GITHUB.sub(_BREAK, _LINE_START.sub(_BREAK, shown))
+    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", broken)
+
+
+def summary(evidence: Evidence, outcomes: Sequence[Outcome] = ()) -> str:
+    """The Markdown document."""
+    comparison = evidence.comparison
+    lines = ["## What TensorRT did to the model", "", escape_sentences(sentences(comparison)), ""]
+    if comparison.refusals:
+        lines += [f"**Kernel counts are not compared.** {escape(' '.join(comparison.refusals))}", ""]
+    if outcomes:
+        lines += [*_gates(outcomes), ""]
+    lines += ["| per inference | before | after | change |", "|---|--:|--:|--:|"]
+    for metric_id in HEADLINES:
+        m = comparison.metric(metric_id)
+        lines.append(f"| {m.label} | {with_unit(m.before, m.unit)} | {with_unit(m.after, m.unit)} | {change(m)} |")
+    lines += ["", *_split(evidence), *_ledger(evidence)]
+    warnings = [w for w in comparison.warnings if w not in comparison.refusals]
+    if warnings:
+        lines += [f"**{len(warnings)} things to know before quoting these figures**", ""]
+        lines += [f"- {escape(w)}" for w in warnings[:_MAX_WARNINGS]]
+        if len(warnings) > _MAX_WARNINGS:
+            lines.append(f"- ({_MAX_WARNINGS} of {len(warnings)} shown)")
+        lines.append("")
+    lines += [*_provenance(evidence)]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def escape_sentences(found: Sequence[str]) -> str:
+    return " ".join(escape(s) for s in found)
+
+
+def _gates(outcomes: Sequence[Outcome]) -> list[str]:
+    failed = sum(o.outcome == FAILED for o in outcomes)
+    unknown = sum(o.outcome == UNKNOWN for o in outcomes)
+    said = f"{failed} failed" if failed else "none failed"
+    said += f", {unknown} cannot be decided" if unknown else ""
+    lines = [f"**{len(outcomes)} gates: {said}**", "", "| gate | outcome | figure |", "|---|---|---|"]
+    return [*lines, *(f"| {escape(o.gate.text)} | {o.outcome} | {escape(o.sentence)} |" for o in outcomes)]
+
+
+def _split(evidence: Evidence) -> list[str]:
+    split = evidence.split
+    if not isinstance(split, Decomposition):
+        return []
+    lines = [
+        "<details><summary>Where the difference of the latencies is (under nsys, to the nanosecond)</summary>",
+        "",
+        "| part | before, ns | after, ns | saved, ns |",
+        "|---|--:|--:|--:|",
+    ]
+    for p in split.parts:
+        if p.before_ns or p.after_ns:
+            lines.append(f"| {p.label} | {p.before_ns:,} | {p.after_ns:,} | {p.saved_ns:,} |")
+    saved = split.before_latency_ns - split.after_latency_ns
+    lines.append(f"| **latency** | **{split.before_latency_ns:,}** | **{split.after_latency_ns:,}** | **{saved:,}** |")
+    return [*lines, "", "</details>", ""]
+
+
+def _ledger(evidence: Evidence) -> list[str]:
+    ledger = evidence.ledger
+    if ledger is None:
+        return [f"No fusion ledger: {escape(evidence.no_ledger or '')}", ""]
+    units = ", ".join(f"{n} {status}" for status, n in ledger.by_status.items() if n)
+    lines = [f"Units of the model: {units}."]
+    for side in SIDES:
+        coverage = ledger.coverage(side)
+        lines.append(
+            f"Explained {side}: {coverage.kernels_explained:,} of {coverage.kernels:,} kernels, "
+            f"{with_unit(coverage.time_pct, '%')} of the GPU time."
+        )
+    lines += [escape(f) for f in ledger.findings]
+    return [" ".join(lines), ""]
+
+
+def _provenance(evidence: Evidence) -> list[str]:
+    wanted = (
+        "file",
+        "SHA-256 of the file",
+        "nsys",
+        "GPU",
+        "driver",
+        "CUDA",
+        "framework",
+        "precision",
+        "batch",
+        "inferences",
+    )
+    facts = evidence.provenance
+    lines = ["<details><summary>Where the figures come from</summary>", "", "| | before | after |", "|---|---|---|"]
+    lines += [f"| {name} | {escape(facts['before'][name])} | {escape(facts['after'][name])} |" for name in wanted]
+    how = "Latencies and launches were measured with nsys attached, which slows launches. Kinds and Tensor Core verdicts are "
+    how += "inferred from kernel names; Tensor Active is sampled. The two are different evidence and are never merged."
+    return [*lines, "", "</details>", "", how]

@@ -1,0 +1,93 @@
+"""The comparison in plain sentences and short cells, made from the figures alone. Texts are plain: whoever shows them escapes them."""
+
+from __future__ import annotations
+
+import math
+
+from profiler.analysis.compare import Comparison, Metric
+
+HEADLINES = (
+    "latency",
+    "kernel_time",
+    "kernels_per_inference",
+    "launches_per_inference",
+    "gpu_idle",
+    "tensor_cores_yes",
+    "tensor_active",
+)
+_COUNTS = ("kernels", "calls", "copies", "sets")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """``digits`` significant digits, thousands grouped; an em dash for what is not known."""
+    if value is None or math.isnan(value):
+        return "—"
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{min(decimals, 6)}f}"
+
+
+def with_unit(value: float | None, unit: str) -> str:
+    """A figure and its unit; counts go without, bytes in decimal units."""
+    if value is None or unit in _COUNTS:
+        return number(value)
+    if unit == "bytes":
+        for limit, factor, shown in ((1e3, 1.0, "B"), (1e6, 1e3, "kB"), (1e9, 1e6, "MB"), (math.inf, 1e9, "GB")):
+            if abs(value) < limit:
+                return f"{number(value / factor)} {shown}"
+    return f"{number(value)} {'µs' if unit == 'us' else unit}"
+
+
+def change(metric: Metric) -> str:
+    """“3.11× fewer”, “+97.8 points”; an em dash where there is nothing to say."""
+    if metric.before is None or metric.after is None:
+        return "unknown"
+    if metric.unit == "%":
+        return f"{metric.after - metric.before:+.1f} points"
+    if metric.ratio is None or metric.ratio == 0:
+        return "—"
+    if metric.ratio == 1:
+        return "the same"
+    fewer = metric.unit in _COUNTS
+    if metric.ratio > 1:
+        return f"{number(metric.ratio)}× {'fewer' if fewer else 'less'}"
+    return f"{number(1 / metric.ratio)}× more"
+
+
+def spread(metric: Metric, side: str) -> str | None:
+    """“0.535 to 0.561 ms over the inferences”; None where a figure has no spread."""
+    found = metric.before_range if side == "before" else metric.after_range
+    if found is None:
+        return None
+    return f"{number(found[0])} to {with_unit(found[1], metric.unit)} over the inferences"
+
+
+def sentences(comparison: Comparison) -> list[str]:
+    """What changed, in sentences; figures that are not known are left out."""
+    before, after = comparison.before.facts, comparison.after.facts
+    where = f" on {before.gpu}" if before.gpu and before.gpu == after.gpu else ""
+    batch = f", batch {before.batch}" if before.batch and before.batch == after.batch else ""
+    model = f"{before.model}: " if before.model and before.model == after.model else ""
+    found = [f"{model}{before.title} against {after.title}{where}{batch}."]
+    kernels, time = comparison.metric("kernels_per_inference"), comparison.metric("kernel_time")
+    if kernels.before is not None and kernels.after is not None:
+        found.append(f"One inference went from {number(kernels.before)} kernels to {number(kernels.after)}.")
+    if time.before is not None and time.after is not None:
+        found.append(
+            f"Its kernel time went from {with_unit(time.before, time.unit)} to {with_unit(time.after, time.unit)} ({change(time)})."
+        )
+    latency = comparison.metric("latency")
+    if latency.before is not None and latency.after is not None:
+        n = f"medians of {comparison.before.inferences.count:,} and {comparison.after.inferences.count:,} inferences"
+        found.append(
+            f"Its latency with nsys attached went from {with_unit(latency.before, latency.unit)} to "
+            f"{with_unit(latency.after, latency.unit)} ({change(latency)}; {n})."
+        )
+    cores = comparison.metric("tensor_cores_yes")
+    if cores.before is not None and cores.after is not None:
+        found.append(
+            "Kernels whose names say that they use Tensor Cores took "
+            f"{number(cores.before)} % of the kernel time before, {number(cores.after)} % after."
+        )
+    return found
