@@ -16,7 +16,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.text import duration, number, plotly_text
+from profiler.analysis.autotuning import Autotuning
 from profiler.analysis.classify import CATEGORIES, CATEGORY_LABELS
+from profiler.analysis.decompose import Decomposition
 
 BEFORE, AFTER = "#CC6A1B", "#2E7DD7"
 SIDES = {"before": BEFORE, "after": AFTER}
@@ -368,6 +370,34 @@ def pairs_of_bars(
     figure.update_yaxes(title=unit, rangemode="tozero")
     figure.update_xaxes(automargin=True, **ticks)
     return figure
+
+
+def traffic_by_stage(stages: Mapping[str, tuple[int, int]]) -> go.Figure:
+    """Computed minimum of memory traffic: stage of the model → bytes before and after (see ``traffic.by_stage``)."""
+    before, after = ([sums[i] / 1e6 for sums in stages.values()] for i in (0, 1))
+    return pairs_of_bars(list(stages), before, after, "MB", "Computed minimum per inference, by stage of the model")
+
+
+def split_waterfall(split: Decomposition) -> go.Figure:
+    """The exact split of a latency difference as a waterfall; parts that are 0 on both sides are left out."""
+    parts = [p for p in split.parts if p.before_ns or p.after_ns]
+    inferences = f"inferences {split.before_inference} and {split.after_inference}"
+    title = f"{duration(split.before_latency_ns)} → {duration(split.after_latency_ns)}, {inferences}"
+    return waterfall(
+        [p.label for p in parts],
+        [p.saved_ns / 1e3 for p in parts],
+        split.before_latency_ns / 1e3,
+        split.after_latency_ns / 1e3,
+        plotly_text(title, 160),
+    )
+
+
+def tuned_layers(tuned: Autotuning, count: int = 12) -> go.Figure:
+    """Median and chosen candidate of the layers for which auto-tuning saved most."""
+    best = tuned.layers.nlargest(count, "saved_ms")
+    median, chosen = (best["median_ms"] * 1e3).tolist(), (best["chosen_ms"] * 1e3).tolist()
+    title = "Median candidate and chosen one"
+    return pairs_of_bars(best["layer"].tolist(), median, chosen, "µs", title, ("median candidate", "chosen"))
 
 
 def _ticks(labels: Sequence[str], width: int) -> dict[str, Any]:

@@ -20,12 +20,11 @@ from dashboard.text import number
 from profiler.analysis.autotuning import Autotuning, autotuning, build_log_of
 from profiler.analysis.compare import Analysis, Comparison, compare
 from profiler.analysis.decompose import Step, chain
-from profiler.analysis.engine import engine_side
-from profiler.analysis.ledger import Ledger, build_ledger, engine_file_of
+from profiler.analysis.ledger import Ledger, build_ledger
 from profiler.analysis.traffic import Traffic, memory_traffic
-from profiler.analysis.work import gpu_work
 from profiler.capture.summary import collect
 from profiler.errors import ProfilerError
+from profiler.report.layers import engine_layers as report_layers
 from profiler.report.ledger import ledger_document
 from profiler.trace import open_trace
 from profiler.trace.build_log import read_build_log
@@ -273,27 +272,16 @@ def engine_layers(side: Side) -> pd.DataFrame | ProfilerError | None:
 @st.cache_data(max_entries=8, show_spinner=False)
 def _engine_layers(key: object, _analysis: Analysis) -> pd.DataFrame | None:
     del key
-    trace, inferences = _analysis.trace, _analysis.inferences
-    if not inferences.count:
+    table = report_layers(_analysis)
+    if table is None:
         return None
-    work = gpu_work(trace, inferences)
-    engine = engine_side(trace, inferences, work, engine_file_of(_analysis))
-    if engine is None:
-        return None
-    n = inferences.count
-    times = engine.work.groupby("layer")["duration_ns"].sum()
-    kernels = engine.work[engine.work["kind"] == "kernel"].groupby("layer").size()
-    return pd.DataFrame(
-        {
-            "layer": [la.name for la in engine.layers],
-            "type": [la.kind for la in engine.layers],
-            "precision": [la.precision for la in engine.layers],
-            "kernels": [float(kernels.get(i, 0)) / n for i in range(len(engine.layers))],
-            "time, µs": [float(times.get(i, 0)) / n / 1e3 for i in range(len(engine.layers))],
-            "min. kB": [la.min_bytes / 1e3 if la.min_bytes is not None else None for la in engine.layers],
-            "formats in": [" | ".join(t.format or "?" for t in la.inputs) for la in engine.layers],
-            "formats out": [" | ".join(t.format or "?" for t in la.outputs) for la in engine.layers],
-            "tactic": [la.tactic for la in engine.layers],
+    table["time_ns"], table["min_bytes"] = table["time_ns"] / 1e3, table["min_bytes"] / 1e3
+    return table.rename(
+        columns={
+            "time_ns": "time, µs",
+            "min_bytes": "min. kB",
+            "formats_in": "formats in",
+            "formats_out": "formats out",
         }
     )
 

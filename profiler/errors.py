@@ -9,6 +9,8 @@ from __future__ import annotations
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_GATE_FAILED = 3  # report --fail-if: a figure is out of bounds
+EXIT_GATE_UNKNOWN = 4  # no gate failed, but one could not be decided
 
 
 class ProfilerError(Exception):

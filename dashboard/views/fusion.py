@@ -8,17 +8,15 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, data
-from dashboard.charts import Box
+from dashboard import charts, collapse, data
 from dashboard.frame import Pair, ledger_view
 from dashboard.text import duration, markdown, number, number_of_bytes
-from profiler.analysis.ledger import Cell, Group, Row, grouped
+from profiler.analysis.ledger import Row, grouped
 
 TITLE = "Fusion"
 ICON = ":material/call_merge:"
 URL = "fusion"
 
-_MAX_BOXES = 40
 _STATUS_HELP = {
     "kept": "has kernels of its own after",
     "fused": "computed inside another unit's layer",
@@ -73,66 +71,23 @@ def _head(view: data.LedgerView) -> None:
 
 
 def _picture(view: data.LedgerView) -> None:
-    blocks = [g for g in grouped(view.ledger.rows, "block") if any(r.unit for r in g.rows)]
+    blocks = collapse.blocks(view.ledger)
     if not blocks:
         return
     labels = [g.label for g in blocks]
-    best = max(range(len(blocks)), key=lambda i: _collapsed(blocks[i]))
     label = st.selectbox(
-        "Block", labels, index=best, key="fusion_block", help="Opens on the block in which most kernels vanish."
+        "Block",
+        labels,
+        index=labels.index(collapse.most_collapsed(blocks).label),
+        key="fusion_block",
+        help="Opens on the block in which most kernels vanish.",
     )
-    group = blocks[labels.index(label)]
-    above, below = _boxes(view, group)
-    if not above or not below:
+    figure = collapse.figure(view.ledger, blocks[labels.index(label)])
+    if figure is None:
         st.caption("Nothing of this block runs on one of the sides.")
         return
-    n = view.ledger.before_placement.inferences, view.ledger.after_placement.inferences
-    titles = (
-        f"before: {number(group.before_kernels / n[0])} kernels, {duration(group.before_time_ns / n[0])} per inference",
-        f"after: {number(group.after_kernels / n[1])} kernels, {duration(group.after_time_ns / n[1])} per inference",
-    )
-    st.plotly_chart(charts.collapse(above, below, titles), key="collapse", config=charts.CONFIG)
-    st.caption(
-        "Boxes above are units of the model in order of execution, below the layers that compute them now; ribbons "
-        "say how."
-    )
-
-
-def _collapsed(group: Group) -> tuple[int, int]:
-    return group.before_kernels - group.after_kernels, -len(group.rows)
-
-
-def _boxes(view: data.LedgerView, group: Group) -> tuple[list[Box], list[Box]]:
-    """Units above; below the rows of the whole ledger that take them over, and what is new in the block."""
-    rows = [r for r in group.rows if r.before is not None and (r.before.kernels or r.before.copies)][:_MAX_BOXES]
-    by_label = {r.label: r for r in view.ledger.rows}
-    targets: list[Row] = []
-    for row in rows:
-        target = by_label.get(row.into) if row.into else row
-        if target is not None and target.after is not None and target.after.kernels and target not in targets:
-            targets.append(target)
-    targets += [r for r in group.rows if r.status == "new" and r not in targets]
-    n = view.ledger.before_placement.inferences, view.ledger.after_placement.inferences
-    above = []
-    for row in rows:
-        target = by_label.get(row.into) if row.into else row
-        place = targets.index(target) if target in targets else None
-        above.append(Box(_short(row), _note(row.before, n[0]), _category(row.before), place, row.status))
-    below = [Box(_short(r), _note(r.after, n[1]), _category(r.after), None, r.status) for r in targets]
-    return above, below
-
-
-def _short(row: Row) -> str:
-    label = row.label.replace(" (call ", " ×").removesuffix(")") if " (call " in row.label else row.label
-    return label.removeprefix(f"{row.block}.").removeprefix(f"{row.block}: ") if row.block else label
-
-
-def _note(cell: Cell | None, inferences: int) -> str:
-    return duration((cell.time_ns + cell.copies_time_ns) / inferences) if cell else ""
-
-
-def _category(cell: Cell | None) -> str:
-    return cell.categories[0] if cell and cell.categories else "other"
+    st.plotly_chart(figure, key="collapse", config=charts.CONFIG)
+    st.caption(collapse.CAPTION)
 
 
 def _table(view: data.LedgerView) -> None:

@@ -8,7 +8,7 @@ import streamlit as st
 from dashboard import charts
 from dashboard.frame import Pair, ledger_view
 from dashboard.text import markdown, number_of_bytes
-from profiler.analysis.traffic import SampledBytes, TrafficRow
+from profiler.analysis.traffic import SampledBytes, by_stage
 
 TITLE = "Memory"
 ICON = ":material/memory:"
@@ -48,20 +48,7 @@ def render(pair: Pair) -> None:
     if unknown:
         reasons = {b.how for r in traffic.rows for b in (r.before, r.after) if b.minimum is None}
         st.warning(f"{unknown} rows have no computed minimum: {markdown('; '.join(sorted(reasons)))}.")
-    stages: dict[str, list[TrafficRow]] = {}
-    for row in traffic.rows:
-        stages.setdefault(row.row.stage or "(outside)", []).append(row)
-    st.plotly_chart(
-        charts.pairs_of_bars(
-            list(stages),
-            [sum(r.before.minimum or 0 for r in rows) / 1e6 for rows in stages.values()],
-            [sum(r.after.minimum or 0 for r in rows) / 1e6 for rows in stages.values()],
-            "MB",
-            "Computed minimum per inference, by stage of the model",
-        ),
-        key="traffic_stages",
-        config=charts.CONFIG,
-    )
+    st.plotly_chart(charts.traffic_by_stage(by_stage(traffic)), key="traffic_stages", config=charts.CONFIG)
     gone = sum(r.before.minimum or 0 for r in traffic.rows if r.row.status in ("fused", "absorbed"))
     st.markdown(
         f"Units that are fused or absorbed moved **{number_of_bytes(gone)}** at least before; after, what they read "

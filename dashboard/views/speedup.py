@@ -74,16 +74,7 @@ def _step(place: int, before: Step, after: Step) -> None:
 
 
 def _split(place: int, split: Decomposition) -> None:
-    parts = [p for p in split.parts if p.before_ns or p.after_ns]
-    inferences = f"inferences {split.before_inference} and {split.after_inference}"
-    title = f"{duration(split.before_latency_ns)} → {duration(split.after_latency_ns)}, {inferences}"
-    figure = charts.waterfall(
-        [p.label for p in parts],
-        [p.saved_ns / 1e3 for p in parts],
-        split.before_latency_ns / 1e3,
-        split.after_latency_ns / 1e3,
-        title,
-    )
+    figure = charts.split_waterfall(split)
     st.plotly_chart(figure, key=f"waterfall_{place}", config=charts.CONFIG)
     table = pd.DataFrame(
         {
@@ -103,10 +94,5 @@ def _autotuning(name: str, side: data.Side) -> None:
     if isinstance(tuned, Autotuning) and len(tuned.layers):
         st.subheader(f"Auto-tuning of {markdown(side.source.title)} ({name})")
         st.caption(f"{data.tuning_sentence(tuned)} The page Engine lists every candidate.")
-        best = tuned.layers.nlargest(12, "saved_ms")
-        median, chosen = (best["median_ms"] * 1e3).tolist(), (best["chosen_ms"] * 1e3).tolist()
-        title = "Median candidate and chosen one"
-        figure = charts.pairs_of_bars(
-            best["layer"].tolist(), median, chosen, "µs", title, ("median candidate", "chosen")
-        )
+        figure = charts.tuned_layers(tuned)
         st.plotly_chart(figure, key=f"tuning_{name}", config=charts.CONFIG)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -11,8 +10,7 @@ from dashboard.data import Side
 from dashboard.frame import Pair, show_problems
 from dashboard.text import duration, markdown, number
 from profiler.analysis.classify import CATEGORY_LABELS, explain
-from profiler.analysis.compare import Analysis
-from profiler.analysis.tensor_cores import gpu_index
+from profiler.analysis.tensor_cores import median_inference_samples
 
 TITLE = "Tensor Cores"
 ICON = ":material/grid_on:"
@@ -73,7 +71,7 @@ def _over_time(sides: dict[str, Side]) -> None:
     series = {}
     for name, side in sides.items():
         assert side.analysis is not None
-        found = _median_inference_samples(side.analysis)
+        found = median_inference_samples(side.analysis.trace, side.analysis.inferences)
         if found is not None:
             series[name] = found
     if series:
@@ -87,16 +85,6 @@ def _over_time(sides: dict[str, Side]) -> None:
             "Each step is one sample: the average since the sample before. nsys stores whole percents; kernels shorter "
             "than a step cannot be told apart."
         )
-
-
-def _median_inference_samples(analysis: Analysis) -> tuple[np.ndarray, np.ndarray] | None:
-    metric = analysis.trace.gpu_metrics.tensor_active(gpu_index(analysis.trace))
-    spans = analysis.inferences.table.dropna(subset=["gpu_span_ns"])
-    if metric is None or not len(spans):
-        return None
-    row = spans.sort_values("gpu_span_ns").iloc[len(spans) // 2]
-    inside = (metric.timestamps_ns >= row["start_ns"]) & (metric.timestamps_ns <= row["gpu_end_ns"])
-    return (metric.timestamps_ns[inside] - int(row["start_ns"])) / 1e3, metric.values[inside]
 
 
 def _tables(name: str, side: Side) -> None:

@@ -147,6 +147,20 @@ def sample(trace: Trace, series: MetricSeries | None, starts: np.ndarray, ends: 
     return SampledMetric(series.name, float(series.values[inside].mean()), n, series.frequency_hz, None)
 
 
+def median_inference_samples(trace: Trace, inferences: Inferences) -> tuple[np.ndarray, np.ndarray] | None:
+    """Tensor Active over the inference of median GPU span: times in µs since it was entered, and values in percent.
+
+    None without the counter, or without an inference that has GPU work.
+    """
+    metric = trace.gpu_metrics.tensor_active(gpu_index(trace))
+    spans = inferences.table.dropna(subset=["gpu_span_ns"])
+    if metric is None or not len(spans):
+        return None
+    row = spans.sort_values("gpu_span_ns").iloc[len(spans) // 2]
+    inside = (metric.timestamps_ns >= row["start_ns"]) & (metric.timestamps_ns <= row["gpu_end_ns"])
+    return (metric.timestamps_ns[inside] - int(row["start_ns"])) / 1e3, metric.values[inside]
+
+
 def gpu_index(trace: Trace) -> int:
     """The GPU that did the work: the device of most kernels where metrics exist for it, else the first with metrics."""
     names = trace.gpu_metrics.names

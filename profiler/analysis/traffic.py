@@ -97,6 +97,15 @@ def memory_traffic(ledger: Ledger) -> Traffic:
     )
 
 
+def by_stage(traffic: Traffic) -> dict[str, tuple[int, int]]:
+    """Stage of the model → computed minimum before and after, in bytes per inference; rows without one count nothing."""
+    sums: dict[str, tuple[int, int]] = {}
+    for row in traffic.rows:
+        before, after = sums.get(row.row.stage or "(outside)", (0, 0))
+        sums[row.row.stage or "(outside)"] = (before + (row.before.minimum or 0), after + (row.after.minimum or 0))
+    return sums
+
+
 def sampled_bytes(analysis: Analysis) -> SampledBytes:
     """DRAM bytes of one inference: mean of the samples in the GPU spans × the peak × the mean span."""
     trace, inferences = analysis.trace, analysis.inferences

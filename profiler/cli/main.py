@@ -21,6 +21,7 @@ from profiler.cli import (
     info,
     kernels,
     plugin,
+    report,
     study,
     tactics,
     tensor_cores,
@@ -37,6 +38,7 @@ VERBS = (
     fusion,
     decompose,
     fleet,
+    report,
     tactics,
     timeline,
     classify,
@@ -56,7 +58,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m profiler",
         description="Prove what TensorRT did to a model, from NVIDIA Nsight Systems traces. Data goes to standard output, "
-        "diagnostics to standard error. Exit status: 0 done, 1 failed or refused, 2 wrong usage.",
+        "diagnostics to standard error. Exit status: 0 done, 1 failed or refused, 2 wrong usage; of report also 3 a gate failed, "
+        "4 a gate could not be decided.",
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb in VERBS:

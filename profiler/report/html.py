@@ -22,7 +22,7 @@ from profiler.analysis.compare import Comparison
 from profiler.report.evidence import SIDES, Evidence
 from profiler.report.gates import Outcome
 from profiler.report.tables import Table
-from profiler.report.words import HEADLINES, change, number, sentences, spread, with_unit
+from profiler.report.words import HEADLINES, before_after, change, number, sentences, spread
 
 _MAX_ROWS = 1_000
 _MAX_TEXT = 1_000
@@ -165,10 +165,11 @@ def _head(comparison: Comparison) -> str:
     for metric_id in HEADLINES:
         m = comparison.metric(metric_id)
         ranges = [f"{side}: {found}" for side in SIDES if (found := spread(m, side))]
+        before, after = before_after(m)
         notes = [change(m), *ranges, m.source, *([m.reason] if m.reason else [])]
         cards.append(
-            f'<div class="card">{_text(m.label)}<b><span class="before">{_text(with_unit(m.before, m.unit))}</span> → '
-            f'<span class="after">{_text(with_unit(m.after, m.unit))}</span></b>'
+            f'<div class="card">{_text(m.label)}<b><span class="before">{_text(before)}</span> → '
+            f'<span class="after">{_text(after)}</span></b>'
             + "".join(f"<small>{_text(n)}</small>" for n in notes)
             + "</div>"
         )
@@ -187,7 +188,7 @@ def _gates(outcomes: Sequence[Outcome]) -> str:
         for o in outcomes
     )
     return (
-        '<h2 id="gates">Gates</h2><div class="scroll"><table><thead><tr><th>gate</th><th>outcome</th><th>figure</th></tr></thead>'
+        '<h2 id="gates">Gates</h2><div class="scroll"><table><thead><tr><th class="plain">gate</th><th class="plain">outcome</th><th class="plain">figure</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 

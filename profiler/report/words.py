@@ -55,11 +55,20 @@ def change(metric: Metric) -> str:
     return f"{number(1 / metric.ratio)}× more"
 
 
+def before_after(metric: Metric) -> tuple[str, str]:
+    """Both values as text; a unit that they share stands once, behind the second."""
+    before, after = with_unit(metric.before, metric.unit), with_unit(metric.after, metric.unit)
+    first, _, first_unit = before.partition(" ")
+    return (first if first_unit and after.endswith(f" {first_unit}") else before), after
+
+
 def spread(metric: Metric, side: str) -> str | None:
     """“0.535 to 0.561 ms over the inferences”; None where a figure has no spread."""
     found = metric.before_range if side == "before" else metric.after_range
     if found is None:
         return None
+    if found[0] == found[1]:
+        return f"{with_unit(found[1], metric.unit)} in every inference"
     return f"{number(found[0])} to {with_unit(found[1], metric.unit)} over the inferences"
 
 

@@ -1,0 +1,67 @@
+"""What the bars of a timeline are called: for the canvas of the page, and for the figure of the report."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from dashboard.text import duration
+from profiler.analysis.timeline import GRAPH, KERNEL, MEMCPY, NVTX, Bars, Part, Timeline
+
+MAX_FIGURE_PIXELS = 1400
+_MAX_TEXT = 2_000
+
+
+def labels(timeline: Timeline, frame: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Per bar its name and a line about it; a merged bar says of how many it stands, and names its longest."""
+    names = pd.Series("", index=frame.index, dtype=object)
+    details = pd.Series("", index=frame.index, dtype=object)
+    trace = timeline.analysis.trace
+    for kind, part in frame.groupby("kind", sort=False):
+        rows = part["row"].to_numpy()
+        if kind == KERNEL:
+            held = trace.kernels.iloc[rows]
+            paths = {int(r): " › ".join(trace.nvtx_path(int(r))[-2:]) for r in held["nvtx"].unique()}
+            names[part.index] = held["name"].astype(str).to_numpy()
+            details[part.index] = [
+                f"launched in {paths[int(r)]}" if paths[int(r)] else "launch not inside an NVTX range"
+                for r in held["nvtx"]
+            ]
+        elif kind == NVTX:
+            held = trace.nvtx_ranges.iloc[rows]
+            names[part.index] = held["text"].astype(str).to_numpy()
+            details[part.index] = [
+                "NVTX range on the host" + (f", domain {d}" if d else "") for d in held["domain"].astype(str)
+            ]
+        elif kind == GRAPH:
+            names[part.index] = "CUDA graph, recorded whole"
+            details[part.index] = "its kernels are not in the trace"
+        else:
+            held = (trace.memcpys if kind == MEMCPY else trace.memsets).iloc[rows]
+            names[part.index] = [f"memory copy, {k}" for k in held["kind"]] if kind == MEMCPY else "memory set"
+            details[part.index] = [f"{b:,} bytes" for b in held["bytes"]]
+    several = frame["count"] > 1
+    for at, count, busy in zip(frame.index[several], frame["count"][several], frame["busy_ns"][several]):
+        details[at] = f"{count:,} in this pixel, {duration(busy)} together; the longest is {names[at]}"[:_MAX_TEXT]
+        names[at] = f"{count:,} short ones"
+    return [str(n)[:_MAX_TEXT] for n in names], [str(d)[:_MAX_TEXT] for d in details]
+
+
+def for_figure(timeline: Timeline, part: Part) -> tuple[pd.DataFrame, Bars]:
+    """A whole part as the frame that ``charts.timeline`` draws, and what it holds."""
+    bars = timeline.window(part, 0, part.length_ns, MAX_FIGURE_PIXELS)
+    frame = bars.frame
+    names, details = labels(timeline, frame)
+    starts = frame["start_ns"].clip(lower=part.origin_ns)
+    ends = frame["end_ns"].clip(upper=part.origin_ns + part.length_ns)
+    drawn = pd.DataFrame(
+        {
+            "lane": [bars.lanes[i] for i in frame["lane"]],
+            "start_us": (starts - part.origin_ns) / 1e3,
+            "duration_us": (ends - starts) / 1e3,
+            "colour_key": frame["category"],
+            "tensor_cores": frame["tensor_cores"],
+            "label": names,
+            "detail": details,
+        }
+    )
+    return drawn, bars

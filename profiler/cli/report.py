@@ -1,0 +1,144 @@
+"""``report``: evidence to hand over, and gates for CI."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from profiler.analysis.compare import Analysis
+from profiler.cli.common import add_pair, warn
+from profiler.cli.output import check_target, plain, write_whole
+from profiler.errors import EXIT_GATE_FAILED, EXIT_GATE_UNKNOWN, UsageError
+from profiler.report import tables
+from profiler.report.evidence import Evidence, gather
+from profiler.report.gates import FAILED, UNKNOWN, Outcome, check, parse_gate
+from profiler.report.markdown import summary
+from profiler.trace import open_trace
+
+NAME = "report"
+HELP = "evidence to hand over: one HTML file, a Markdown summary, tables, figures; gates for CI"
+DESCRIPTION = (
+    "Write what two traces prove. With -o FILE.html one self-contained HTML report (interactive figures, all tables, provenance, "
+    "warnings; it works offline); without -o a Markdown summary on standard output. --fail-if makes the run fail when a figure "
+    "is out of bounds. Exit status: 0 done and no gate failed, 1 failed or refused, 2 wrong usage, 3 a gate failed, 4 no gate "
+    "failed but one could not be decided, as its figure is unknown in these traces. What was asked for is written in any case."
+)
+_FORMATS = {".html": "html", ".htm": "html", ".md": "markdown", ".json": "json"}
+_FIGURE_FORMATS = ("pdf", "png", "svg")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_pair(parser)
+    parser.add_argument(
+        "--before-engine",
+        type=Path,
+        metavar="FILE",
+        help="engine inspector JSON of BEFORE, where its trace has no layers",
+    )
+    parser.add_argument("--after-engine", type=Path, metavar="FILE", help="the same of AFTER")
+    gates = parser.add_argument_group("gates")
+    gates.add_argument(
+        "--fail-if",
+        metavar="GATE",
+        action="append",
+        default=[],
+        help="FIGURE OP NUMBER[UNIT], for example 'kernels_per_inference>60', 'latency>0.6ms', 'ratio.latency<5', "
+        "'before.tensor_cores_yes>0%%'; may be given several times; docs/report.md lists the figures",
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--format", choices=("html", "markdown", "json"), help="of the output (default: by its ending; else markdown)"
+    )
+    output.add_argument("-o", "--output", metavar="FILE", type=Path, help="write to FILE instead of standard output")
+    output.add_argument(
+        "--markdown", metavar="FILE", type=Path, help="also write the Markdown summary, for a pull request"
+    )
+    output.add_argument("--tables", metavar="DIR", type=Path, help="also write every table into DIR")
+    output.add_argument(
+        "--table-format", metavar="LIST", default="csv", help="csv, parquet or both, with a comma (default: csv)"
+    )
+    output.add_argument(
+        "--figures", metavar="DIR", type=Path, help="also write every figure into DIR (needs kaleido and a Chromium)"
+    )
+    output.add_argument(
+        "--figure-format", metavar="LIST", default="pdf,png", help="of pdf, png, svg, with commas (default: pdf,png)"
+    )
+    output.add_argument("-f", "--force", action="store_true", help="replace files that exist")
+
+
+def run(args: argparse.Namespace) -> int | None:
+    check_target(args)
+    if args.markdown is not None and args.markdown.exists() and not args.force:
+        raise UsageError(f"{args.markdown}: exists already.", "Choose another name, or give --force to replace it.")
+    table_formats = _listed(args.table_format, tables.FORMATS, "--table-format")
+    figure_formats = _listed(args.figure_format, _FIGURE_FORMATS, "--figure-format")
+    chosen = args.format or (_FORMATS.get(args.output.suffix.lower()) if args.output else "markdown")
+    if chosen is None:
+        raise UsageError(f"{args.output}: its ending names no format.", "Use .html, .md or .json, or give --format.")
+    gates = [parse_gate(text) for text in args.fail_if]
+    with open_trace(args.before) as before, open_trace(args.after) as after:
+        evidence = gather(
+            Analysis(before, args.nvtx_before or args.nvtx),
+            Analysis(after, args.nvtx_after or args.nvtx),
+            (args.before_engine, args.after_engine),
+        )
+        outcomes = check(gates, evidence)
+        content = _WRITERS[chosen](evidence, outcomes)
+        if args.output is None:
+            sys.stdout.write(content)
+        else:
+            write_whole(args.output, content)
+        if args.markdown is not None:
+            write_whole(args.markdown, summary(evidence, outcomes))
+        if args.tables is not None:
+            tables.write_tables(tables.tables(evidence), args.tables, table_formats, args.force)
+        if args.figures is not None:
+            _figures(evidence, args.figures, figure_formats, args.force)
+        warn(evidence.comparison.warnings)
+    return _status(outcomes)
+
+
+def _listed(text: str, known: tuple[str, ...], option: str) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    wrong = [part for part in found if part not in known]
+    if wrong or not found:
+        raise UsageError(f"{option} {text}: {wrong[0] if wrong else 'nothing'!r} is none of {', '.join(known)}.")
+    return found
+
+
+def _html(evidence: Evidence, outcomes: list[Outcome]) -> str:
+    # the one place where the command line draws; pyproject.toml says why, and Plotly is loaded for this only
+    from dashboard.handover import html_report  # noqa: PLC0415
+
+    return html_report(evidence, outcomes)
+
+
+def _json(evidence: Evidence, outcomes: list[Outcome]) -> str:
+    document = {**evidence.as_dict(), "gates": [o.as_dict() for o in outcomes]}
+    return json.dumps(plain(document), indent=2, allow_nan=False) + "\n"
+
+
+_WRITERS: dict[str, Callable[[Evidence, list[Outcome]], str]] = {"html": _html, "markdown": summary, "json": _json}
+
+
+def _figures(evidence: Evidence, folder: Path, kinds: tuple[str, ...], force: bool) -> None:
+    from dashboard.figures import figures  # noqa: PLC0415 - see _html
+    from dashboard.images import write  # noqa: PLC0415
+
+    write(figures(evidence), folder, kinds, force)
+
+
+def _status(outcomes: list[Outcome]) -> int | None:
+    """Say which gates did not pass; the exit status."""
+    for outcome in outcomes:
+        if outcome.outcome == FAILED:
+            print(f"gate failed: {outcome.gate.text}: {outcome.sentence}", file=sys.stderr)
+        elif outcome.outcome == UNKNOWN:
+            print(f"gate not decided: {outcome.gate.text}: {outcome.sentence}", file=sys.stderr)
+    found = {o.outcome for o in outcomes}
+    if FAILED in found:
+        return EXIT_GATE_FAILED
+    return EXIT_GATE_UNKNOWN if UNKNOWN in found else None
