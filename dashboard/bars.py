@@ -1,13 +1,19 @@
-"""What the bars of a timeline are called: for the canvas of the page, and for the figure of the report."""
+"""The bars of a timeline with their names: for the canvas of the page, and for the figure of the report."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import pandas as pd
 
-from dashboard.text import duration
+from dashboard.charts import CATEGORY_COLOURS, NVTX_COLOUR, SIDES
+from dashboard.text import duration, visible
+from profiler.analysis.classify import CATEGORY_LABELS
 from profiler.analysis.timeline import GRAPH, KERNEL, MEMCPY, NVTX, Bars, Part, Timeline
 
 MAX_FIGURE_PIXELS = 1400
+_OVERVIEW_BINS = 400
 _MAX_TEXT = 2_000
 
 
@@ -43,7 +49,65 @@ def labels(timeline: Timeline, frame: pd.DataFrame) -> tuple[list[str], list[str
     for at, count, busy in zip(frame.index[several], frame["count"][several], frame["busy_ns"][several]):
         details[at] = f"{count:,} in this pixel, {duration(busy)} together; the longest is {names[at]}"[:_MAX_TEXT]
         names[at] = f"{count:,} short ones"
-    return [str(n)[:_MAX_TEXT] for n in names], [str(d)[:_MAX_TEXT] for d in details]
+    return [visible(str(n)[:_MAX_TEXT]) for n in names], [visible(str(d)[:_MAX_TEXT]) for d in details]
+
+
+def for_canvas(
+    name: str,
+    title: str,
+    timeline: Timeline,
+    part: Part,
+    bars: Bars,
+    length_ns: int,
+    marked: Iterable[tuple[str, int]] = (),
+) -> dict[str, Any]:
+    """One side as ``timeline.js`` draws it: columns of bars with times in ns since the start of the part.
+
+    Args:
+        length_ns: of the whole picture, for the overview.
+        marked: (kind, row) of bars to mark as the counterparts of a chosen one.
+    """
+    frame = bars.frame
+    names, details = labels(timeline, frame)
+    texts, text_of = pd.factorize(pd.Series(names, dtype=object))[::-1]
+    notes, note_of = pd.factorize(pd.Series(details, dtype=object))[::-1]
+    return {
+        "name": name,
+        "title": visible(title),
+        "colour": SIDES[name],
+        "lanes": list(bars.lanes),
+        "activity": [round(float(a), 3) for a in timeline.activity(part, _OVERVIEW_BINS, length_ns)],
+        "texts": list(texts),
+        "notes": list(notes),
+        "marked": [f"{kind}:{row}" for kind, row in marked],
+        "bars": {
+            "start": (frame["start_ns"] - part.origin_ns).tolist(),
+            "end": (frame["end_ns"] - part.origin_ns).tolist(),
+            "busy": frame["busy_ns"].tolist(),
+            "count": frame["count"].tolist(),
+            "lane": frame["lane"].tolist(),
+            "kind": frame["kind"].tolist(),
+            "row": frame["row"].tolist(),
+            "colour": frame["category"].tolist(),
+            "hatched": (frame["tensor_cores"] == "yes").tolist(),
+            "text": text_of.tolist(),
+            "note": note_of.tolist(),
+        },
+    }
+
+
+def colours() -> dict[str, str]:
+    """What a bar is → its colour."""
+    return {**CATEGORY_COLOURS, NVTX: NVTX_COLOUR}
+
+
+def legend(sides: Iterable[Mapping[str, Any]]) -> list[tuple[str, str | None]]:
+    """(name, colour) of what is drawn; the colour None is the hatching."""
+    seen = {c for side in sides for c in side["bars"]["colour"]}
+    found: list[tuple[str, str | None]] = [
+        (CATEGORY_LABELS[c], CATEGORY_COLOURS[c]) for c in CATEGORY_LABELS if c in seen
+    ]
+    return [*found, ("NVTX range", NVTX_COLOUR), ("hatched: uses Tensor Cores, by name", None)]
 
 
 def for_figure(timeline: Timeline, part: Part) -> tuple[pd.DataFrame, Bars]:

@@ -19,11 +19,14 @@ import streamlit as st
 from dashboard.text import number
 from profiler.analysis.autotuning import Autotuning, autotuning, build_log_of
 from profiler.analysis.compare import Analysis, Comparison, compare
+from profiler.analysis.counterparts import Counterparts
 from profiler.analysis.decompose import Step, chain
 from profiler.analysis.ledger import Ledger, build_ledger
+from profiler.analysis.timeline import Timeline
 from profiler.analysis.traffic import Traffic, memory_traffic
 from profiler.capture.summary import collect
 from profiler.errors import ProfilerError
+from profiler.report.evidence import Evidence
 from profiler.report.layers import engine_layers as report_layers
 from profiler.report.ledger import ledger_document
 from profiler.trace import open_trace
@@ -188,6 +191,42 @@ def comparison(before: Side, after: Side) -> Comparison | None:
 def _comparison(before_key: object, after_key: object, _before: Analysis, _after: Analysis) -> Comparison:
     del before_key, after_key  # the analyses themselves are not hashed
     return compare(_before, _after)
+
+
+def timeline(side: Side) -> Timeline:
+    """The timeline of a side that could be read; its indexes are kept."""
+    assert side.analysis is not None
+    return _timeline(side.identity, side.analysis)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _timeline(key: object, _analysis: Analysis) -> Timeline:
+    del key
+    return Timeline(_analysis)
+
+
+def counterparts(before: Side, after: Side) -> Counterparts | ProfilerError | None:
+    """From the work of one side to that of the other, by the ledger; what is wrong with the ledger otherwise."""
+    view = ledger(before, after)
+    return _counterparts(before.identity, after.identity, view.ledger) if isinstance(view, LedgerView) else view
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _counterparts(before_key: object, after_key: object, _ledger: Ledger) -> Counterparts:
+    del before_key, after_key
+    return Counterparts(_ledger)
+
+
+def evidence(before: Side, after: Side) -> Evidence | None:
+    """What is handed over of two sides; None when one cannot be read."""
+    held = comparison(before, after)
+    return _evidence(before.identity, after.identity, held) if held is not None else None
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _evidence(before_key: object, after_key: object, _comparison: Comparison) -> Evidence:
+    del before_key, after_key
+    return Evidence(_comparison)
 
 
 @dataclass(frozen=True)

@@ -2,68 +2,307 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts
+from dashboard import bars, data
 from dashboard.data import Side
+from dashboard.facts import facts
 from dashboard.frame import Pair, show_problems
 from dashboard.text import duration, markdown
 from profiler.analysis.compare import Analysis
-from profiler.analysis.kernels import classified_names
+from profiler.analysis.counterparts import OTHER, Counterparts
+from profiler.analysis.decompose import representative
+from profiler.analysis.timeline import KERNEL, Bars, Part
+from profiler.errors import ProfilerError
+from profiler.report.chrome_trace import Side as Exported
+from profiler.report.chrome_trace import chrome_trace, compressed
 
 TITLE = "Timeline"
 ICON = ":material/view_timeline:"
 URL = "timeline"
 
-_MAX_BARS = 3000
-_MAX_LEVELS = 4
 _WHOLE_TRACE_WINDOW_NS = 5_000_000
+_WIDTH = 1100  # of the picture, until the browser says its own
+_MAX_LISTED = 500
+_CANVAS = "timeline_canvas"
+_HERE = Path(__file__).resolve().parent.parent
 
 
-@dataclass(frozen=True)
-class _Window:
-    """What is drawn of one side: from ``origin_ns`` on, ``length_ns`` long."""
-
-    origin_ns: int
-    length_ns: int
-    label: str
+@st.cache_resource(show_spinner=False)
+def _component() -> Any:
+    html, css, js = (_HERE.joinpath(f"timeline.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
+    return st.components.v2.component("timeline", html=html, css=css, js=js)
 
 
 def render(pair: Pair) -> None:
     st.title("Timeline")
     st.caption(
-        "Both start at zero: the moment at which the host enters the inference. NVTX ranges are host time, kernels "
-        "are GPU time, so kernels lie to the right of the range that launched them. Hatched kernels use Tensor "
-        "Cores, judged by name. Drag to pan, scroll or use the buttons to zoom."
+        "Both start at zero: the moment at which the host enters the inference. NVTX ranges are host time, kernels are GPU time, "
+        "so kernels lie to the right of the range that launched them. Drag to pan; Ctrl and the wheel, or W and S, zoom; Shift "
+        "and drag zooms to a part. Choose a bar to see what is known of it, and the same module on the other side."
     )
     show_problems(pair)
     sides = pair.readable
     if not sides:
         return
-    windows = {}
+    parts = {}
     for column, (name, side) in zip(st.columns(len(sides)), sides.items()):
         with column:
-            windows[name] = _choose(name, side)
-    longest = max(w.length_ns for w in windows.values()) / 1e3
-    low, high = st.slider(
-        "Part shown, µs", 0.0, float(np.ceil(longest)), (0.0, float(np.ceil(longest))), key="timeline_part"
-    )
-    bars, lanes, titles = {}, {}, {}
-    for name, side in sides.items():
-        assert side.analysis is not None
-        bars[name], lanes[name], note = _bars(side.analysis, windows[name], low, high)
-        titles[name] = f"{name}: {side.source.title}, {windows[name].label}"
-        st.caption(f"{name}: {note}")
-    st.plotly_chart(charts.timeline(bars, lanes, titles), key="timeline", config={**charts.CONFIG, "scrollZoom": True})
+            parts[name] = _choose(name, side)
+    _picture(pair, parts)
     with st.expander("Launch calls, and the longest gaps in which the GPU idles inside an inference"):
         for column, (name, side) in zip(st.columns(len(sides)), sides.items()):
             with column:
                 assert side.analysis is not None
                 _launches_and_gaps(name, side.analysis)
+
+
+def _choose(name: str, side: Side) -> Part:
+    assert side.analysis is not None
+    analysis, timeline = side.analysis, data.timeline(side)
+    table = analysis.inferences.table
+    if not len(table):
+        st.caption(f"{name}: {markdown(analysis.inferences.statement)} The start of the trace is shown.")
+        return timeline.whole(_WHOLE_TRACE_WINDOW_NS)
+    middle = representative(analysis)
+    index = st.selectbox(
+        f"Inference, {name}",
+        range(len(table)),
+        index=middle,
+        format_func=lambda i: (
+            f"{table['text'].iloc[i]}: {duration(int(table['latency_ns'].iloc[i]))}"
+            + (" (median)" if i == middle else "")
+        ),
+        key=f"inference_{name}",
+    )
+    return timeline.inference(index)
+
+
+@st.fragment
+def _picture(pair: Pair, parts: Mapping[str, Part]) -> None:
+    sides = pair.readable
+    part_key = repr([(name, sides[name].identity, part) for name, part in parts.items()])
+    part_id = str(hash(part_key))
+    length = max(part.length_ns for part in parts.values())
+    state = st.session_state.get(_CANVAS) or {}
+    low, high, width = _view(state.get("view"), part_id, length)
+    picked = _picked(state.get("picked"), part_id, sides)
+    links = _links(pair) if picked else None  # the ledger of long traces takes a while, and is not needed before
+    marked = _marked(links if isinstance(links, Counterparts) else None, picked, parts)
+    drawn: dict[str, Bars | None] = {}
+    described = []
+    for name, part in parts.items():
+        timeline = data.timeline(sides[name])
+        # three times what is shown, so that panning and zooming out have something to draw until the answer comes
+        margin = high - low
+        window = max(low - margin, 0), min(high + margin, max(part.length_ns, 1))
+        pixels = max(round(width * (window[1] - window[0]) / max(high - low, 1)), 1)
+        window_bars = timeline.window(part, *window, pixels)
+        drawn[name] = timeline.window(part, low, min(high, part.length_ns), width) if low < part.length_ns else None
+        title = f"{name}: {sides[name].source.title}, {part.label}, {duration(part.length_ns)}"
+        described.append(bars.for_canvas(name, title, timeline, part, window_bars, length, marked.get(name, ())))
+    _component()(
+        key=_CANVAS,
+        data={
+            "part": part_id,
+            "length": length,
+            "view": [low, high],
+            "sides": described,
+            "colours": bars.colours(),
+            "legend": bars.legend(described),
+            "picked": picked,
+            "together": _together(sides, parts, picked, marked),
+            "label": "Timeline of "
+            + " and ".join(parts)
+            + ". W and S zoom, A and D pan, comma and full stop step through bars, "
+            "Escape lets go. The table of kernels below holds the same.",
+        },
+        default={"view": None, "picked": None},
+        on_view_change=lambda: None,
+        on_picked_change=lambda: None,
+    )
+    for name, held in drawn.items():
+        st.caption(f"{name}: {held.statement if held else 'ends before the part that is shown.'}")
+    if picked is not None:
+        _details(picked, sides, parts, links)
+    _kernels_in_view(sides, parts, low, high)
+    _export(pair, parts, low, high)
+
+
+def _links(pair: Pair) -> Counterparts | ProfilerError | None:
+    """What leads from one side to the other; an error that says why nothing does, None without two sides."""
+    if pair.before is None or pair.after is None or len(pair.readable) < 2:
+        return None
+    return data.counterparts(pair.before, pair.after)
+
+
+def _view(sent: Any, part_id: str, length: int) -> tuple[int, int, int]:
+    """What the browser shows, checked: (from, to, width in pixels); the whole of a part that was not shown before."""
+    try:
+        if sent["part"] == part_id:
+            low, high = int(sent["low"]), int(sent["high"])
+            width = min(max(int(sent["width"]), 100), 8000)
+            if 0 <= low < high <= length:
+                return low, high, width
+    except (TypeError, KeyError, ValueError, OverflowError):
+        pass
+    return 0, length, _WIDTH
+
+
+def _picked(sent: Any, part_id: str, sides: Mapping[str, Side]) -> dict[str, Any] | None:
+    """The chosen bar, checked against what is shown."""
+    try:
+        if sent["part"] != part_id or sent["side"] not in sides:
+            return None
+        picked = {"side": str(sent["side"]), "kind": str(sent["kind"]), "row": int(sent["row"])}
+    except (TypeError, KeyError, ValueError, OverflowError):
+        return None
+    analysis = sides[picked["side"]].analysis
+    assert analysis is not None
+    known = {
+        "kernel": analysis.trace.kernels,
+        "memcpy": analysis.trace.memcpys,
+        "memset": analysis.trace.memsets,
+        "graph": analysis.trace.graph_traces,
+        "nvtx": analysis.trace.nvtx_ranges,
+    }
+    frame = known.get(picked["kind"])
+    return picked if frame is not None and 0 <= picked["row"] < len(frame) else None
+
+
+def _marked(
+    links: Counterparts | None, picked: Mapping[str, Any] | None, parts: Mapping[str, Part]
+) -> dict[str, list[tuple[str, int]]]:
+    """Work of the same unit as the chosen bar, on both sides, in the inferences that are shown."""
+    if links is None or picked is None:
+        return {}
+    row = links.row_of(picked["side"], picked["kind"], picked["row"])
+    if row is None:
+        return {}
+    side, other = picked["side"], OTHER[picked["side"]]
+    return {
+        side: links.work_of(side, [row], parts[side].inference),
+        other: links.work_of(other, links.partners(side, row), parts[other].inference),
+    }
+
+
+def _together(
+    sides: Mapping[str, Side],
+    parts: Mapping[str, Part],
+    picked: Mapping[str, Any] | None,
+    marked: Mapping[str, list[tuple[str, int]]],
+) -> list[int] | None:
+    """From where to where the chosen bar and its counterparts reach, in ns since zero; None without a counterpart."""
+    if picked is None or not marked.get(OTHER[picked["side"]]):
+        return None
+    ends: list[int] = []
+    for name, work in {**marked, picked["side"]: [(picked["kind"], picked["row"])]}.items():
+        analysis = sides[name].analysis
+        assert analysis is not None
+        frames = {"kernel": analysis.trace.kernels, "memcpy": analysis.trace.memcpys, "memset": analysis.trace.memsets}
+        for kind, row in work:
+            event = frames[kind].iloc[row]
+            ends += [int(event["start_ns"]) - parts[name].origin_ns, int(event["end_ns"]) - parts[name].origin_ns]
+    return [min(ends), max(ends)]
+
+
+def _details(picked: Mapping[str, Any], sides: Mapping[str, Side], parts: Mapping[str, Part], links: Any) -> None:
+    name = picked["side"]
+    analysis = sides[name].analysis
+    assert analysis is not None
+    title, found = facts(analysis, parts[name], picked["kind"], picked["row"])
+    left, right = st.columns(2)
+    with left, st.container(border=True):
+        st.markdown(f"**Chosen, {name}**")
+        st.code(title[:4000], language=None, wrap_lines=True)
+        st.markdown("  \n".join(f"{what}: {markdown(value)}" for what, value in found.items()))
+    with right, st.container(border=True):
+        _other_side(picked, sides, parts, links)
+
+
+def _other_side(picked: Mapping[str, Any], sides: Mapping[str, Side], parts: Mapping[str, Part], links: Any) -> None:
+    name = picked["side"]
+    other = OTHER[name]
+    st.markdown(f"**The same module, {other}**")
+    if not isinstance(links, Counterparts):
+        reason = links.message if links is not None else "There is no other side."
+        st.caption(f"Not known. {markdown(reason)}")
+        return
+    row = links.row_of(name, picked["kind"], picked["row"])
+    if row is None:
+        st.caption("An NVTX range, or work outside the inferences, is in no row of the fusion ledger. Choose a kernel.")
+        return
+    into = f" into **{markdown(row.into)}**" if row.into else ""
+    st.markdown(f"Module **{markdown(row.label)}** is **{row.status}**{into}: {markdown(row.why)}.")
+    partners = links.partners(name, row)
+    work = links.work_of(other, partners, parts[other].inference)
+    if not work:
+        st.caption(f"No GPU work does it {other}.")
+        return
+    analysis = sides[other].analysis
+    assert analysis is not None
+    kernels = analysis.trace.kernels.iloc[[r for kind, r in work if kind == KERNEL]]
+    table = pd.DataFrame(
+        {
+            "start, µs": (kernels["start_ns"] - parts[other].origin_ns) / 1e3,
+            "duration, µs": kernels["duration_ns"] / 1e3,
+            "module": [held.label if (held := links.row_of(other, KERNEL, int(r))) else "" for r in kernels.index],
+            "kernel": kernels["name"].astype(str),
+        }
+    )
+    count = "1 kernel" if len(table) == 1 else f"{len(table):,} kernels"
+    st.caption(f"{count}, {duration(int(kernels['duration_ns'].sum()))}; outlined in the picture.")
+    st.dataframe(
+        table.head(_MAX_LISTED), hide_index=True, key="counterparts", height=min(300, 35 * (len(table) + 1) + 3)
+    )
+
+
+def _kernels_in_view(sides: Mapping[str, Side], parts: Mapping[str, Part], low: int, high: int) -> None:
+    """The same as a table: for reading, for the keyboard, and for copying."""
+    with st.expander("Kernels in the part that is shown"):
+        for name, part in parts.items():
+            timeline = data.timeline(sides[name])
+            rows = timeline.rows(KERNEL, part.origin_ns + low, part.origin_ns + min(high, part.length_ns))
+            kernels = timeline.analysis.trace.kernels.iloc[rows[:_MAX_LISTED]]
+            st.caption(f"{name}: {len(kernels):,} of {len(rows):,} kernels, in order of their start.")
+            table = pd.DataFrame(
+                {
+                    "start, µs": (kernels["start_ns"] - part.origin_ns) / 1e3,
+                    "duration, µs": kernels["duration_ns"] / 1e3,
+                    "stream": kernels["stream_id"],
+                    "kernel": kernels["name"].astype(str),
+                }
+            )
+            st.dataframe(table, hide_index=True, key=f"in_view_{name}", height=min(320, 35 * (len(table) + 1) + 3))
+
+
+def _export(pair: Pair, parts: Mapping[str, Part], low: int, high: int) -> None:
+    shown = {
+        name: Exported(data.timeline(pair.readable[name]), part, low, min(high, part.length_ns))
+        for name, part in parts.items()
+        if low < part.length_ns
+    }
+
+    def document() -> bytes:
+        links = _links(pair)
+        return compressed(chrome_trace(shown, links if isinstance(links, Counterparts) else None))
+
+    st.download_button(
+        "Save this part for Perfetto",
+        document,
+        "timeline.json.gz",
+        "application/gzip",
+        key="perfetto",
+        icon=":material/download:",
+        help="Trace Event Format: before and after are two processes. Open it at ui.perfetto.dev (which runs in your browser) or in "
+        "chrome://tracing. The command line does the same: python -m profiler timeline BEFORE AFTER -o timeline.json.gz",
+        on_click="ignore",
+    )
 
 
 def _launches_and_gaps(name: str, analysis: Analysis) -> None:
@@ -84,111 +323,3 @@ def _launches_and_gaps(name: str, analysis: Analysis) -> None:
     )
     gaps = report.gaps.assign(**{"gap, µs": report.gaps["duration_ns"] / 1e3})
     st.dataframe(gaps[["inference", "gap, µs", "after", "before"]], hide_index=True, key=f"gaps_{name}", height=260)
-
-
-def _choose(name: str, side: Side) -> _Window:
-    assert side.analysis is not None
-    analysis = side.analysis
-    table = analysis.inferences.table
-    if not len(table):
-        st.caption(f"{name}: {markdown(analysis.inferences.statement)} The start of the trace is shown.")
-        span = analysis.trace.span_ns or (0, 1)
-        return _Window(span[0], min(span[1] - span[0], _WHOLE_TRACE_WINDOW_NS), "start of the trace")
-    middle = int(table["latency_ns"].argsort().iloc[len(table) // 2])
-    index = st.selectbox(
-        f"Inference, {name}",
-        range(len(table)),
-        index=middle,
-        format_func=lambda i: (
-            f"{table['text'].iloc[i]}: {duration(int(table['latency_ns'].iloc[i]))}"
-            + (" (median)" if i == middle else "")
-        ),
-        key=f"inference_{name}",
-    )
-    row = table.iloc[index]
-    return _Window(int(row["start_ns"]), int(row["latency_ns"]), str(row["text"]))
-
-
-def _bars(analysis: Analysis, window: _Window, low_us: float, high_us: float) -> tuple[pd.DataFrame, list[str], str]:
-    low, high = window.origin_ns + int(low_us * 1e3), window.origin_ns + int(high_us * 1e3)
-    high = min(high, window.origin_ns + window.length_ns)
-    trace = analysis.trace
-    kernels = trace.kernels[(trace.kernels["end_ns"] > low) & (trace.kernels["start_ns"] < high)]
-    classes = classified_names(trace).set_index("name")
-    shown = kernels.nlargest(_MAX_BARS, "duration_ns").sort_index() if len(kernels) > _MAX_BARS else kernels
-    names = shown["name"].astype(str)
-    paths = {int(r): " › ".join(trace.nvtx_path(int(r))[-2:]) for r in shown["nvtx"].unique()}
-    work = [
-        pd.DataFrame(
-            {
-                "lane": "stream " + shown["stream_id"].astype(str),
-                "start_ns": shown["start_ns"],
-                "duration_ns": shown["duration_ns"],
-                "colour_key": classes["category"].reindex(names).to_numpy() if len(classes) else [],
-                "tensor_cores": classes["tensor_cores"].reindex(names).to_numpy() if len(classes) else [],
-                "label": names,
-                "detail": [
-                    f"launched in {paths[int(r)]}" if paths[int(r)] else "launch not inside an NVTX range"
-                    for r in shown["nvtx"]
-                ],
-            }
-        )
-    ]
-    for frame, label in (
-        (trace.memcpys, "memory copy"),
-        (trace.memsets, "memory set"),
-        (trace.graph_traces, "CUDA graph, recorded whole"),
-    ):
-        part = frame[(frame["end_ns"] > low) & (frame["start_ns"] < high)].head(_MAX_BARS)
-        work.append(
-            _plain(
-                part,
-                "stream " + part["stream_id"].astype(str),
-                label,
-                "layout" if label != "CUDA graph, recorded whole" else "other",
-            )
-        )
-    ranges, index = trace.nvtx_ranges, trace.nvtx_index
-    inside = ranges[(ranges["end_ns"] > low) & (ranges["start_ns"] < high)]
-    levels = index.level[inside.index]
-    nvtx = inside[levels < _MAX_LEVELS]
-    drawn = nvtx.nlargest(_MAX_BARS, "end_ns") if len(nvtx) > _MAX_BARS else nvtx
-    texts = drawn["text"].astype(str)
-    work.append(
-        pd.DataFrame(
-            {
-                "lane": [f"NVTX {level}" for level in index.level[drawn.index]],
-                "start_ns": drawn["start_ns"].clip(lower=low),
-                "duration_ns": drawn["end_ns"].clip(upper=high) - drawn["start_ns"].clip(lower=low),
-                "colour_key": "nvtx",
-                "tensor_cores": "",
-                "label": texts,
-                "detail": [
-                    "NVTX range on the host" + (f", domain {d}" if d else "") for d in drawn["domain"].astype(str)
-                ],
-            }
-        )
-    )
-    bars = pd.concat([w for w in work if len(w)] or work[:1], ignore_index=True)
-    bars["start_us"] = (bars["start_ns"] - window.origin_ns) / 1e3
-    bars["duration_us"] = bars["duration_ns"] / 1e3
-    streams = sorted({lane for lane in bars["lane"] if lane.startswith("stream")}, key=lambda s: (len(s), s))
-    lanes = sorted({lane for lane in bars["lane"] if lane.startswith("NVTX")}) + streams
-    note = f"{len(shown):,} of {len(kernels):,} kernels and {len(drawn):,} of {len(inside):,} NVTX ranges in this part are drawn"
-    if len(shown) < len(kernels):
-        note += " (the longest ones; narrow the part to see all)"
-    return bars, lanes, note + "."
-
-
-def _plain(part: pd.DataFrame, lane: pd.Series, label: str, key: str) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "lane": lane,
-            "start_ns": part["start_ns"],
-            "duration_ns": part["duration_ns"],
-            "colour_key": key,
-            "tensor_cores": "",
-            "label": label,
-            "detail": [f"{b:,} bytes" for b in part["bytes"]] if "bytes" in part else "",
-        }
-    )

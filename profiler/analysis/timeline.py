@@ -67,9 +67,8 @@ class Bars:
         """How much of the window is drawn, and how."""
         said = f"{self.drawn:,} of {self.held:,} pieces of GPU work and {self.drawn_ranges:,} of {self.held_ranges:,} NVTX ranges"
         if self.merged:
-            said += (
-                f"; {self.merged:,} bars stand for several that are narrower than a pixel together: zoom in to see each"
-            )
+            bars = "1 bar stands" if self.merged == 1 else f"{self.merged:,} bars stand"
+            said += f"; {bars} for several that are narrower than a pixel together: zoom in to see each"
         if self.all_lanes > len(self.lanes):
             said += f"; {len(self.lanes):,} of {self.all_lanes:,} lanes"
         return f"{said}."
@@ -128,6 +127,17 @@ class Timeline:
             bars, names, held, len(shown) - drawn_nvtx, held_ranges, drawn_nvtx, all_lanes,
             int((bars["count"] > 1).sum()),
         )  # fmt: skip
+
+    def activity(self, part: Part, bins: int, length_ns: int) -> npt.NDArray[np.float64]:
+        """GPU work of a part over the first ``length_ns`` from its start: per equal bin the sum of durations ÷ its length, at most 1."""
+        edges = part.origin_ns + np.minimum(np.linspace(0.0, length_ns, bins + 1), part.length_ns)
+        covered = np.zeros(bins + 1)
+        for kind in (KERNEL, MEMCPY, MEMSET, GRAPH):
+            rows = self.rows(kind, part.origin_ns, part.origin_ns + part.length_ns)
+            frame = self._frame(kind).iloc[rows]
+            covered += _elapsed(np.sort(frame["start_ns"].to_numpy(dtype=np.int64)), edges)
+            covered -= _elapsed(np.sort(frame["end_ns"].to_numpy(dtype=np.int64)), edges)
+        return np.clip(np.diff(covered) * bins / length_ns, 0.0, 1.0)
 
     def rows(self, kind: str, low_ns: int, high_ns: int) -> Int64Array:
         """Rows of the trace's frame of a kind that overlap a span of absolute times."""
@@ -203,6 +213,14 @@ class Timeline:
     @cached_property
     def _lane_cache(self) -> dict[Part, _Lanes]:
         return {}
+
+
+def _elapsed(moments: Int64Array, edges: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """For each edge the sum, over the moments before it, of the time since then. ``moments`` is sorted."""
+    base = int(edges[0])  # times since the epoch are too large for exact products
+    sums = np.concatenate(([0], np.cumsum(moments - base)))
+    count = np.searchsorted(moments, edges, side="left")
+    return count * (edges - base) - sums[count]
 
 
 def _single(events: pd.DataFrame) -> pd.DataFrame:

@@ -187,8 +187,9 @@ def _gates(outcomes: Sequence[Outcome]) -> str:
         f'<tr><td>{_text(o.gate.text)}</td><td class="{o.outcome}">{o.outcome}</td><td>{_text(o.sentence)}</td></tr>'
         for o in outcomes
     )
+    heads = "".join(f'<th class="plain" scope="col">{name}</th>' for name in ("gate", "outcome", "figure"))
     return (
-        '<h2 id="gates">Gates</h2><div class="scroll"><table><thead><tr><th class="plain">gate</th><th class="plain">outcome</th><th class="plain">figure</th></tr></thead>'
+        f'<h2 id="gates">Gates</h2><div class="scroll"><table><thead><tr>{heads}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 
