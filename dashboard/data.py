@@ -16,6 +16,8 @@ from typing import Any, BinaryIO
 import pandas as pd
 import streamlit as st
 
+from dashboard.figures import Drawn
+from dashboard.figures import figures as all_figures
 from dashboard.text import number
 from profiler.analysis.autotuning import Autotuning, autotuning, build_log_of
 from profiler.analysis.compare import Analysis, Comparison, compare
@@ -29,6 +31,8 @@ from profiler.errors import ProfilerError
 from profiler.report.evidence import Evidence
 from profiler.report.layers import engine_layers as report_layers
 from profiler.report.ledger import ledger_document
+from profiler.report.tables import Table
+from profiler.report.tables import tables as report_tables
 from profiler.trace import open_trace
 from profiler.trace.build_log import read_build_log
 from profiler.trace.files import TRACE_SUFFIXES
@@ -227,6 +231,32 @@ def evidence(before: Side, after: Side) -> Evidence | None:
 def _evidence(before_key: object, after_key: object, _comparison: Comparison) -> Evidence:
     del before_key, after_key
     return Evidence(_comparison)
+
+
+def tables(held: Evidence) -> list[Table]:
+    """Every table of a hand-over."""
+    return _tables(_evidence_key(held), held)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Collecting the tables…")
+def _tables(key: object, _evidence: Evidence) -> list[Table]:
+    del key
+    return report_tables(_evidence)
+
+
+def figures(held: Evidence) -> list[Drawn]:
+    """Every figure of a hand-over."""
+    return _figures(_evidence_key(held), held)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Drawing the figures…")
+def _figures(key: object, _evidence: Evidence) -> list[Drawn]:
+    del key
+    return all_figures(_evidence)
+
+
+def _evidence_key(held: Evidence) -> tuple[object, ...]:
+    return tuple((str(s.trace.path), s.trace.path.stat().st_mtime_ns, s.nvtx) for s in held.sides.values())
 
 
 @dataclass(frozen=True)

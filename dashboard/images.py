@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -16,6 +18,7 @@ FORMATS = ("pdf", "png", "svg")
 BROWSER_VARIABLE = "BROWSER_PATH"
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 _WIDTH, _SCALE = 1200, 2
+_LOCK = threading.Lock()
 
 
 def browser() -> str | None:
@@ -26,6 +29,20 @@ def browser() -> str | None:
     return next((found for name in _BROWSERS if (found := shutil.which(name))), None)
 
 
+def missing() -> MissingToolError | None:
+    """What is not here that drawing needs, and how to get it; None when all is."""
+    if find_spec("kaleido") is None:
+        return MissingToolError(
+            "Figures as PDF, PNG or SVG files need Kaleido, which is not installed.", "pip install kaleido"
+        )
+    if browser() is None:
+        return MissingToolError(
+            "Figures as PDF, PNG or SVG files are drawn by a Chromium or Chrome, and none is on the PATH.",
+            f"Install one (apt install chromium), or name it in {BROWSER_VARIABLE}. The HTML report needs none.",
+        )
+    return None
+
+
 def render(drawn: Sequence[Drawn], kinds: Sequence[str]) -> dict[tuple[str, str], bytes]:
     """(id, kind) → the file's content. Figures get a white ground and their title, so that each stands alone.
 
@@ -33,18 +50,16 @@ def render(drawn: Sequence[Drawn], kinds: Sequence[str]) -> dict[tuple[str, str]
         MissingToolError: Kaleido or a Chromium is not here; the message says which and how to get it.
         OutputError: the browser failed.
     """
-    try:
-        import kaleido  # noqa: PLC0415 - optional, and slow to import
-    except ImportError as error:
-        raise MissingToolError(
-            "Figures as PDF, PNG or SVG need Kaleido, which is not installed.", "pip install kaleido"
-        ) from error
-    path = browser()
-    if path is None:
-        raise MissingToolError(
-            "Figures as PDF, PNG or SVG are drawn by a Chromium or Chrome, and none is on the PATH.",
-            f"Install one (apt install chromium), or name it in {BROWSER_VARIABLE}. The HTML report needs none.",
-        )
+    absent = missing()
+    if absent is not None:
+        raise absent
+    with _LOCK:  # Kaleido has one server a process
+        return _render(drawn, kinds, str(browser()))
+
+
+def _render(drawn: Sequence[Drawn], kinds: Sequence[str], path: str) -> dict[tuple[str, str], bytes]:
+    import kaleido  # noqa: PLC0415 - optional, and slow to import
+
     found: dict[tuple[str, str], bytes] = {}
     try:
         os.environ[BROWSER_VARIABLE] = path

@@ -5,6 +5,7 @@ from dashboard.views import (
     details,
     engine,
     fleet,
+    export,
     fusion,
     kernels,
     memory,
@@ -16,3 +17,4 @@ from dashboard.views import (
 )
 
 PAGES = (overview, fusion, speedup, kernels, tensor_cores, memory, timeline, engine, runs, fleet, capture, details)
+PAGES = (overview, fusion, speedup, kernels, tensor_cores, memory, timeline, engine, export, runs, capture, details)

@@ -218,9 +218,12 @@ def _launches(pid: int, tid: int, side: Side, launched: list[tuple[int, int, int
         if call >= 0 and (call not in first or start < first[call][1]):
             first[call] = (thread, start)
     mine = calls.iloc[inside].assign(row=inside)
-    for number, (_, part) in enumerate(mine.groupby("tid", sort=True), 1):
-        thread = tid + number
-        yield from _thread(pid, thread, f"launch calls, host thread {number}")
+    rows = [
+        (n, level, part) for n, (_, m) in enumerate(mine.groupby("tid"), 1) for level, part in enumerate(_disjoint(m))
+    ]
+    for thread, (number, level, part) in enumerate(rows, tid + 1):
+        more = f" ({level + 1})" if level else ""
+        yield from _thread(pid, thread, f"launch calls, host thread {number}{more}")
         columns = (part[c].tolist() for c in ("row", "start_ns", "end_ns", "name", "correlation_id"))
         for row, start, end, name, correlation in zip(*columns):
             yield _event(pid, thread, side, (start, end), "launch call", str(name), {"correlation": correlation})

@@ -153,8 +153,8 @@ def _contents(figures: Sequence[Figure], tables: Sequence[Table], gates: bool) -
         '<nav aria-label="Contents"><ol><li><a href="#summary">Summary</a></li>'
         + ('<li><a href="#gates">Gates</a></li>' if gates else "")
         + '<li><a href="#warnings">Warnings</a></li>'
-        + f'<li><a href="#figures">Figures</a><ol>{items("section", figures)}</ol></li>'
-        + f'<li><a href="#tables">Tables</a><ol>{items("section", tables)}</ol></li>'
+        + f'<li><a href="#figures">Figures</a><ol>{items("picture", figures)}</ol></li>'
+        + f'<li><a href="#tables">Tables</a><ol>{items("rows", tables)}</ol></li>'
         + '<li><a href="#methods">Methods and limits</a></li></ol></nav>'
     )
 
@@ -208,7 +208,7 @@ def _warnings(evidence: Evidence) -> str:
 
 def _figure(figure: Figure) -> str:
     return (
-        f'<figure id="section-{figure.id}"><h3>{_text(figure.title)}</h3>'
+        f'<figure id="picture-{figure.id}"><h3>{_text(figure.title)}</h3>'
         f'<div class="plot" id="figure-{figure.id}" role="img" aria-label="{_text(figure.title)}"></div>'
         f"<figcaption>{_text(figure.caption, 4 * _MAX_TEXT)}</figcaption></figure>"
     )
@@ -230,10 +230,10 @@ def _table(table: Table) -> str:
         else f"{len(frame):,} of {total:,} rows; the CSV of the table has all."
     )
     return (
-        f'<section id="section-{table.id}"><h3>{_text(table.title)}</h3><p class="quiet">{_text(table.note)} {shown}</p>'
-        f'<button type="button" class="save" data-table="{table.id}">Save as CSV</button>'
+        f'<section id="rows-{table.id}"><h3>{_text(table.title)}</h3><p class="quiet">{_text(table.note)} {shown}</p>'
+        f'<button type="button" class="save" data-name="{table.id}">Save as CSV</button>'
         f'<div class="scroll" tabindex="0" role="region" aria-label="{_text(table.title)}">'
-        f'<table class="sortable" id="{table.id}"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></section>'
+        f'<table class="sortable" id="table-{table.id}"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></section>'
     )
 
 

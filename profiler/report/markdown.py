@@ -49,7 +49,7 @@ def summary(evidence: Evidence, outcomes: Sequence[Outcome] = ()) -> str:
     lines += ["", *_split(evidence), *_ledger(evidence)]
     warnings = [w for w in comparison.warnings if w not in comparison.refusals]
     if warnings:
-        lines += [f"**{len(warnings)} things to know before quoting these figures**", ""]
+        lines += ["**What to know before quoting these figures**", ""]
         lines += [f"- {escape(w)}" for w in warnings[:_MAX_WARNINGS]]
         if len(warnings) > _MAX_WARNINGS:
             lines.append(f"- ({_MAX_WARNINGS} of {len(warnings)} shown)")
@@ -67,7 +67,7 @@ def _gates(outcomes: Sequence[Outcome]) -> list[str]:
     unknown = sum(o.outcome == UNKNOWN for o in outcomes)
     said = f"{failed} failed" if failed else "none failed"
     said += f", {unknown} cannot be decided" if unknown else ""
-    lines = [f"**{len(outcomes)} gates: {said}**", "", "| gate | outcome | figure |", "|---|---|---|"]
+    lines = [f"**{len(outcomes)} gate{'s' if len(outcomes) > 1 else ''}: {said}**", "", "| gate | outcome | figure |", "|---|---|---|"]
     return [*lines, *(f"| {escape(o.gate.text)} | {o.outcome} | {escape(o.sentence)} |" for o in outcomes)]
 
 

@@ -82,7 +82,7 @@
     });
   }
   for (const button of document.querySelectorAll("button.save")) {
-    button.addEventListener("click", () => save(document.getElementById(button.dataset.table), button.dataset.table));
+    button.addEventListener("click", () => save(document.getElementById(`table-${button.dataset.name}`), button.dataset.name));
   }
   const plots = [...document.querySelectorAll(".plot")].map(draw);
   dark.addEventListener("change", (event) => recolour(event.matches));

@@ -1,0 +1,199 @@
+"""Export: everything about the pair as files to hand over, and the gates that hold in CI."""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+import zipfile
+from collections.abc import Callable, Iterable
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import charts, data, images
+from dashboard.figures import Drawn
+from dashboard.frame import Pair, show_error, show_problems
+from dashboard.handover import html_report
+from dashboard.text import markdown
+from profiler.errors import ProfilerError
+from profiler.report.evidence import Evidence
+from profiler.report.gates import FAILED, UNKNOWN, Outcome, check, figures, parse_gate
+from profiler.report.markdown import summary
+from profiler.report.tables import Table, to_csv, to_parquet
+
+TITLE = "Export"
+ICON = ":material/ios_share:"
+URL = "export"
+
+_DOWNLOAD = ":material/download:"
+_MIME = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet", "pdf": "application/pdf", "png": "image/png"}
+
+
+def render(pair: Pair) -> None:
+    st.title("Export")
+    st.caption("What the two traces prove, as files that need neither this dashboard nor the traces.")
+    show_problems(pair)
+    if pair.before is None or pair.after is None:
+        return
+    evidence = data.evidence(pair.before, pair.after)
+    if evidence is None:
+        return
+    name = _file_name(pair.before.source.key, pair.after.source.key)
+    outcomes = _gates(evidence)
+    _report(evidence, outcomes, name)
+    _tables(data.tables(evidence), name)
+    _figures(data.figures(evidence), name)
+    st.subheader("The timeline, for Perfetto")
+    st.markdown("The page Timeline saves any part of both inferences as a trace that Perfetto opens.")
+
+
+def _file_name(before: str, after: str) -> str:
+    parts = [re.sub(r"[^A-Za-z0-9_.+-]+", "_", key.rpartition("/")[2])[:60] for key in (before, after)]
+    return "_to_".join(parts)
+
+
+def _gates(evidence: Evidence) -> list[Outcome]:
+    st.subheader("Gates")
+    st.caption(
+        "A gate names what must not be: `kernels_per_inference>60`, `latency>0.6ms`, `ratio.latency<5`. On the command line "
+        "a gate that fails ends the run with exit status 3, one that cannot be decided with 4. Gates that stand here are in the "
+        "report and in the summary."
+    )
+    text = st.text_area("Gates, one a line", key="gates", placeholder="kernels_per_inference>60", height=100)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    command = ["python", "-m", "profiler", "report", "BEFORE", "AFTER", "-o", "report.html", "--markdown", "summary.md"]
+    for line in lines:
+        command += ["--fail-if", line]
+    st.code(shlex.join(command), language="bash", wrap_lines=True)
+    with st.expander("Figures that a gate can name"):
+        known = figures(evidence).values()
+        table = {
+            "figure": [f.name for f in known],
+            "unit": [f.unit for f in known],
+            **{side: [f.sides.get(side) for f in known] for side in ("before", "after", "ratio")},
+            "alone it means": [f.default for f in known],
+            "note": [f.reason or "" for f in known],
+        }
+        st.dataframe(pd.DataFrame(table), hide_index=True, key="gate_figures")
+    try:
+        outcomes = check([parse_gate(line) for line in lines], evidence)
+    except ProfilerError as error:
+        show_error(error)
+        return []
+    for outcome in outcomes:
+        shown = f"**{outcome.outcome}**: {markdown(outcome.sentence)}"
+        {FAILED: st.error, UNKNOWN: st.warning}.get(outcome.outcome, st.success)(shown)
+    return outcomes
+
+
+def _report(evidence: Evidence, outcomes: list[Outcome], name: str) -> None:
+    st.subheader("The report")
+    st.markdown(
+        "One HTML file, about 5 MB (most of it is plotly.js): interactive figures, all tables, provenance and warnings. It opens "
+        "without a network, in a light and in a dark theme, and prints."
+    )
+    st.download_button(
+        "HTML report",
+        lambda: html_report(evidence, outcomes),
+        f"{name}.html",
+        "text/html",
+        key="report_html",
+        icon=_DOWNLOAD,
+        type="primary",
+        on_click="ignore",
+    )
+    st.subheader("Summary for a pull request")
+    text = summary(evidence, outcomes)
+    st.download_button(
+        "Markdown summary",
+        text,
+        f"{name}.md",
+        "text/markdown",
+        key="report_markdown",
+        icon=_DOWNLOAD,
+        on_click="ignore",
+    )
+    with st.expander("Its text"):
+        st.code(text, language="markdown", wrap_lines=True)
+
+
+def _tables(tables: list[Table], name: str) -> None:
+    st.subheader("Tables")
+    by_id = {t.id: t for t in tables}
+    chosen = by_id[st.selectbox("Table", list(by_id), format_func=lambda i: by_id[i].title, key="export_table")]
+    st.caption(f"{markdown(chosen.note)} {len(chosen.frame):,} rows.")
+    st.dataframe(chosen.frame, hide_index=True, key="export_table_rows", height=240, placeholder="")
+    makers: dict[str, Callable[[Table], bytes]] = {
+        "csv": lambda t: to_csv(t.frame).encode(),
+        "parquet": lambda t: to_parquet(t.frame),
+    }
+    columns = st.columns(4)
+    for place, (kind, make) in enumerate(makers.items()):
+        columns[place].download_button(
+            kind.upper() if kind == "csv" else "Parquet",
+            lambda make=make: make(chosen),
+            f"{chosen.id}.{kind}",
+            _MIME[kind],
+            key=f"table_{kind}",
+            icon=_DOWNLOAD,
+            on_click="ignore",
+        )
+        columns[place + 2].download_button(
+            f"All {len(tables)} as {'CSV' if kind == 'csv' else 'Parquet'}",
+            lambda kind=kind, make=make: _zipped((f"{t.id}.{kind}", make(t)) for t in tables),
+            f"{name}_{kind}.zip",
+            "application/zip",
+            key=f"tables_{kind}",
+            icon=_DOWNLOAD,
+            on_click="ignore",
+        )
+
+
+def _figures(drawn: list[Drawn], name: str) -> None:
+    st.subheader("Figures")
+    if not drawn:
+        st.caption("These traces give none.")
+        return
+    by_id = {d.id: d for d in drawn}
+    chosen = by_id[st.selectbox("Figure", list(by_id), format_func=lambda i: by_id[i].title, key="export_figure")]
+    st.plotly_chart(chosen.figure, key="export_figure_shown", config=charts.CONFIG)
+    st.caption(markdown(chosen.caption))
+    absent = images.missing()
+    if absent is not None:
+        st.info(
+            f"{markdown(absent.message)} {markdown(absent.hint or '')} A figure can be saved as PNG with the camera in its corner.",
+            icon=":material/info:",
+        )
+        return
+    columns = st.columns(4)
+    for place, kind in enumerate(("pdf", "png")):
+        columns[place].download_button(
+            kind.upper(),
+            lambda kind=kind: images.render([chosen], [kind])[chosen.id, kind],
+            f"{chosen.id}.{kind}",
+            _MIME[kind],
+            key=f"figure_{kind}",
+            icon=_DOWNLOAD,
+            on_click="ignore",
+        )
+        columns[place + 2].download_button(
+            f"All {len(drawn)} as {kind.upper()}",
+            lambda kind=kind: _zipped(
+                (f"{i}.{k}", content) for (i, k), content in images.render(drawn, [kind]).items()
+            ),
+            f"{name}_{kind}.zip",
+            "application/zip",
+            key=f"figures_{kind}",
+            icon=_DOWNLOAD,
+            on_click="ignore",
+        )
+
+
+def _zipped(files: Iterable[tuple[str, bytes]]) -> bytes:
+    """A ZIP file; the same files give the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files:
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()

@@ -1,0 +1,179 @@
+"""``report`` and ``timeline`` as processes: files, exit statuses, refusals."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.conftest import bundled
+from tests.integration.test_cli import profiler
+from tests.make_trace import simple
+
+BEFORE, AFTER = str(bundled("torch-fp32-b8")), str(bundled("trt-int8-stream-b8"))
+GRAPH = str(bundled("trt-int8-badqdq-b8-graphlevel"))
+
+
+def test_everything_in_one_run(tmp_path: Path) -> None:
+    done = profiler(
+        "report", BEFORE, AFTER, "-o", str(tmp_path / "r.html"), "--markdown", str(tmp_path / "r.md"), "--tables",
+        str(tmp_path / "tables"), "--table-format", "csv,parquet", "--fail-if", "kernels_per_inference>60",
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "calibrated on random data" in done.stderr
+    html = (tmp_path / "r.html").read_text()
+    assert html.startswith("<!DOCTYPE html>") and "174 kernels to 56" in html
+    assert "**1 gate: none failed**" in (tmp_path / "r.md").read_text()
+    kernels = list(csv.DictReader(io.StringIO((tmp_path / "tables" / "kernels_after.csv").read_text())))
+    frame = pd.read_parquet(tmp_path / "tables" / "kernels_after.parquet")
+    assert sum(int(k["count"]) for k in kernels) == frame["count"].sum() == 560
+    assert {p.suffix for p in (tmp_path / "tables").iterdir()} == {".csv", ".parquet"}
+    assert not list(tmp_path.rglob(".*"))  # nothing half-written is left
+
+
+def test_markdown_is_what_is_printed() -> None:
+    done = profiler("report", BEFORE, AFTER)
+    assert done.returncode == 0 and done.stdout.startswith("## What TensorRT did to the model")
+
+
+def test_document() -> None:
+    done = profiler("report", BEFORE, AFTER, "--format", "json", "--fail-if", "latency>0.1ms")
+    document = json.loads(done.stdout)
+    assert done.returncode == 3
+    assert {m["id"]: m["after"] for m in document["metrics"]}["kernels_per_inference"] == 56
+    assert document["gates"][0]["outcome"] == "failed" and document["gates"][0]["value"] == pytest.approx(
+        0.5411, abs=1e-4
+    )
+    assert document["fusion"]["statuses"]["kept"] == 55 and document["no_fusion_reason"] is None
+    assert sum(p["saved_ns"] for p in document["decompose"]["parts"]) == document["decompose"]["saved_ns"]
+    assert document["provenance"]["after"]["GPU"].startswith("NVIDIA H200")
+
+
+@pytest.mark.parametrize(
+    ("pair", "gates", "status"),
+    [
+        ((BEFORE, AFTER), ["kernels_per_inference>60"], 0),
+        ((BEFORE, AFTER), ["kernels_per_inference>50"], 3),
+        ((BEFORE, GRAPH), ["kernels_per_inference>50"], 4),
+        ((BEFORE, GRAPH), ["kernels_per_inference>50", "latency>9s"], 4),
+        ((BEFORE, GRAPH), ["kernels_per_inference>50", "latency>1ns"], 3),
+        ((BEFORE, AFTER), ["kernels_per_inferense>50"], 2),
+        ((BEFORE, AFTER), ["kernels_per_inference>"], 2),
+        ((BEFORE, "/no/such/trace.sqlite"), ["kernels_per_inference>50"], 1),
+    ],
+)
+def test_exit_status(pair: tuple[str, str], gates: list[str], status: int, tmp_path: Path) -> None:
+    target = tmp_path / "report.md"
+    done = profiler("report", *pair, "-o", str(target), *(a for g in gates for a in ("--fail-if", g)))
+    assert done.returncode == status, done.stderr
+    assert target.exists() == (status in (0, 3, 4))  # the report is written when a gate fails, and only whole
+    if status in (3, 4):
+        assert ("gate failed: " if status == 3 else "gate not decided: ") in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_files_that_exist_are_not_replaced_unasked(tmp_path: Path) -> None:
+    target, tables = tmp_path / "r.html", tmp_path / "tables"
+    target.write_text("mine")
+    assert profiler("report", BEFORE, AFTER, "-o", str(target)).returncode == 2
+    assert profiler("report", BEFORE, AFTER, "--markdown", str(target)).returncode == 2
+    assert target.read_text() == "mine"
+    tables.mkdir()
+    (tables / "figures.csv").write_text("mine")
+    done = profiler("report", BEFORE, AFTER, "--tables", str(tables))
+    assert done.returncode == 1 and "--force" in done.stderr
+    assert [p.name for p in tables.iterdir()] == ["figures.csv"] and (tables / "figures.csv").read_text() == "mine"
+    assert profiler("report", BEFORE, AFTER, "--tables", str(tables), "--force").returncode == 0
+    assert (tables / "figures.csv").read_text() != "mine"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["-o", "report.docx"], ["--table-format", "xlsx"], ["--figure-format", "pdf,bmp"], ["--figure-format", ","]],
+)
+def test_wrong_usage_is_said_before_any_work(arguments: list[str], tmp_path: Path) -> None:
+    done = profiler("report", "missing.sqlite", "missing.sqlite", *arguments)
+    assert done.returncode == 2 and done.stderr.startswith("error: ")
+
+
+def test_figures_without_a_browser_say_what_is_missing(tmp_path: Path) -> None:
+    env = {"PATH": str(tmp_path), "BROWSER_PATH": ""}
+    done = profiler("report", BEFORE, AFTER, "--figures", str(tmp_path / "figures"), env=env)
+    assert done.returncode == 1 and "Chromium" in done.stderr and "BROWSER_PATH" in done.stderr
+    assert not (tmp_path / "figures").exists()
+
+
+def test_only_the_report_loads_what_draws() -> None:
+    code = "import sys; from profiler.cli.main import main; main(sys.argv[1:]); print(sorted({'plotly', 'streamlit'} & set(sys.modules)))"
+    for arguments, loaded in (
+        (["compare", BEFORE, AFTER], "[]"),
+        (["report", BEFORE, AFTER], "[]"),
+        (["report", BEFORE, AFTER, "--format", "html"], "['plotly']"),
+    ):
+        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == loaded
+
+
+def test_timeline(tmp_path: Path) -> None:
+    plain, packed = tmp_path / "t.json", tmp_path / "t.json.gz"
+    assert profiler("timeline", BEFORE, AFTER, "-o", str(plain)).returncode == 0
+    assert profiler("timeline", BEFORE, AFTER, "-o", str(packed)).returncode == 0
+    assert gzip.decompress(packed.read_bytes()) == plain.read_bytes()
+    events = json.loads(plain.read_text())["traceEvents"]
+    assert [sum("rule" in e.get("args", {}) and e["pid"] == p for e in events) for p in (1, 2)] == [174, 56]
+    assert profiler("timeline", BEFORE, "-o", str(plain)).returncode == 2  # it is there
+    done = profiler(
+        "timeline",
+        BEFORE,
+        AFTER,
+        "--inference",
+        "0",
+        "--inference-after",
+        "2",
+        "--window",
+        "100:200.5",
+        "-o",
+        str(plain),
+        "-f",
+    )
+    assert done.returncode == 0
+    about = json.loads(plain.read_text())["otherData"]
+    assert about["before"] == {**about["before"], "part": "iter0", "from_us": 100.0, "to_us": 200.5}
+    assert about["after"]["part"] == "inference 2"
+
+
+def test_timeline_of_a_whole_trace_alone(tmp_path: Path) -> None:
+    trace, target = simple().write(tmp_path / "one.sqlite"), tmp_path / "t.json"
+    assert profiler("timeline", str(trace), "--inference", "whole", "-o", str(target)).returncode == 0
+    events = json.loads(target.read_text())["traceEvents"]
+    assert sum("rule" in e.get("args", {}) for e in events) == 12
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--inference", "10"], "inferences 0 to 9"),
+        (["--inference", "-1"], "inferences 0 to 9"),
+        (["--window", "5"], "not a window"),
+        (["--window", "900000:"], "µs long"),
+        (["--window", "200:100"], "is in it"),
+    ],
+)
+def test_timeline_refuses_what_is_not_there(arguments: list[str], says: str, tmp_path: Path) -> None:
+    done = profiler("timeline", BEFORE, AFTER, *arguments, "-o", str(tmp_path / "t.json"))
+    assert done.returncode == 2 and says in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pair_without_a_ledger_is_still_a_timeline(tmp_path: Path) -> None:
+    done = profiler("timeline", BEFORE, GRAPH, "-o", str(tmp_path / "t.json"))
+    assert done.returncode == 0 and "without their modules and layers" in done.stderr
+    events = json.loads((tmp_path / "t.json").read_text())["traceEvents"]
+    assert any(e["name"] == "CUDA graph, recorded whole" for e in events)
