@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
-import threading
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,8 +17,8 @@ from profiler.errors import MissingToolError, OutputError
 FORMATS = ("pdf", "png", "svg")
 BROWSER_VARIABLE = "BROWSER_PATH"
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
-_WIDTH, _SCALE = 1200, 2
-_LOCK = threading.Lock()
+_WIDTH, _PNG_SCALE = 1200, 2
+_TIMEOUT_S, _TIMEOUT_EACH_S = 60, 60
 
 
 def browser() -> str | None:
@@ -53,31 +53,29 @@ def render(drawn: Sequence[Drawn], kinds: Sequence[str]) -> dict[tuple[str, str]
     absent = missing()
     if absent is not None:
         raise absent
-    with _LOCK:  # Kaleido has one server a process
-        return _render(drawn, kinds, str(browser()))
+    path = str(browser())
+    try:
+        return asyncio.run(asyncio.wait_for(_render(drawn, kinds, path), _TIMEOUT_S + _TIMEOUT_EACH_S * len(drawn)))
+    except Exception as error:  # Kaleido and what drives the browser raise errors of many kinds
+        said = " ".join(map(str, error.args))[:300]
+        raise OutputError(
+            f"The figures could not be drawn with {path} ({type(error).__name__}: {said}).",
+            f"Try another browser with {BROWSER_VARIABLE}, or save figures as PNG from the HTML report.",
+        ) from error
 
 
-def _render(drawn: Sequence[Drawn], kinds: Sequence[str], path: str) -> dict[tuple[str, str], bytes]:
+async def _render(drawn: Sequence[Drawn], kinds: Sequence[str], path: str) -> dict[tuple[str, str], bytes]:
     import kaleido  # noqa: PLC0415 - optional, and slow to import
 
     found: dict[tuple[str, str], bytes] = {}
-    try:
-        os.environ[BROWSER_VARIABLE] = path
-        kaleido.start_sync_server(silence_warnings=True, mathjax=False)  # by default it fetches MathJax from elsewhere
+    # without mathjax=False it fetches MathJax from elsewhere
+    async with kaleido.Kaleido(n=1, timeout=_TIMEOUT_EACH_S, mathjax=False, path=path) as drawer:
         for figure in drawn:
             ready = _alone(figure)
             for kind in kinds:
-                options = {"format": kind, "width": _WIDTH, "height": ready.layout.height or 500, "scale": _SCALE}
-                if kind == "pdf":
-                    options["scale"] = 1  # vectors
-                found[figure.id, kind] = kaleido.calc_fig_sync(ready, opts=options)
-    except Exception as error:  # Kaleido and the browser's driver raise errors of many kinds
-        raise OutputError(
-            f"The figures could not be drawn with {path} ({type(error).__name__}: {str(error)[:300]}).",
-            f"Try another browser with {BROWSER_VARIABLE}, or save figures as PNG from the HTML report.",
-        ) from error
-    finally:
-        kaleido.stop_sync_server(silence_warnings=True)
+                size = {"width": _WIDTH, "height": ready.layout.height}
+                options = {"format": kind, "scale": _PNG_SCALE if kind == "png" else 1, **size}
+                found[figure.id, kind] = await drawer.calc_fig(ready, opts=options)
     return found
 
 

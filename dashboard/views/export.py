@@ -40,8 +40,10 @@ def render(pair: Pair) -> None:
     if evidence is None:
         return
     name = _file_name(pair.before.source.key, pair.after.source.key)
+    above = st.container()
     outcomes = _gates(evidence)
-    _report(evidence, outcomes, name)
+    with above:
+        _report(evidence, outcomes, name)
     _tables(data.tables(evidence), name)
     _figures(data.figures(evidence), name)
     st.subheader("The timeline, for Perfetto")
@@ -57,8 +59,8 @@ def _gates(evidence: Evidence) -> list[Outcome]:
     st.subheader("Gates")
     st.caption(
         "A gate names what must not be: `kernels_per_inference>60`, `latency>0.6ms`, `ratio.latency<5`. On the command line "
-        "a gate that fails ends the run with exit status 3, one that cannot be decided with 4. Gates that stand here are in the "
-        "report and in the summary."
+        "a gate that fails ends the run with exit status 3, one that cannot be decided with 4. Gates that stand here are also "
+        "in the report and the summary above."
     )
     text = st.text_area("Gates, one a line", key="gates", placeholder="kernels_per_inference>60", height=100)
     lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -256,7 +256,9 @@ def _other_side(picked: Mapping[str, Any], sides: Mapping[str, Side], parts: Map
         }
     )
     count = "1 kernel" if len(table) == 1 else f"{len(table):,} kernels"
-    st.caption(f"{count}, {duration(int(kernels['duration_ns'].sum()))}; outlined in the picture.")
+    st.caption(
+        f"{count}, {duration(int(kernels['duration_ns'].sum()))}; outlined in the picture (the button Both shows it beside the chosen one)."
+    )
     st.dataframe(
         table.head(_MAX_LISTED), hide_index=True, key="counterparts", height=min(300, 35 * (len(table) + 1) + 3)
     )

@@ -67,7 +67,12 @@ def _gates(outcomes: Sequence[Outcome]) -> list[str]:
     unknown = sum(o.outcome == UNKNOWN for o in outcomes)
     said = f"{failed} failed" if failed else "none failed"
     said += f", {unknown} cannot be decided" if unknown else ""
-    lines = [f"**{len(outcomes)} gate{'s' if len(outcomes) > 1 else ''}: {said}**", "", "| gate | outcome | figure |", "|---|---|---|"]
+    lines = [
+        f"**{len(outcomes)} gate{'s' if len(outcomes) > 1 else ''}: {said}**",
+        "",
+        "| gate | outcome | figure |",
+        "|---|---|---|",
+    ]
     return [*lines, *(f"| {escape(o.gate.text)} | {o.outcome} | {escape(o.sentence)} |" for o in outcomes)]
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
+import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -15,8 +20,13 @@ from typing import Any
 
 import pytest
 
+from dashboard.handover import html_report
 from dashboard.views import PAGES
+from profiler.analysis.compare import Analysis
+from profiler.report.evidence import gather
+from profiler.trace import open_trace
 from tests.conftest import ROOT, bundled
+from tests.unit.report.hostile import write_pair
 
 pytestmark = pytest.mark.browser
 SCREENSHOTS = os.environ.get("PROFILER_SCREENSHOTS")  # a folder to keep pictures in, for looking at
@@ -114,6 +124,7 @@ def _picture(page: Any, name: str) -> None:
 def test_default_comparison_and_every_page(page: Any) -> None:
     _settled(page, "What did TensorRT do to the model?")
     page.get_by_text("174 → 56", exact=True).first.wait_for()
+    page.get_by_text("174 → 56", exact=True).first.wait_for(timeout=30_000)
     _picture(page, "overview")
     for view in PAGES[1:]:
         link = view.TITLE
@@ -121,10 +132,113 @@ def test_default_comparison_and_every_page(page: Any) -> None:
         page.get_by_role("link", name=link, exact=True).click()
         _settled(page, heading)
         _picture(page, link.lower().replace(" ", "_"))
+
+
+def test_timeline_zooms_pans_and_tells_of_a_chosen_bar(page: Any) -> None:
+    _settled(page, "What did TensorRT do to the model?")
     page.get_by_role("link", name="Timeline", exact=True).click()
     _settled(page, "Timeline")
-    # every kernel and range of the two inferences is a bar, and none is thinner than what is drawn
-    assert page.locator(".js-plotly-plot .bars .point").count() >= 174 + 56 + 159
+    canvas = page.get_by_role("application")
+    assert canvas.get_attribute("data-view") == "0:5103125"
+    page.get_by_text("174 of 174 pieces of GPU work").wait_for()
+    canvas.focus()
+    for key in ("w", "w", "w", "a", "."):  # zoom in, to the left, and choose the first kernel in view
+        page.keyboard.press(key)
+        page.wait_for_timeout(100)
+    low, high = (int(n) for n in canvas.get_attribute("data-view").split(":"))
+    assert high - low == pytest.approx(5103125 / 8, rel=0.01) and low > 0
+    page.get_by_text("The same module, after").wait_for(timeout=30_000)
+    _settled(page, "Timeline")
+    assert "174 of 174" not in page.get_by_text("pieces of GPU work").first.inner_text()  # the window was queried
+    _picture(page, "timeline_chosen")
+    page.get_by_role("button", name="Both").click()
+    page.wait_for_timeout(400)
+    assert canvas.get_attribute("data-view") != f"{low}:{high}"
+    box = canvas.bounding_box()
+    page.mouse.click(box["x"] + box["width"] - 20, box["y"] + 60)  # where there is no bar: lets go of the choice
+    page.get_by_text("The same module, after").wait_for(state="hidden", timeout=30_000)
+    page.get_by_role("button", name="All", exact=True).click()
+    page.get_by_text("174 of 174 pieces of GPU work").wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save this part for Perfetto").click()
+    events = json.loads(gzip.decompress(Path(download.value.path()).read_bytes()))["traceEvents"]
+    assert sum("rule" in e.get("args", {}) for e in events) == 174 + 56
+
+
+def test_report_is_exported_and_opens_offline(page: Any, browser: Any, tmp_path: Path) -> None:
+    _settled(page, "What did TensorRT do to the model?")
+    page.get_by_role("link", name="Export", exact=True).click()
+    _settled(page, "Export")
+    with page.expect_download(timeout=60_000) as download:
+        page.get_by_role("button", name="HTML report").click()
+    report = tmp_path / download.value.suggested_filename
+    download.value.save_as(report)
+    assert report.name == "torch-fp32-b8_to_trt-int8-stream-b8.html"
+    _look_at_report(browser, report, page.theme)
+
+
+def test_report_of_hostile_names_runs_nothing(browser: Any, tmp_path: Path) -> None:
+    before, after = write_pair(tmp_path)
+    report = tmp_path / "report.html"
+    with open_trace(before) as b, open_trace(after) as a:
+        report.write_text(html_report(gather(Analysis(b), Analysis(a))), "utf-8")
+    _look_at_report(browser, report, "dark")
+
+
+def _look_at_report(browser: Any, report: Path, theme: str) -> None:
+    """Open a report as a file, without a network: every figure is drawn, tables sort and are saved, nothing complains."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=theme, offline=True)
+    opened = context.new_page()
+    problems: list[str] = []
+    opened.on("pageerror", lambda error: problems.append(f"page error: {error}"))
+    opened.on("console", lambda m: problems.append(f"console: {m.text}") if m.type in ("error", "warning") else None)
+    opened.on("dialog", lambda d: problems.append(f"dialog: {d.message}"))
+    opened.on(
+        "request",
+        lambda r: problems.append(f"request to {r.url}") if not r.url.startswith(("file:", "data:", "blob:")) else None,
+    )
+    opened.goto(report.as_uri())
+    opened.wait_for_selector("html[data-drawn]", timeout=30_000)
+    figures = opened.locator(".plot")
+    assert figures.count() == int(opened.locator("html").get_attribute("data-drawn")) > 0
+    assert opened.locator(".plot .main-svg").count() >= figures.count()
+    text, ground = opened.evaluate(
+        "[getComputedStyle(document.querySelector('.plot text')).fill, getComputedStyle(document.body).backgroundColor]"
+    )
+    assert _contrast(text, ground) >= 4.5
+    names = opened.locator("#table-kernels_before th").all_inner_texts()
+    place = names.index("total_ns") + 1
+    column = opened.locator(f"#table-kernels_before tbody td.number:nth-child({place})")
+    head = opened.locator(f"#table-kernels_before th:nth-child({place}) button")
+    head.click()
+    numbers = [float(c.get_attribute("data-v")) for c in column.all()]
+    assert len(numbers) > 5
+    head.click()
+    assert [float(c.get_attribute("data-v")) for c in column.all()] == sorted(numbers) == numbers[::-1]
+    with opened.expect_download() as download:
+        opened.locator("button.save[data-name=kernels_before]").click()
+    lines = list(csv.reader(io.StringIO(Path(download.value.path()).read_text("utf-8"))))
+    assert len(lines) == 1 + len(numbers) and not [c for line in lines for c in line if c.startswith("=")]
+    for width in (390, 1280):
+        opened.set_viewport_size({"width": width, "height": 900})
+        opened.wait_for_timeout(300)
+        assert opened.evaluate("document.documentElement.scrollWidth") <= width  # wide things scroll in their own box
+    if SCREENSHOTS:
+        opened.screenshot(path=Path(SCREENSHOTS) / f"report_{report.stem[:20]}_{theme}.png", full_page=True)
+    context.close()
+    assert not problems
+
+
+def _contrast(first: str, second: str) -> float:
+    """Contrast of two CSS colours, as WCAG 2 defines it."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(n) / 255 for n in re.findall(r"\d+", colour)[:3]]
+        r, g, b = (p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+    high, low = sorted((luminance(first), luminance(second)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
 
 
 def test_upload_two_traces(page: Any) -> None:
