@@ -123,7 +123,6 @@ def _picture(page: Any, name: str) -> None:
 
 def test_default_comparison_and_every_page(page: Any) -> None:
     _settled(page, "What did TensorRT do to the model?")
-    page.get_by_text("174 → 56", exact=True).first.wait_for()
     page.get_by_text("174 → 56", exact=True).first.wait_for(timeout=30_000)
     _picture(page, "overview")
     for view in PAGES[1:]:
