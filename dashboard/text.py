@@ -10,6 +10,22 @@ import html
 import math
 import re
 
+from profiler.report.words import number as plain_number
+from profiler.report.words import number_of_bytes
+from profiler.report.words import with_unit as metric_value
+
+__all__ = [
+    "duration",
+    "markdown",
+    "metric_value",
+    "number",
+    "number_of_bytes",
+    "plotly_text",
+    "shorten",
+    "times",
+    "visible",
+]
+
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:])")
 
 
@@ -37,15 +53,9 @@ def shorten(text: str, width: int) -> str:
 
 
 def number(value: float | None, unit: str = "", digits: int = 3) -> str:
-    """A number with ``digits`` significant digits and grouped thousands; an em dash for None."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "—"
-    if value == int(value) and abs(value) < 1e15:
-        shown = f"{int(value):,}"
-    else:
-        decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-        shown = f"{value:,.{min(decimals, 6)}f}"
-    return f"{shown} {unit}".rstrip()
+    """A number with ``digits`` significant digits and grouped thousands, and its unit; an em dash for None."""
+    shown = plain_number(value, digits)
+    return shown if value is None or math.isnan(value) else f"{shown} {unit}".rstrip()
 
 
 def duration(nanoseconds: float | None) -> str:
@@ -64,18 +74,3 @@ def times(ratio: float | None) -> str:
 
 
 UNITS = {"us": "µs", "kernels": "", "calls": "", "copies": "", "sets": ""}
-
-
-def metric_value(value: float | None, unit: str) -> str:
-    """A comparison metric with its unit; counts go without."""
-    if value is not None and unit == "bytes":
-        return number_of_bytes(value)
-    return number(value, UNITS.get(unit, unit))
-
-
-def number_of_bytes(value: float) -> str:
-    """Bytes in decimal units, as memory bandwidth is quoted."""
-    for limit, factor, unit in ((1e3, 1.0, "B"), (1e6, 1e3, "kB"), (1e9, 1e6, "MB")):
-        if abs(value) < limit:
-            return number(value / factor, unit)
-    return number(value / 1e9, "GB")

@@ -1,6 +1,6 @@
 // The timeline: bars on a canvas. What is drawn comes from the server for a window three times as wide as the view, so panning
 // and zooming answer at once; when the view settles, the server is asked for the bars of the new window.
-const LEFT = 132, LANE = 22, GAP = 3, TITLE = 26, AXIS = 24, MINI = 22, SETTLE_MS = 180, MIN_SPAN_NS = 200;
+const LANE = 22, GAP = 3, TITLE = 26, AXIS = 24, MINI = 22, SETTLE_MS = 180, MIN_SPAN_NS = 200;
 const stores = new WeakMap();
 
 export default function ({ data, parentElement, setStateValue }) {
@@ -74,10 +74,11 @@ class Timeline {
     }));
   }
 
+  get left() { return this.width < 600 ? 84 : 132; }
   get width() { return this.canvas.clientWidth; }
-  get plot() { return Math.max(this.width - LEFT - 8, 50); }
-  x(time) { return LEFT + ((time - this.view[0]) / (this.view[1] - this.view[0])) * this.plot; }
-  time(x) { return this.view[0] + ((x - LEFT) / this.plot) * (this.view[1] - this.view[0]); }
+  get plot() { return Math.max(this.width - this.left - 8, 50); }
+  x(time) { return this.left + ((time - this.view[0]) / (this.view[1] - this.view[0])) * this.plot; }
+  time(x) { return this.view[0] + ((x - this.left) / this.plot) * (this.view[1] - this.view[0]); }
 
   // -- moving ----------------------------------------------------------------------------------------------
 
@@ -184,7 +185,7 @@ class Timeline {
   miniAt(y) { return y < MINI; }
 
   miniTo(x) {
-    const span = this.view[1] - this.view[0], middle = ((x - LEFT) / this.plot) * this.data.length;
+    const span = this.view[1] - this.view[0], middle = ((x - this.left) / this.plot) * this.data.length;
     this.show(middle - span / 2, middle + span / 2);
   }
 
@@ -192,7 +193,7 @@ class Timeline {
 
   at(event) {
     const time = this.time(event.offsetX), slack = (2 / this.plot) * (this.view[1] - this.view[0]);
-    if (event.offsetX < LEFT) return null;
+    if (event.offsetX < this.left) return null;
     for (const side of this.data.sides) {
       const lane = Math.floor((event.offsetY - side.top) / LANE);
       if (event.offsetY < side.top || lane < 0 || lane >= side.lanes.length) continue;
@@ -307,25 +308,25 @@ class Timeline {
     const room = (MINI - 6) / Math.max(this.data.sides.length, 1);
     pen.font = "11px sans-serif";
     pen.fillStyle = text;
-    pen.fillText("GPU work, overview", 4, MINI / 2);
+    pen.fillText("GPU work, overview", 4, MINI / 2, this.left - 8);
     this.data.sides.forEach((side, n) => {
       pen.fillStyle = side.colour;
       const bin = this.plot / side.activity.length;
       side.activity.forEach((share, k) => {
         if (share > 0) {
           const tall = Math.max(share * room, 1);
-          pen.fillRect(LEFT + k * bin, 2 + (n + 1) * room - tall, Math.max(bin, 1), tall);
+          pen.fillRect(this.left + k * bin, 2 + (n + 1) * room - tall, Math.max(bin, 1), tall);
         }
       });
     });
-    const a = LEFT + (this.view[0] / this.data.length) * this.plot, b = LEFT + (this.view[1] / this.data.length) * this.plot;
+    const a = this.left + (this.view[0] / this.data.length) * this.plot, b = this.left + (this.view[1] / this.data.length) * this.plot;
     pen.strokeStyle = accent;
     pen.lineWidth = 2;
     pen.strokeRect(a, 1, Math.max(b - a, 3), MINI - 3);
   }
 
   paintAxis(pen, text, line, height) {
-    const span = this.view[1] - this.view[0], step = nice(span / Math.max(this.plot / 110, 2));
+    const span = this.view[1] - this.view[0], step = nice(span / Math.max(this.plot / 100, 3));
     pen.font = "11px sans-serif";
     pen.lineWidth = 1;
     for (let time = Math.ceil(this.view[0] / step) * step; time <= this.view[1]; time += step) {
@@ -337,7 +338,7 @@ class Timeline {
       pen.stroke();
       pen.fillStyle = text;
       pen.textAlign = "center";
-      if (x > LEFT + 10 && x < this.width - 30) pen.fillText(format(time, step), x, MINI + AXIS / 2 - 1);
+      if (x > this.left + 10 && x < this.width - 30) pen.fillText(format(time, step), x, MINI + AXIS / 2 - 1);
     }
     pen.textAlign = "left";
   }
@@ -352,23 +353,23 @@ class Timeline {
     side.lanes.forEach((name, lane) => {
       const y = side.top + lane * LANE;
       pen.fillStyle = text;
-      pen.fillText(name, 8, y + LANE / 2, LEFT - 14);
+      pen.fillText(name, 8, y + LANE / 2, this.left - 14);
       pen.strokeStyle = line;
       pen.beginPath();
-      pen.moveTo(LEFT, y + LANE + 0.5);
+      pen.moveTo(this.left, y + LANE + 0.5);
       pen.lineTo(this.width - 8, y + LANE + 0.5);
       pen.stroke();
     });
     pen.save();
     pen.beginPath();
-    pen.rect(LEFT, side.top - 2, this.plot, side.lanes.length * LANE + 4);
+    pen.rect(this.left, side.top - 2, this.plot, side.lanes.length * LANE + 4);
     pen.clip();
     pen.font = "11px sans-serif";
     const hatch = this.hatch(pen), { start, end, lane, colour, hatched, row, kind } = side.bars, picked = this.data.picked;
     const outlined = [];
     for (let i = 0; i < start.length; i++) {
       if (end[i] < this.view[0] || start[i] > this.view[1]) continue;
-      const a = Math.max(this.x(start[i]), LEFT - 2), b = Math.min(this.x(end[i]), LEFT + this.plot + 2);
+      const a = Math.max(this.x(start[i]), this.left - 2), b = Math.min(this.x(end[i]), this.left + this.plot + 2);
       const wide = Math.max(b - a, 1), y = side.top + lane[i] * LANE + GAP, tall = LANE - 2 * GAP;
       pen.fillStyle = this.data.colours[colour[i]];
       pen.fillRect(a, y, wide > 3 ? wide - 0.6 : wide, tall);
@@ -376,7 +377,7 @@ class Timeline {
         pen.fillStyle = hatch;
         pen.fillRect(a, y, wide > 3 ? wide - 0.6 : wide, tall);
       }
-      if (wide > 34) this.label(pen, this.text(side, i), Math.max(a, LEFT) + 4, y + tall / 2, b - Math.max(a, LEFT) - 8);
+      if (wide > 34) this.label(pen, this.text(side, i), Math.max(a, this.left) + 4, y + tall / 2, b - Math.max(a, this.left) - 8);
       const own = picked && picked.side === side.name && picked.row === row[i] && picked.kind === kind[i];
       if (own || side.marked.has(`${kind[i]}:${row[i]}`)) outlined.push([a, y, wide, tall, own]);
     }

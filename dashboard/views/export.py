@@ -40,12 +40,13 @@ def render(pair: Pair) -> None:
     if evidence is None:
         return
     name = _file_name(pair.before.source.key, pair.after.source.key)
+    drawn = data.figures(evidence)
     above = st.container()
     outcomes = _gates(evidence)
     with above:
-        _report(evidence, outcomes, name)
+        _report(evidence, outcomes, drawn, name)
     _tables(data.tables(evidence), name)
-    _figures(data.figures(evidence), name)
+    _figures(drawn, name)
     st.subheader("The timeline, for Perfetto")
     st.markdown("The page Timeline saves any part of both inferences as a trace that Perfetto opens.")
 
@@ -89,7 +90,7 @@ def _gates(evidence: Evidence) -> list[Outcome]:
     return outcomes
 
 
-def _report(evidence: Evidence, outcomes: list[Outcome], name: str) -> None:
+def _report(evidence: Evidence, outcomes: list[Outcome], drawn: list[Drawn], name: str) -> None:
     st.subheader("The report")
     st.markdown(
         "One HTML file, about 5 MB (most of it is plotly.js): interactive figures, all tables, provenance and warnings. It opens "
@@ -97,7 +98,7 @@ def _report(evidence: Evidence, outcomes: list[Outcome], name: str) -> None:
     )
     st.download_button(
         "HTML report",
-        lambda: html_report(evidence, outcomes),
+        lambda: html_report(evidence, outcomes, drawn),
         f"{name}.html",
         "text/html",
         key="report_html",

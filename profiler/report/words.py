@@ -28,15 +28,19 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:,.{min(decimals, 6)}f}"
 
 
+def number_of_bytes(value: float) -> str:
+    """Bytes in decimal units, as memory bandwidth is quoted."""
+    for limit, factor, unit in ((1e3, 1.0, "B"), (1e6, 1e3, "kB"), (1e9, 1e6, "MB")):
+        if abs(value) < limit:
+            return f"{number(value / factor)} {unit}"
+    return f"{number(value / 1e9)} GB"
+
+
 def with_unit(value: float | None, unit: str) -> str:
-    """A figure and its unit; counts go without, bytes in decimal units."""
-    if value is None or unit in _COUNTS:
+    """A figure and its unit; counts go without, bytes in the unit that reads best."""
+    if value is None or math.isnan(value) or unit in _COUNTS:
         return number(value)
-    if unit == "bytes":
-        for limit, factor, shown in ((1e3, 1.0, "B"), (1e6, 1e3, "kB"), (1e9, 1e6, "MB"), (math.inf, 1e9, "GB")):
-            if abs(value) < limit:
-                return f"{number(value / factor)} {shown}"
-    return f"{number(value)} {'µs' if unit == 'us' else unit}"
+    return number_of_bytes(value) if unit == "bytes" else f"{number(value)} {'µs' if unit == 'us' else unit}"
 
 
 def change(metric: Metric) -> str:

@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -138,14 +139,15 @@ def test_timeline_zooms_pans_and_tells_of_a_chosen_bar(page: Any) -> None:
     page.get_by_role("link", name="Timeline", exact=True).click()
     _settled(page, "Timeline")
     canvas = page.get_by_role("application")
-    assert canvas.get_attribute("data-view") == "0:5103125"
+    start, length = (int(n) for n in canvas.get_attribute("data-view").split(":"))
+    assert start == 0 and length > 1_000_000
     page.get_by_text("174 of 174 pieces of GPU work").wait_for()
     canvas.focus()
     for key in ("w", "w", "w", "a", "."):  # zoom in, to the left, and choose the first kernel in view
         page.keyboard.press(key)
         page.wait_for_timeout(100)
     low, high = (int(n) for n in canvas.get_attribute("data-view").split(":"))
-    assert high - low == pytest.approx(5103125 / 8, rel=0.01) and low > 0
+    assert high - low == pytest.approx(length / 8, rel=0.01) and low > 0
     page.get_by_text("The same module, after").wait_for(timeout=30_000)
     _settled(page, "Timeline")
     assert "174 of 174" not in page.get_by_text("pieces of GPU work").first.inner_text()  # the window was queried
@@ -172,7 +174,8 @@ def test_report_is_exported_and_opens_offline(page: Any, browser: Any, tmp_path:
         page.get_by_role("button", name="HTML report").click()
     report = tmp_path / download.value.suggested_filename
     download.value.save_as(report)
-    assert report.name == "torch-fp32-b8_to_trt-int8-stream-b8.html"
+    before, after = (parse_qs(urlsplit(page.url).query)[side][0] for side in ("before", "after"))
+    assert report.name == f"{before}_to_{after}.html"
     _look_at_report(browser, report, page.theme)
 
 
