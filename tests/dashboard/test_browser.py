@@ -223,8 +223,8 @@ def _look_at_report(browser: Any, report: Path, theme: str) -> None:
     assert len(lines) == 1 + len(numbers) and not [c for line in lines for c in line if c.startswith("=")]
     for width in (390, 1280):
         opened.set_viewport_size({"width": width, "height": 900})
-        opened.wait_for_timeout(300)
-        assert opened.evaluate("document.documentElement.scrollWidth") <= width  # wide things scroll in their own box
+        # wide things scroll in their own box; figures are drawn anew for the width
+        opened.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width, timeout=15_000)
     if SCREENSHOTS:
         opened.screenshot(path=Path(SCREENSHOTS) / f"report_{report.stem[:20]}_{theme}.png", full_page=True)
     context.close()
