@@ -80,7 +80,7 @@ def module_side(trace: Trace, inferences: Inferences, work: pd.DataFrame) -> Mod
     candidates = np.flatnonzero((of_range >= 0) & ~foreign).tolist()
     rows: list[int] = [r for r in candidates if r not in selected and _MODULE.match(texts[r])]
     paths = frozenset(texts[r] for r in rows)
-    containers = paths & {path[:at] for path in paths for at, c in enumerate(path) if c == "."}
+    containers = {p for p in paths if any(other.startswith(f"{p}.") for other in paths)}
     calls: dict[tuple[int, str], int] = {}
     unit_of: dict[int, Unit] = {}
     for row in rows:  # ranges are sorted by start

@@ -44,7 +44,7 @@ def test_what_a_fused_unit_became_and_back(links: Counterparts) -> None:
 
 def test_links_lead_there_and_back(links: Counterparts) -> None:
     for row in links.ledger.rows:
-        if row.before is None or not row.before.rows:
+        if row.before is None or not len(row.before.rows):
             continue
         for partner in links.partners("before", row):
             assert row in links.partners(OTHER["before"], partner), row.label
