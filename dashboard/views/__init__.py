@@ -4,8 +4,8 @@ from dashboard.views import (
     capture,
     details,
     engine,
-    fleet,
     export,
+    fleet,
     fusion,
     kernels,
     memory,
@@ -16,5 +16,18 @@ from dashboard.views import (
     timeline,
 )
 
-PAGES = (overview, fusion, speedup, kernels, tensor_cores, memory, timeline, engine, runs, fleet, capture, details)
-PAGES = (overview, fusion, speedup, kernels, tensor_cores, memory, timeline, engine, export, runs, capture, details)
+PAGES = (
+    overview,
+    fusion,
+    speedup,
+    kernels,
+    tensor_cores,
+    memory,
+    timeline,
+    engine,
+    export,
+    runs,
+    fleet,
+    capture,
+    details,
+)
