@@ -100,7 +100,7 @@ def _table(analysis: Analysis) -> pd.DataFrame:
 
 def _executions(name: str, analysis: Analysis, row: pd.Series) -> None:
     trace = analysis.trace
-    mine = trace.kernels[trace.kernels["name"].astype(str) == row["name"]]
+    mine = trace.kernels[(trace.kernels["name"] == row["name"]).to_numpy()]
     with st.container(border=True):
         st.code(str(row["name"]), language=None, wrap_lines=True)
         verdict, kind = explain(row["rule"]), explain(row["category_rule"])
@@ -111,7 +111,8 @@ def _executions(name: str, analysis: Analysis, row: pd.Series) -> None:
         )
         shown = mine.head(_MAX_EXECUTIONS)
         origin = int(trace.kernels["start_ns"].iloc[0])
-        inference = pd.Series(analysis.inferences.of_kernel, index=trace.kernels.index).loc[shown.index]
+        inference = analysis.inferences.of_kernel[shown.index.to_numpy()]
+        details = trace.kernel_details(shown.index.to_numpy())
         paths = {int(r): " › ".join(trace.nvtx_path(int(r))) for r in shown["nvtx"].unique()}
         left, right = st.columns([3, 2])
         left.dataframe(
@@ -122,9 +123,9 @@ def _executions(name: str, analysis: Analysis, row: pd.Series) -> None:
                     "inference": [int(i) if i >= 0 else None for i in inference],
                     "stream": shown["stream_id"],
                     "NVTX": [paths[int(r)] for r in shown["nvtx"]],
-                    "grid": [f"{x}×{y}×{z}" for x, y, z in zip(shown["grid_x"], shown["grid_y"], shown["grid_z"])],
-                    "block": [f"{x}×{y}×{z}" for x, y, z in zip(shown["block_x"], shown["block_y"], shown["block_z"])],
-                    "registers": shown["registers"],
+                    "grid": [f"{x}×{y}×{z}" for x, y, z in zip(*(details[f"grid_{a}"] for a in "xyz"))],
+                    "block": [f"{x}×{y}×{z}" for x, y, z in zip(*(details[f"block_{a}"] for a in "xyz"))],
+                    "registers": details["registers"],
                 }
             ),
             hide_index=True,

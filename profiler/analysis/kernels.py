@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from profiler.analysis.classify import classify
 from profiler.analysis.inferences import Inferences
+from profiler.analysis.statistics import count_codes, grouped_statistics
 from profiler.trace import Trace
 
+_PIECE = 1 << 20
+_classified: WeakKeyDictionary[Trace, pd.DataFrame] = WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class KernelSummary:
@@ -42,41 +47,68 @@ def classified_names(trace: Trace) -> pd.DataFrame:
 
     Columns: ``name``, ``short_name``, ``category``, ``category_rule``, ``precision``, ``tensor_cores``, ``rule``.
     """
-    kernels = trace.kernels
-    names = [str(n) for n in kernels["name"].cat.categories]
-    pairs = kernels[["name", "short_name"]].drop_duplicates("name")
-    short = dict(zip(pairs["name"].astype(str), pairs["short_name"].astype(str)))
-    sms = {gpu.sm for gpu in trace.session.gpus}
-    sm = sms.pop() if len(sms) == 1 else None
-    found = [classify(name, short.get(name), sm) for name in names]
-    return pd.DataFrame(
-        {
-            "name": names,
-            "short_name": [short.get(n, n) for n in names],
-            "category": [f.category for f in found],
-            "category_rule": [f.category_rule for f in found],
-            "precision": [f.precision for f in found],
-            "tensor_cores": [f.tensor_cores for f in found],
-            "rule": [f.rule for f in found],
-        }
-    )
+    if trace not in _classified:
+        kernels = trace.kernels
+        names = [str(n) for n in kernels["name"].cat.categories]
+        first = _first_of_each(kernels["name"].cat.codes.to_numpy(), len(names))
+        short = [str(n) for n in kernels["short_name"].iloc[first]]
+        sms = {gpu.sm for gpu in trace.session.gpus}
+        sm = sms.pop() if len(sms) == 1 else None
+        found = [classify(name, other, sm) for name, other in zip(names, short)]
+        _classified[trace] = pd.DataFrame(
+            {
+                "name": names,
+                "short_name": short,
+                "category": [f.category for f in found],
+                "category_rule": [f.category_rule for f in found],
+                "precision": [f.precision for f in found],
+                "tensor_cores": [f.tensor_cores for f in found],
+                "rule": [f.rule for f in found],
+            }
+        )
+    return _classified[trace]
+
+
+def _first_of_each(codes: npt.NDArray[np.integer], n: int) -> npt.NDArray[np.int64]:
+    """The first row of each code 0 … n - 1; all are there."""
+    first = np.full(n, -1, dtype=np.int64)
+    for at in range(0, len(codes), _PIECE):
+        if (first >= 0).all():
+            break
+        found, places = np.unique(codes[at : at + _PIECE], return_index=True)
+        new = first[found] < 0
+        first[found[new]] = places[new] + at
+    return first
+
+
+def kernel_statistics(trace: Trace) -> pd.DataFrame:
+    """The statistics of all kernels per demangled name alone, without inferences and classification: the cheapest summary.
+
+    Columns: ``name``, ``count``, ``total_ns``, ``mean_ns``, ``median_ns``, ``min_ns``, ``max_ns``, ``stddev_ns``, as in
+    :class:`KernelSummary`; by total time.
+    """
+    times = trace.kernel_times
+    names = times["name"].cat
+    table = grouped_statistics(names.codes.to_numpy(), times["duration_ns"].to_numpy(), len(names.categories))
+    table.insert(0, "name", [str(names.categories[i]) for i in table.index])
+    return table.sort_values(["total_ns", "name"], ascending=[False, True], ignore_index=True)
 
 
 def summarise_kernels(trace: Trace, inferences: Inferences) -> KernelSummary:
     """Count and time every kernel of a trace, whether inside an inference or not; ``per_inference`` counts those inside."""
     kernels = trace.kernels
     classes = classified_names(trace)
-    codes = kernels["name"].cat.codes.to_numpy().astype(np.int64)
+    codes = kernels["name"].cat.codes.to_numpy()
     total = int(kernels["duration_ns"].sum())
     wall = int(kernels["end_ns"].max() - kernels["start_ns"].min()) if len(kernels) else 0
-    by_name = _statistics(kernels, codes, inferences, total, wall)
+    by_name = _statistics(kernels, codes, len(classes), inferences, total, wall)
     by_name = classes.join(by_name, how="right").sort_values(
         ["total_ns", "name"], ascending=[False, True], ignore_index=True
     )
     categories = pd.Categorical(classes["category"])
-    by_category = _statistics(
-        kernels, categories.codes.astype(np.int64)[codes] if len(codes) else codes, inferences, total, wall
-    )
+    n = len(categories.categories)
+    of_name = categories.codes.astype(np.int8)
+    by_category = _statistics(kernels, of_name[codes] if len(codes) else codes, n, inferences, total, wall)
     by_category.insert(0, "category", [categories.categories[i] for i in by_category.index])
     by_category = by_category.sort_values(["total_ns", "category"], ascending=[False, True], ignore_index=True)
     per, note = inferences.kernels_per_inference
@@ -84,24 +116,11 @@ def summarise_kernels(trace: Trace, inferences: Inferences) -> KernelSummary:
 
 
 def _statistics(
-    kernels: pd.DataFrame, codes: np.ndarray, inferences: Inferences, total: int, wall: int
+    kernels: pd.DataFrame, codes: npt.NDArray[np.integer], n: int, inferences: Inferences, total: int, wall: int
 ) -> pd.DataFrame:
-    duration = kernels["duration_ns"]
-    groups = duration.groupby(codes, sort=True)
-    table = pd.DataFrame(
-        {
-            "count": groups.size(),
-            "total_ns": groups.sum(),
-            "mean_ns": groups.mean(),
-            "median_ns": groups.median(),
-            "min_ns": groups.min(),
-            "max_ns": groups.max(),
-            "stddev_ns": groups.std(ddof=1).fillna(0.0),
-        }
-    )
+    table = grouped_statistics(codes, kernels["duration_ns"].to_numpy(), n)
     if inferences.count:
-        inside = inferences.of_kernel >= 0
-        held = np.bincount(codes[inside], minlength=int(codes.max(initial=-1)) + 1)
+        held = count_codes(codes, n, inferences.of_kernel >= 0)
         table.insert(1, "per_inference", held[table.index.to_numpy()] / inferences.count)
     else:
         table.insert(1, "per_inference", None)

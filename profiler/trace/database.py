@@ -15,10 +15,15 @@ import numpy.typing as npt
 import sqlite_utils
 
 from profiler.errors import TraceError
+from profiler.trace import bulk
+from profiler.trace.bulk import MISSING, IntArray
 
 Int64Array = npt.NDArray[np.int64]
-MISSING = np.iinfo(np.int64).min
-"""Stands for NULL in integer columns: no nsys field can hold it."""
+__all__ = ["MISSING", "Database"]
+_LARGE_TABLE = 50_000
+"""Rows from which a table is read by :mod:`profiler.trace.bulk`."""
+_MANY_STRINGS = 20_000
+"""Ids from which all of StringIds is read at once."""
 
 
 class Database:
@@ -39,7 +44,7 @@ class Database:
     def __init__(self, path: Path, label: str, immutable: bool = False) -> None:
         self.label = label
         self._lock = threading.Lock()
-        uri = f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' if immutable else ''}"
+        self._uri = uri = f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' if immutable else ''}"
         with self._errors():
             # a Trace that a dashboard keeps is read from several threads in turn, so the check is off and a lock is used
             connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
@@ -99,25 +104,58 @@ class Database:
 
     def integers(
         self, table: str, columns: Sequence[str], where: str = "", values: Sequence[Any] = ()
-    ) -> dict[str, Int64Array]:
-        """Integer columns as int64 arrays in row order; NULL and columns that are not there become :data:`MISSING`.
+    ) -> dict[str, IntArray]:
+        """Integer columns as arrays in row order; NULL and columns that are not there become :data:`MISSING`.
+
+        Columns are int64, or int32 where the table is large and all values fit.
 
         Raises:
             TraceError: a value is text, a fraction, or does not fit.
         """
-        present = [c for c in columns if self.has(table, c)]
+        present = list(dict.fromkeys(c for c in columns if self.has(table, c)))
         if not present:
             n = self.count(table, where, values)
-            return {c: np.full(n, MISSING, dtype=np.int64) for c in columns}
-        picked = ", ".join(f"coalesce({_quoted(c)}, {MISSING})" for c in present)
+            return {c: np.broadcast_to(np.int64(MISSING), n) if n else np.empty(0, dtype=np.int64) for c in columns}
+        found = self._many_integers(table, present, where) if not values else None
+        arrays = found if found is not None else self._few_integers(table, present, where, values)
+        n = len(arrays[present[0]])
+        for column in columns:
+            if column not in arrays:
+                arrays[column] = np.broadcast_to(np.int64(MISSING), n) if n else np.empty(0, dtype=np.int64)
+        return arrays
+
+    def _few_integers(
+        self, table: str, columns: Sequence[str], where: str, values: Sequence[Any]
+    ) -> dict[str, IntArray]:
+        picked = ", ".join(f"coalesce({_quoted(c)}, {MISSING})" for c in columns)
         sql = f"SELECT {picked} FROM {_quoted(table)} {f'WHERE {where}' if where else ''}"  # noqa: S608 - as above
         rows = self.rows(sql, values)
-        arrays: dict[str, Int64Array] = {}
-        for column, series in zip(present, zip(*rows) if rows else ((),) * len(present)):
-            arrays[column] = self._as_int64(table, column, series)
-        for column in columns:
-            arrays.setdefault(column, np.full(len(rows), MISSING, dtype=np.int64))
-        return arrays
+        series = zip(*rows) if rows else ((),) * len(columns)
+        return {column: self._as_int64(table, column, s) for column, s in zip(columns, series)}
+
+    def _many_integers(self, table: str, columns: Sequence[str], where: str) -> dict[str, IntArray] | None:
+        """The same for a large table; None where it is small, or something in it needs the plain way and its messages."""
+        bounds = self._rowids(table)
+        if bounds is None or bounds[1] - bounds[0] < _LARGE_TABLE:
+            return None
+        picked = ", ".join(_quoted(c) for c in columns)
+        condition = f"rowid BETWEEN ? AND ?{f' AND ({where})' if where else ''}"
+        sql = f"SELECT {picked} FROM {_quoted(table)} NOT INDEXED WHERE {condition} ORDER BY rowid"  # noqa: S608 - as above
+        try:
+            arrays = bulk.integers(self._uri, sql, len(columns), bounds, lambda: None)
+        except bulk.BulkError:
+            return None
+        return dict(zip(columns, arrays))
+
+    def _rowids(self, table: str) -> tuple[int, int] | None:
+        """The smallest and the largest rowid; None where a column takes that name, or the table has none."""
+        if {c.lower() for c in self.tables[table]} & {"rowid", "_rowid_", "oid"}:
+            return None
+        try:
+            low, high = self.rows(f"SELECT (SELECT min(rowid) FROM {_quoted(table)}), (SELECT max(rowid) FROM {_quoted(table)})")[0]  # noqa: S608, E501 - quoted
+        except TraceError:
+            return None  # WITHOUT ROWID
+        return (int(low), int(high)) if low is not None and high is not None else None
 
     def _as_int64(self, table: str, column: str, series: Sequence[Any]) -> Int64Array:
         array = np.asarray(series) if series else np.empty(0, dtype=np.int64)
@@ -129,11 +167,39 @@ class Database:
             )
         return array.astype(np.int64, copy=False)
 
+    def at(self, table: str, columns: Sequence[str], places: Int64Array) -> dict[str, IntArray]:
+        """Integer columns of the rows at some places (0: the first) in row order; see :meth:`integers`."""
+        bounds = self._rowids(table) if self.has(table) else None
+        if bounds is None or bounds[1] - bounds[0] + 1 != self.count(table):
+            return {c: bulk.taken(values, places) for c, values in self.integers(table, columns).items()}
+        parts = []
+        for first in range(0, len(places), 500):
+            rowids = [int(p) + bounds[0] for p in places[first : first + 500]]
+            part = self.integers(table, columns, f"rowid IN ({','.join('?' * len(rowids))})", rowids)
+            order = np.argsort(np.argsort(rowids, kind="stable"), kind="stable")  # rows come by rowid
+            parts.append({c: values[order] for c, values in part.items()})
+        return {c: np.concatenate([part[c] for part in parts] or [np.empty(0, np.int64)]) for c in columns}
+
+    def texts(self, table: str, column: str, where: str = "") -> tuple[IntArray, list[str]]:
+        """A text column as codes in row order (-1: NULL) and the distinct texts; both empty when all are NULL."""
+        condition = f"WHERE {where}" if where else ""
+        some = f"SELECT EXISTS (SELECT 1 FROM {_quoted(table)} WHERE {_quoted(column)} IS NOT NULL)"  # noqa: S608 - as above
+        if not self.rows(some)[0][0]:
+            return np.empty(0, dtype=np.int32), []
+        sql = f"SELECT {_quoted(column)} FROM {_quoted(table)} NOT INDEXED {condition}"  # noqa: S608 - as above
+        places: dict[object, int] = {None: -1}
+        codes = [places.setdefault(text, len(places) - 1) for (text,) in self.rows(sql)]
+        return np.asarray(codes, dtype=np.int32), [str(text) for text in places if text is not None]
+
     def strings(self, ids: Int64Array) -> dict[int, str]:
         """The text of these ids from StringIds; ids that are not there are left out."""
         if not self.has("StringIds", "id", "value"):
             return {}
         wanted = [int(i) for i in np.unique(ids) if i != MISSING]
+        if len(wanted) > _MANY_STRINGS:
+            everything = self.rows("SELECT id, value FROM StringIds")
+            asked = set(wanted)
+            return {int(key): str(value) for key, value in everything if key in asked and value is not None}
         found: dict[int, str] = {}
         for first in range(0, len(wanted), 500):
             part = wanted[first : first + 500]

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from profiler.trace.bulk import IntArray, is_constant, taken
+
 Int64Array = npt.NDArray[np.int64]
 
 # Event types, from the ENUM_NSYS_EVENT_TYPE table of an export
@@ -35,9 +37,12 @@ class NvtxIndex:
         level: nesting depth, 0 for an outermost range.
     """
 
-    parent: Int64Array
-    level: Int64Array
-    _changes: dict[int, tuple[Int64Array, Int64Array]]
+    parent: IntArray
+    level: IntArray
+    _starts: Int64Array
+    _ends: Int64Array
+    _threads: dict[int, IntArray | None]
+    """Per thread its push/pop ranges by start, the outer of equal starts first; None: all rows as they are."""
 
     @classmethod
     def build(cls, ranges: pd.DataFrame) -> NvtxIndex:
@@ -45,32 +50,44 @@ class NvtxIndex:
 
         Args:
             ranges: columns ``start_ns``, ``end_ns`` (open ranges already closed at the end of the trace), ``tid``,
-                ``kind``.
+                ``kind``; by start.
 
         Ranges of a thread that overlap without nesting (a pop that was lost) are nested in order of their start.
         Start/end ranges do not nest and have level 0 and no parent.
         """
         n = len(ranges)
-        parent = np.full(n, -1, dtype=np.int64)
-        level = np.zeros(n, dtype=np.int64)
-        changes: dict[int, tuple[Int64Array, Int64Array]] = {}
+        parent = np.full(n, -1, dtype=np.int32)
+        level = np.zeros(n, dtype=np.int32)
         starts = ranges["start_ns"].to_numpy(dtype=np.int64)
         ends = ranges["end_ns"].to_numpy(dtype=np.int64)
-        tids = ranges["tid"].to_numpy(dtype=np.int64)
-        nests = ranges["kind"].to_numpy() == "push/pop"
-        order = np.lexsort((np.arange(n), -ends, starts, tids))
-        order = order[nests[order]]
-        for rows in np.split(order, np.flatnonzero(np.diff(tids[order])) + 1):
-            if len(rows):
-                changes[int(tids[rows[0]])] = _sweep(rows, starts, ends, parent, level)
-        return cls(parent, level, changes)
+        tids = ranges["tid"].to_numpy()
+        kind = ranges["kind"]
+        nests = (kind == "push/pop").to_numpy()
+        threads: dict[int, IntArray | None] = {}
+        for tid in tids[:1] if is_constant(tids) else np.unique(tids):
+            own = nests if is_constant(tids) else nests & (tids == tid)
+            rows = None if own.all() else np.flatnonzero(own)
+            rows = _outer_first(rows, taken(starts, rows), taken(ends, rows))
+            if n and (rows is None or len(rows)):
+                threads[int(tid)] = rows
+                _nest(rows, starts, ends, parent, level)
+        return cls(parent, level, starts, ends, threads)
 
-    def innermost(self, tids: Int64Array, times_ns: Int64Array) -> Int64Array:
+    def innermost(self, tids: IntArray, times_ns: Int64Array) -> IntArray:
         """The row of the innermost range of thread ``tids[i]`` that holds ``times_ns[i]`` (start <= t < end), or -1."""
-        found = np.full(len(times_ns), -1, dtype=np.int64)
-        for tid, (when, what) in self._changes.items():
-            mine = np.flatnonzero(tids == tid)
-            found[mine] = what[np.searchsorted(when, times_ns[mine], side="right") - 1]
+        found = np.full(len(times_ns), -1, dtype=np.int32)
+        for tid, rows in self._threads.items():
+            mine = None if is_constant(tids) and tids[0] == tid else np.flatnonzero(tids == tid)
+            times = taken(times_ns, mine)
+            # the range that was entered last, or the first around it that was not yet left
+            place = np.searchsorted(taken(self._starts, rows), times, side="right") - 1
+            inner = place.astype(np.int32) if rows is None else np.where(place >= 0, rows[place], -1).astype(np.int32)
+            over = np.flatnonzero((inner >= 0) & (self._ends[inner] <= times))
+            while len(over):
+                inner[over] = self.parent[inner[over]]
+                at = inner[over]
+                over = over[(at >= 0) & (self._ends[at] <= times[over])]
+            found[slice(None) if mine is None else mine] = inner
         return found
 
     def path(self, row: int) -> list[int]:
@@ -82,30 +99,51 @@ class NvtxIndex:
         return rows[::-1]
 
 
-def _sweep(
-    rows: Int64Array, starts: Int64Array, ends: Int64Array, parent: Int64Array, level: Int64Array
-) -> tuple[Int64Array, Int64Array]:
-    """Walk one thread's ranges by start; fill ``parent`` and ``level``; return when the innermost range changes, and to what."""
-    when: list[int] = [np.iinfo(np.int64).min]  # before everything there is no range
-    what: list[int] = [-1]
-    stack: list[int] = []
+def _outer_first(rows: IntArray | None, starts: Int64Array, ends: Int64Array) -> IntArray | None:
+    """Rows of one thread, which are by start, so that of equal starts the longer range comes first."""
+    same = starts[1:] == starts[:-1]
+    if not (same & (ends[1:] > ends[:-1])).any():
+        return rows
+    order = np.lexsort((-ends, starts))
+    return order if rows is None else rows[order]
 
-    def close_until(time: int) -> None:
-        while stack and int(ends[stack[-1]]) <= time:
+
+def _nest(rows: IntArray | None, starts: Int64Array, ends: Int64Array, parent: IntArray, level: IntArray) -> None:
+    """Fill ``parent`` and ``level`` for one thread's ranges.
+
+    A range is as deep as there are ranges open at its start, and lies in the last one before it that is one level up. Where
+    ranges overlap without nesting, that does not hold for one of them: then it is not within its parent, and the stretch
+    from one outermost range to the next is walked in order instead.
+    """
+    begins, stops = taken(starts, rows), taken(ends, rows)
+    pushed = stops > begins  # an empty range holds nothing
+    before = np.cumsum(pushed, dtype=np.int32) - pushed
+    depth = (before - np.searchsorted(np.sort(stops[pushed]), begins, side="right")).astype(np.int32)
+    around = np.full(len(begins), -1, dtype=np.int32)
+    for d in range(1, int(depth.max(initial=0)) + 1):
+        outer = np.flatnonzero((depth == d - 1) & pushed)
+        inner = np.flatnonzero(depth == d)
+        around[inner] = outer[np.searchsorted(outer, inner) - 1]
+    known = around >= 0
+    crossed = known & ((stops > stops[around]) | (stops[around] <= begins))
+    parent[slice(None) if rows is None else rows] = np.where(known, around if rows is None else rows[around], -1)
+    level[slice(None) if rows is None else rows] = depth
+    if crossed.any():
+        stretch = np.cumsum(depth == 0)
+        again = np.flatnonzero(np.isin(stretch, np.unique(stretch[crossed])))
+        _sweep(again if rows is None else rows[again], starts, ends, parent, level)
+
+
+def _sweep(rows: IntArray, starts: Int64Array, ends: Int64Array, parent: IntArray, level: IntArray) -> None:
+    """Walk ranges by start; fill ``parent`` and ``level``."""
+    stack: list[int] = []
+    for row in rows.tolist():
+        start = int(starts[row])
+        while stack and int(ends[stack[-1]]) <= start:
             end = int(ends[stack.pop()])
             while stack and int(ends[stack[-1]]) <= end:  # one that should have closed before the range inside it
                 stack.pop()
-            when.append(end)
-            what.append(stack[-1] if stack else -1)
-
-    for row in rows.tolist():
-        start = int(starts[row])
-        close_until(start)
         parent[row] = stack[-1] if stack else -1
         level[row] = len(stack)
         if int(ends[row]) > start:
             stack.append(row)
-            when.append(start)
-            what.append(row)
-    close_until(np.iinfo(np.int64).max)
-    return np.asarray(when, dtype=np.int64), np.asarray(what, dtype=np.int64)

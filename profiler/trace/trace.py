@@ -7,10 +7,12 @@ read-only and never changed.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +20,8 @@ import pandas as pd
 
 from profiler.errors import TraceError
 from profiler.trace import files
-from profiler.trace.database import MISSING, Database
+from profiler.trace.bulk import MISSING, IntArray, encoded, is_constant, taken
+from profiler.trace.database import Database
 from profiler.trace.gpu_metrics import GpuMetrics
 from profiler.trace.nvtx import DOMAIN, KINDS, NvtxIndex
 from profiler.trace.session import Session, read_session
@@ -32,6 +35,7 @@ MEMSET = "CUPTI_ACTIVITY_KIND_MEMSET"
 GRAPHS = "CUPTI_ACTIVITY_KIND_GRAPH_TRACE"
 NVTX = "NVTX_EVENTS"
 
+_CHUNK = 1 << 20
 _PROCESS_MASK = ~0xFFFFFF  # a globalTid without its low 24 bits is the globalPid
 _VERSION_SUFFIX = re.compile(r"_v\d+$|_ptsz$|_ptds$")
 # CUpti_ActivityMemcpyKind; used where the export lacks its own table of labels
@@ -230,24 +234,57 @@ class Trace:
         Columns: ``start_ns``, ``end_ns``, ``duration_ns``, ``name`` (demangled, categorical), ``short_name``
         (categorical), ``device_id``, ``context_id``, ``stream_id``, ``pid`` (nsys's globalPid), ``correlation_id``,
         ``graph_node_id`` (-1: not from a graph), ``api_call`` (row of :attr:`api_calls`, -1: not recorded),
-        ``nvtx`` (row of the innermost push/pop range around the launch, -1: none), grid, block, registers, shared
-        memory.
+        ``nvtx`` (row of the innermost push/pop range around the launch, -1: none). Grid, block, registers and shared memory are
+        read on demand: :meth:`kernel_details`.
         """
-        name_columns = [c for c in ("demangledName", "shortName", "mangledName") if self.database.has(KERNELS, c)]
-        raw = self.database.integers(
-            KERNELS,
-            [*_WORK_COLUMNS, "graphNodeId", *_KERNEL_DETAILS, *name_columns],
+        name_columns = self._name_columns
+        raw = self.database.integers(KERNELS, [*_WORK_COLUMNS, "graphNodeId", *name_columns[:2]])
+        rows = self._valid(raw, "kernels")
+        self._kernel_rows = rows
+        columns = self._timed(raw, rows)
+        columns["name"] = self._names(raw, rows, *name_columns)
+        columns["short_name"] = self._names(
+            raw, rows, *sorted(name_columns, key=lambda c: c != "shortName")
         )
-        frame = self._timed(raw, "kernels")
-        keep = frame.index.to_numpy()
-        frame["name"] = self._names(raw, keep, *name_columns)
-        frame["short_name"] = self._names(
-            raw, keep, *(c for c in ("shortName", "demangledName", "mangledName") if c in name_columns)
-        )
-        frame["graph_node_id"] = _or_minus_one(raw["graphNodeId"][keep])
-        for column, label in _KERNEL_DETAILS.items():
-            frame[label] = _or_minus_one(raw[column][keep])
-        return self._attributed(frame)
+        columns["graph_node_id"] = _or_minus_one(taken(raw.pop("graphNodeId"), rows))
+        raw.clear()
+        return self._attributed(columns)
+
+    @cached_property
+    def kernel_times(self) -> pd.DataFrame:
+        """Of every kernel ``name`` (demangled, categorical) and ``duration_ns``, and nothing else: what statistics need.
+
+        Where :attr:`kernels` has been read, these are its columns. ``attrs["span_ns"]`` is (first start, last end), None without
+        kernels.
+        """
+        if "kernels" in self.__dict__:
+            frame = self.kernels[["name", "duration_ns"]]
+            starts, ends = self.kernels["start_ns"], self.kernels["end_ns"]
+        else:
+            raw = self.database.integers(KERNELS, ["start", "end", *self._name_columns[:1]])
+            rows = self._valid(raw, "kernels", in_order=False)
+            starts, ends = (taken(raw[c], rows) for c in ("start", "end"))
+            columns = {"name": self._names(raw, rows, *self._name_columns), "duration_ns": _difference(ends, starts)}
+            frame = pd.DataFrame(columns, copy=False)
+        frame.attrs["span_ns"] = (int(starts.min()), int(ends.max())) if len(starts) else None
+        return frame
+
+    @property
+    def _name_columns(self) -> list[str]:
+        """In order of preference; at least one, be it there or not."""
+        wanted = ("demangledName", "shortName", "mangledName")
+        return [c for c in wanted if self.database.has(KERNELS, c)] or ["demangledName"]
+
+    def kernel_details(self, rows: Int64Array) -> pd.DataFrame:
+        """Launch configuration of some rows of :attr:`kernels`, in their order.
+
+        Columns: ``registers``, ``grid_x`` … ``block_z``, ``static_shared_bytes``, ``dynamic_shared_bytes``; -1 where it is not recorded.
+        """
+        frame = self.kernels
+        places = np.asarray(rows, dtype=np.int64)
+        raw = self.database.at(KERNELS, list(_KERNEL_DETAILS), places if self._kernel_rows is None else self._kernel_rows[places])
+        columns = {label: _or_minus_one(raw[column]) for column, label in _KERNEL_DETAILS.items()}
+        return pd.DataFrame(columns, index=frame.index[places])
 
     @cached_property
     def memcpys(self) -> pd.DataFrame:
@@ -256,55 +293,54 @@ class Trace:
         labels = dict(_MEMCPY_KINDS)
         if self.database.has("ENUM_CUDA_MEMCPY_OPER", "id", "label"):
             labels |= {k: str(v) for k, v in self.database.rows("SELECT id, label FROM ENUM_CUDA_MEMCPY_OPER")}
-        frame = self._memory_operations(raw, "memory copies")
-        kinds = raw["copyKind"][frame.index.to_numpy()]
-        frame["kind"] = pd.Categorical([labels.get(int(k), "Unknown") for k in kinds])
-        return self._attributed(frame)
+        rows = self._valid(raw, "memory copies")
+        columns = self._memory_operations(raw, rows)
+        columns["kind"] = _categorical(taken(raw["copyKind"], rows), lambda kind: labels.get(kind, "Unknown"))
+        return self._attributed(columns)
 
     @cached_property
     def memsets(self) -> pd.DataFrame:
         """Memory sets: the time, stream and launch columns of :attr:`kernels`, and ``bytes``."""
         raw = self.database.integers(MEMSET, [*_WORK_COLUMNS, "graphNodeId", "bytes"])
-        return self._attributed(self._memory_operations(raw, "memory sets"))
+        return self._attributed(self._memory_operations(raw, self._valid(raw, "memory sets")))
 
-    def _memory_operations(self, raw: dict[str, Int64Array], what: str) -> pd.DataFrame:
-        frame = self._timed(raw, what)
-        keep = frame.index.to_numpy()
-        frame["bytes"] = np.maximum(raw["bytes"][keep], 0)
-        frame["graph_node_id"] = _or_minus_one(raw["graphNodeId"][keep])
-        return frame
+    def _memory_operations(self, raw: dict[str, IntArray], rows: IntArray | None) -> dict[str, Any]:
+        columns = self._timed(raw, rows)
+        columns["bytes"] = np.maximum(taken(raw["bytes"], rows).astype(np.int64, copy=False), 0)
+        columns["graph_node_id"] = _or_minus_one(taken(raw["graphNodeId"], rows))
+        return columns
 
     @cached_property
     def graph_traces(self) -> pd.DataFrame:
         """CUDA graph launches recorded as single events: the time, stream and launch columns of :attr:`kernels`."""
         raw = self.database.integers(GRAPHS, [*_WORK_COLUMNS, "graphId"])
-        frame = self._timed(raw, "graph launches")
-        frame["graph_id"] = _or_minus_one(raw["graphId"][frame.index.to_numpy()])
-        return self._attributed(frame)
+        rows = self._valid(raw, "graph launches")
+        columns = self._timed(raw, rows)
+        columns["graph_id"] = _or_minus_one(taken(raw["graphId"], rows))
+        return self._attributed(columns)
 
     @cached_property
     def api_calls(self) -> pd.DataFrame:
         """CUDA API calls by start.
 
-        Columns: ``start_ns``, ``end_ns``, ``duration_ns``, ``name`` (version suffix removed), ``tid``, ``pid``,
+        Columns: ``start_ns``, ``duration_ns`` (the end is their sum), ``name`` (version suffix removed), ``tid``, ``pid``,
         ``correlation_id``.
         """
         raw = self.database.integers(API_CALLS, ["start", "end", "globalTid", "correlationId", "nameId"])
-        keep = self._valid(raw, "API calls")
-        names = self._names(raw, keep, "nameId")
-        tid = _or_minus_one(raw["globalTid"][keep])
-        frame = pd.DataFrame(
-            {
-                "start_ns": raw["start"][keep],
-                "end_ns": raw["end"][keep],
-                "duration_ns": raw["end"][keep] - raw["start"][keep],
-                "name": pd.Categorical([_VERSION_SUFFIX.sub("", n) for n in names]),
-                "tid": tid,
-                "pid": np.where(tid == -1, -1, tid & _PROCESS_MASK),
-                "correlation_id": _or_minus_one(raw["correlationId"][keep]),
-            }
-        )
-        return frame.reset_index(drop=True)
+        rows = self._valid(raw, "API calls")
+        starts, ends = taken(raw.pop("start"), rows), taken(raw.pop("end"), rows)
+        duration = _difference(ends, starts, small=True)
+        del ends
+        tid = _or_minus_one(taken(raw.pop("globalTid"), rows))
+        columns = {
+            "start_ns": starts,
+            "duration_ns": duration,
+            "name": self._names(raw, rows, "nameId", label=lambda name: _VERSION_SUFFIX.sub("", name)),
+            "tid": tid,
+            "pid": _process_of(tid),
+            "correlation_id": _or_minus_one(taken(raw.pop("correlationId"), rows)),
+        }
+        return pd.DataFrame(columns, copy=False)
 
     @cached_property
     def nvtx_ranges(self) -> pd.DataFrame:
@@ -316,29 +352,30 @@ class Trace:
         kinds = ",".join(str(k) for k in KINDS)
         where = f"eventType IN ({kinds})" if self.database.has(NVTX, "eventType") else ""
         raw = self.database.integers(NVTX, columns, where)
-        texts = self._nvtx_texts(where, len(raw["start"]), raw["textId"])
+        n = len(raw["start"])
+        texts = self._nvtx_texts(where, raw.pop("textId"))
         is_closed = raw["end"] != MISSING
-        ends = np.where(is_closed, raw["end"], max(self.last_ns, int(raw["start"].max(initial=0))))
-        keep = np.flatnonzero((raw["start"] != MISSING) & (ends >= raw["start"]))
-        keep = keep[np.argsort(raw["start"][keep], kind="stable")]
-        self._count_dropped(len(raw["start"]) - len(keep), "NVTX ranges")
-        tid = _or_minus_one(raw["globalTid"][keep])
-        domains = self._domains
-        pids = np.where(tid == -1, -1, tid & _PROCESS_MASK)
+        ends = raw.pop("end")
+        if not is_closed.all():
+            ends = np.where(is_closed, ends, max(self.last_ns, int(raw["start"].max(initial=0))))
+        rows = _in_order(raw["start"], (raw["start"] != MISSING) & (ends >= raw["start"]))
+        self._count_dropped(n - (n if rows is None else len(rows)), "NVTX ranges")
+        tid = _or_minus_one(taken(raw.pop("globalTid"), rows))
+        pid = _process_of(tid)
+        starts = taken(raw.pop("start"), rows)
         frame = pd.DataFrame(
             {
-                "start_ns": raw["start"][keep],
-                "end_ns": ends[keep],
-                "closed": is_closed[keep],
-                "text": pd.Categorical([texts[i] for i in keep]),
-                "domain": pd.Categorical(
-                    [domains.get((int(p), int(d)), "") for p, d in zip(pids, raw["domainId"][keep])]
-                ),
-                "kind": pd.Categorical([KINDS.get(int(k), "push/pop") for k in raw["eventType"][keep]]),
+                "start_ns": starts.astype(np.int64, copy=False),
+                "end_ns": taken(ends, rows).astype(np.int64, copy=False),
+                "closed": taken(is_closed, rows),
+                "text": pd.Categorical.from_codes(taken(texts.codes, rows), dtype=texts.dtype),
+                "domain": self._domains_of(pid, taken(raw.pop("domainId"), rows)),
+                "kind": _categorical(taken(raw.pop("eventType"), rows), lambda kind: KINDS.get(kind, "push/pop")),
                 "tid": tid,
-                "pid": pids,
-                "json_id": _or_minus_one(raw["jsonTextId"][keep]),
-            }
+                "pid": pid,
+                "json_id": _or_minus_one(taken(raw.pop("jsonTextId"), rows)),
+            },
+            copy=False,
         )
         n_open = int((~frame["closed"]).sum())
         if n_open:
@@ -346,7 +383,7 @@ class Trace:
                 "nvtx-open",
                 f"{n_open:,} NVTX ranges were still open when the recording ended; they are taken to end with it.",
             )
-        return frame.reset_index(drop=True)
+        return frame
 
     @cached_property
     def nvtx_index(self) -> NvtxIndex:
@@ -388,13 +425,16 @@ class Trace:
 
     # -- helpers ---------------------------------------------------------------------------------------------
 
-    def _valid(self, raw: dict[str, Int64Array], what: str) -> Int64Array:
-        """Rows with a start and an end in order, sorted by start."""
-        good = (raw["start"] != MISSING) & (raw["end"] != MISSING) & (raw["end"] >= raw["start"])
-        good &= raw["end"] - raw["start"] >= 0  # the difference of two far-apart numbers can overflow
-        keep = np.flatnonzero(good)
-        self._count_dropped(len(good) - len(keep), what)
-        return keep[np.argsort(raw["start"][keep], kind="stable")]
+    def _valid(self, raw: dict[str, IntArray], what: str, in_order: bool = True) -> IntArray | None:
+        """Rows with a start and an end in order, sorted by start; None when that is all rows as they are."""
+        starts, ends = raw["start"], raw["end"]
+        good = (starts != MISSING) & (ends != MISSING) & (ends >= starts)
+        if len(good) and (starts.dtype == np.int64 or ends.dtype == np.int64):
+            good &= ends - starts >= 0  # the difference of two far-apart numbers can overflow
+        self._count_dropped(len(good) - int(np.count_nonzero(good)), what)
+        if in_order:
+            return _in_order(starts, good)
+        return None if good.all() else np.flatnonzero(good)
 
     def _count_dropped(self, n: int, what: str) -> None:
         if n:
@@ -403,61 +443,70 @@ class Trace:
                 f"{n:,} {what} have no valid start and end; they are left out of every figure.",
             )
 
-    def _timed(self, raw: dict[str, Int64Array], what: str) -> pd.DataFrame:
-        """The columns that all GPU work shares; the index holds the row numbers in ``raw``."""
-        keep = self._valid(raw, what)
-        return pd.DataFrame(
-            {
-                "start_ns": raw["start"][keep],
-                "end_ns": raw["end"][keep],
-                "duration_ns": raw["end"][keep] - raw["start"][keep],
-                "device_id": _or_minus_one(raw["deviceId"][keep]),
-                "context_id": _or_minus_one(raw["contextId"][keep]),
-                "stream_id": _or_minus_one(raw["streamId"][keep]),
-                "pid": _or_minus_one(raw["globalPid"][keep]),
-                "correlation_id": _or_minus_one(raw["correlationId"][keep]),
-            },
-            index=keep,
-        )
+    def _timed(self, raw: dict[str, IntArray], rows: IntArray | None) -> dict[str, Any]:
+        """The columns that all GPU work shares. Takes its own out of ``raw``."""
+        starts, ends = (taken(raw.pop(c), rows).astype(np.int64, copy=False) for c in ("start", "end"))
+        columns: dict[str, Any] = {"start_ns": starts, "end_ns": ends, "duration_ns": ends - starts}
+        for column, name in (
+            ("deviceId", "device_id"), ("contextId", "context_id"), ("streamId", "stream_id"), ("globalPid", "pid"),
+            ("correlationId", "correlation_id"),
+        ):  # fmt: skip
+            columns[name] = _or_minus_one(taken(raw.pop(column), rows))
+        return columns
 
-    def _names(self, raw: dict[str, Int64Array], keep: Int64Array, *columns: str) -> pd.Categorical:
+    def _names(
+        self,
+        raw: dict[str, IntArray],
+        rows: IntArray | None,
+        *columns: str,
+        label: Callable[[str], str] = str,
+    ) -> pd.Categorical:
         """The first of the columns' StringIds texts that is there."""
-        n = len(keep)
-        ids = np.full(n, MISSING, dtype=np.int64)
-        for column in columns:
-            ids = np.where(ids == MISSING, raw[column][keep], ids)
-        unique, codes = np.unique(ids, return_inverse=True)
-        texts = self.database.strings(unique)
-        labels = [
-            texts.get(int(i)) or ("(no name)" if i == MISSING or int(i) in texts else f"(name {i} is not in StringIds)")
-            for i in unique
-        ]
-        categories = list(dict.fromkeys(labels))
-        place = {label: k for k, label in enumerate(categories)}
-        remap = np.asarray([place[label] for label in labels], dtype=np.int64)
-        places = remap[codes] if n else codes.astype(np.int64)
-        return pd.Categorical.from_codes(places, categories=pd.Index(categories, dtype=object))
+        ids = taken(raw[columns[0]], rows)
+        for column in columns[1:]:
+            if not (ids == MISSING).any():
+                break
+            if column not in raw:  # the mangled name is rarely needed
+                raw |= self.database.integers(KERNELS, [column])
+            ids = np.where(ids == MISSING, taken(raw[column], rows), ids)
+        codes, distinct = encoded(ids)
+        texts = self.database.strings(distinct)
 
-    def _attributed(self, frame: pd.DataFrame) -> pd.DataFrame:
+        def text_of(i: int) -> str:
+            known = texts.get(i)
+            return label(known) if known else "(no name)" if i == MISSING or i in texts else f"(name {i} is not in StringIds)"
+
+        return _from_labels(codes, [text_of(int(i)) for i in distinct])
+
+    def _attributed(self, columns: dict[str, Any]) -> pd.DataFrame:
         """Add ``api_call`` and ``nvtx``: the call with the same correlation id in the same process, and the range around it."""
-        frame = frame.reset_index(drop=True)
         calls = self.api_calls
-        frame["api_call"] = _match_launches(frame, calls)
-        frame["nvtx"] = np.full(len(frame), -1, dtype=np.int64)
-        known = np.flatnonzero(frame["api_call"].to_numpy() >= 0)
-        if len(known) and len(self.nvtx_ranges):
-            at = frame["api_call"].to_numpy()[known]
-            inner = self.nvtx_index.innermost(calls["tid"].to_numpy()[at], calls["start_ns"].to_numpy()[at])
-            frame.loc[known, "nvtx"] = inner
-        return frame
+        launched = match_launches(columns["pid"], columns["correlation_id"], calls)
+        columns["api_call"] = launched
+        inner = np.full(len(launched), -1, dtype=np.int32)
+        if len(calls) and len(self.nvtx_ranges):
+            tids, starts = calls["tid"].to_numpy(), calls["start_ns"].to_numpy()
+            for at in range(0, len(launched), _CHUNK):  # in pieces: a trace has tens of millions
+                part = launched[at : at + _CHUNK]
+                safe = np.maximum(part, 0)
+                found = self.nvtx_index.innermost(taken(tids, safe), starts[safe])
+                inner[at : at + _CHUNK] = np.where(part >= 0, found, -1)
+        columns["nvtx"] = inner
+        return pd.DataFrame(columns, copy=False)
 
-    def _nvtx_texts(self, where: str, n: int, text_ids: Int64Array) -> list[str]:
-        registered = self.database.strings(text_ids)
+    def _nvtx_texts(self, where: str, text_ids: IntArray) -> pd.Categorical:
+        """The texts of the rows of a query on NVTX_EVENTS: their own, or the registered one."""
+        codes, distinct = encoded(text_ids)
+        registered = self.database.strings(distinct)
+        labels = [registered.get(int(i), "") for i in distinct]
         if not self.database.has(NVTX, "text"):
-            inline: list[tuple[object, ...]] = [(None,)] * n
-        else:
-            inline = list(self.database.rows(f"SELECT text FROM {NVTX} {f'WHERE {where}' if where else ''}"))  # noqa: S608 - literals only
-        return [str(own[0]) if own[0] is not None else registered.get(int(i), "") for own, i in zip(inline, text_ids)]
+            return _from_labels(codes, labels)
+        own, texts = self.database.texts(NVTX, "text", where)
+        if not texts:
+            return _from_labels(codes, labels)
+        # codes of inline texts come after those of the registered ones
+        both = np.where(own >= 0, own.astype(np.int32) + len(labels), codes)
+        return _from_labels(both, [*labels, *texts])
 
     @cached_property
     def _domains(self) -> dict[tuple[int, int], str]:
@@ -466,30 +515,118 @@ class Trace:
             return {}
         where = f"eventType = {DOMAIN}"
         raw = self.database.integers(NVTX, ["globalTid", "domainId", "textId"], where)
-        texts = self._nvtx_texts(where, len(raw["domainId"]), raw["textId"])
-        return {(int(t) & _PROCESS_MASK, int(d)): text for t, d, text in zip(raw["globalTid"], raw["domainId"], texts)}
+        texts = self._nvtx_texts(where, raw["textId"])
+        return {(int(t) & _PROCESS_MASK, int(d)): str(text) for t, d, text in zip(raw["globalTid"], raw["domainId"], texts)}
+
+    def _domains_of(self, pids: IntArray, domains: IntArray) -> pd.Categorical:
+        """The domain's name for each range."""
+        (pid_codes, pid_values), (codes, values) = encoded(pids), encoded(domains)
+        labels = [self._domains.get((int(p), int(d)), "") for p in pid_values for d in values]
+        if is_constant(codes) and is_constant(pid_codes):
+            return _from_labels(codes, labels)
+        return _from_labels(pid_codes.astype(np.int32) * len(values) + codes, labels)
 
 
-def _or_minus_one(values: Int64Array) -> Int64Array:
-    return np.where(values == MISSING, -1, values)
+def _or_minus_one(values: IntArray) -> IntArray:
+    if is_constant(values):
+        return np.broadcast_to(np.int64(-1), len(values)) if values[0] == MISSING else values
+    return np.where(values == MISSING, -1, values) if values.dtype == np.int64 else values
 
 
-def _match_launches(work: pd.DataFrame, calls: pd.DataFrame) -> Int64Array:
+def _difference(ends: IntArray, starts: IntArray, small: bool = False) -> IntArray:
+    """``ends - starts``; as int32 where that is asked for and possible."""
+    found = ends.astype(np.int64, copy=False) - starts
+    return found.astype(np.int32) if small and found.max(initial=0) <= np.iinfo(np.int32).max else found
+
+
+def _process_of(tids: IntArray) -> IntArray:
+    if is_constant(tids):
+        return np.broadcast_to(np.int64(-1 if tids[0] == -1 else int(tids[0]) & _PROCESS_MASK), len(tids))
+    return np.where(tids == -1, -1, tids.astype(np.int64, copy=False) & _PROCESS_MASK)
+
+
+def _in_order(starts: IntArray, good: npt.NDArray[np.bool_]) -> IntArray | None:
+    """The good rows by start; None when that is all rows as they are."""
+    rows = None if good.all() else np.flatnonzero(good)
+    kept = starts if rows is None else starts[rows]
+    if len(kept) < 2 or is_constant(kept) or (kept[1:] >= kept[:-1]).all():
+        return rows
+    order = np.argsort(kept, kind="stable")
+    return order if rows is None else rows[order]
+
+
+def _from_labels(codes: IntArray, labels: list[str]) -> pd.Categorical:
+    """Categorical of ``labels[code]``, where several codes may have the same label. Unused labels are left out."""
+    places: dict[str, int] = {}
+    remap = np.full(max(len(labels), 1), -1, dtype=np.int64)
+    used = np.zeros(max(len(labels), 1), dtype=bool)
+    for at in range(0, len(codes), _CHUNK):
+        used[codes[at : at + _CHUNK]] = True
+    for code in np.flatnonzero(used):
+        remap[code] = places.setdefault(labels[code], len(places))
+    kind = np.int8 if len(places) < 128 else np.int16 if len(places) < 32_768 else np.int32
+    remap = remap.astype(kind)
+    made = np.empty(len(codes), dtype=kind)
+    for at in range(0, len(codes), _CHUNK):
+        made[at : at + _CHUNK] = remap[codes[at : at + _CHUNK]]
+    return pd.Categorical.from_codes(made, categories=pd.Index(list(places), dtype=object))
+
+
+def _categorical(values: IntArray, label: Callable[[int], str]) -> pd.Categorical:
+    codes, distinct = encoded(values)
+    return _from_labels(codes, [label(int(v)) for v in distinct])
+
+
+def match_launches(work_pids: IntArray, correlation_ids: IntArray, calls: pd.DataFrame) -> npt.NDArray[np.int32]:
     """For each piece of GPU work the row of the API call that launched it, or -1.
 
     Correlation ids are unique within a process only, so both must agree. Where a file lacks the process of the work
     (or of the calls) and only one process made calls, the correlation id alone decides.
     """
-    found = np.full(len(work), -1, dtype=np.int64)
-    if not len(work) or not len(calls):
+    found = np.full(len(work_pids), -1, dtype=np.int32)
+    if not len(work_pids) or not len(calls):
         return found
-    work_pid, call_pid = work["pid"].to_numpy(), calls["pid"].to_numpy()
-    if ((work_pid == -1).all() or (call_pid == -1).all()) and len(np.unique(call_pid)) == 1:
-        work_pid, call_pid = np.full(len(work), -1), np.full(len(calls), -1)
-    left = pd.DataFrame({"pid": work_pid, "correlation_id": work["correlation_id"].to_numpy()})
-    right = pd.DataFrame(
-        {"pid": call_pid, "correlation_id": calls["correlation_id"].to_numpy(), "row": np.arange(len(calls))}
-    )
-    right = right[right["correlation_id"] != -1].drop_duplicates(["pid", "correlation_id"])
-    merged = left.merge(right, how="left", on=["pid", "correlation_id"], sort=False)
-    return merged["row"].fillna(-1).to_numpy(dtype=np.int64)
+    call_pids, call_ids = calls["pid"].to_numpy(), calls["correlation_id"].to_numpy()
+    processes = call_pids[:1] if is_constant(call_pids) else np.unique(call_pids)
+    if (_all_are(work_pids, -1) or _all_are(call_pids, -1)) and len(processes) == 1:
+        _match(found, None, correlation_ids, None, call_ids)
+        return found
+    for pid in processes:
+        mine = None if _all_are(work_pids, pid) else np.flatnonzero(work_pids == pid)
+        theirs = None if len(processes) == 1 else np.flatnonzero(call_pids == pid)
+        _match(found, mine, correlation_ids, theirs, call_ids)
+    return found
+
+
+def _all_are(values: IntArray, value: int) -> bool:
+    return bool(values[0] == value) if is_constant(values) else bool((values == value).all())
+
+
+def _match(
+    found: npt.NDArray[np.int32], mine: IntArray | None, ids: IntArray, theirs: IntArray | None, call_ids: IntArray
+) -> None:
+    """Fill ``found`` for the work ``mine``: the first of the calls ``theirs`` with the same correlation id. None: all rows."""
+    wanted, offered = taken(ids, mine), taken(call_ids, theirs)
+    known = offered[offered != -1]
+    if not len(known) or not len(wanted):
+        return
+    low, high = int(known.min()), int(known.max())
+    if high - low <= max(1 << 16, 8 * len(known)):  # ids are counted up, so a table of them is dense
+        table = np.full(high - low + 1, -1, dtype=np.int32)
+        for end in range(len(offered), 0, -_CHUNK):  # backwards, so that of equal ids the first stays
+            begin = max(0, end - _CHUNK)
+            part = offered[begin:end][::-1]
+            rows = np.arange(end - 1, begin - 1, -1, dtype=np.int32)
+            table[part[part != -1] - low] = rows[part != -1]
+        for at in range(0, len(wanted), _CHUNK):
+            part = wanted[at : at + _CHUNK]
+            inside = (part >= low) & (part <= high) & (part != -1)
+            rows = np.where(inside, table[np.where(inside, part - low, 0)], -1)
+            rows = rows if theirs is None else np.where(rows >= 0, theirs[rows], -1)
+            found[at + np.arange(len(part)) if mine is None else mine[at : at + _CHUNK]] = rows
+        return
+    distinct, first = np.unique(offered, return_index=True)
+    place = np.minimum(np.searchsorted(distinct, wanted), len(distinct) - 1)
+    rows = np.where((distinct[place] == wanted) & (wanted != -1), first[place], -1)
+    rows = rows if theirs is None else np.where(rows >= 0, theirs[rows], -1)
+    found[slice(None) if mine is None else mine] = rows

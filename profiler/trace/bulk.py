@@ -1,0 +1,181 @@
+"""Reading columns of large tables: SQLite rows to Arrow batches to NumPy, without a Python object per value.
+
+:class:`profiler.trace.database.Database` decides what may be read; this module only reads faster. The choice of ADBC and what it was
+measured against are in docs/performance.md. Columns are kept as small as they can be, as a trace has tens of millions of rows: an integer
+column becomes int32 where all values fit, and one that holds a single value takes no memory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.integer[Any]]
+MISSING = np.iinfo(np.int64).min
+"""Stands for NULL in integer columns: no nsys field can hold it."""
+
+_BATCH_ROWS = 1 << 16
+_MAX_WORKERS = 4
+_SETTINGS = ("trusted_schema=OFF", "query_only=ON", "cell_size_check=ON", "mmap_size=0", "temp_store=MEMORY")
+_INT32 = np.iinfo(np.int32)
+
+
+class BulkError(Exception):
+    """The fast way cannot read this; the plain way can, or says what is wrong."""
+
+
+def integers(uri: str, sql: str, columns: int, bounds: tuple[int, int], check: Callable[[], None]) -> list[IntArray]:
+    """Integer columns of a query.
+
+    Args:
+        uri: of the database, as SQLite understands it, with ``mode=ro``.
+        sql: a SELECT of ``columns`` integer expressions with a condition on rowid that has two ``?``.
+        bounds: smallest and largest rowid.
+        check: called between batches; what it raises ends the reading.
+
+    Returns:
+        An array a column, in rowid order; NULL is :data:`MISSING`.
+
+    Raises:
+        BulkError: a value is not an integer, or the file cannot be read so.
+    """
+    import adbc_driver_sqlite.dbapi as adbc  # noqa: PLC0415 - 0.1 s, for large tables only
+
+    def part(rowids: tuple[int, int]) -> list[_Column]:
+        made = [_Column() for _ in range(columns)]
+        with adbc.connect(uri) as connection, connection.cursor() as cursor:
+            for setting in _SETTINGS:
+                cursor.execute(f"PRAGMA {setting}")
+            cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_BATCH_ROWS)})
+            cursor.execute(sql, rowids)
+            for batch in cursor.fetch_record_batch():
+                check()
+                for column, values in zip(made, batch.columns):
+                    column.add(_to_numpy(values))
+        return made
+
+    try:
+        parts = list(_spread(part, _split(*bounds)))
+    except (adbc.Error, OSError, ValueError, TypeError) as error:
+        raise BulkError(str(error)) from error
+    return [joined([parts[k][c] for k in range(len(parts))]) for c in range(columns)]
+
+
+def _spread(task: Callable[[tuple[int, int]], list[_Column]], ranges: Sequence[tuple[int, int]]) -> Iterator[Any]:
+    with ThreadPoolExecutor(len(ranges)) as pool:
+        yield from pool.map(task, ranges)
+
+
+def _split(low: int, high: int) -> list[tuple[int, int]]:
+    """The rowids in equal parts, one a processor."""
+    parts = max(1, min(_MAX_WORKERS, os.cpu_count() or 1, (high - low) // _BATCH_ROWS))
+    edges = [low + (high - low + 1) * k // parts for k in range(parts + 1)]
+    return [(a, b - 1) for a, b in zip(edges, edges[1:])]
+
+
+def _to_numpy(values: Any) -> IntArray:
+    import pyarrow as pa  # noqa: PLC0415 - as above
+
+    if pa.types.is_null(values.type) or values.null_count == len(values):
+        return np.full(len(values), MISSING, dtype=np.int64)
+    if not pa.types.is_int64(values.type):
+        raise BulkError(f"{values.type} where whole numbers were expected")
+    if values.null_count:
+        values = values.fill_null(MISSING)
+    found: IntArray = values.to_numpy(zero_copy_only=True)
+    return found
+
+
+class _Column:
+    """Pieces of a column, each as small as it can be."""
+
+    def __init__(self) -> None:
+        self.pieces: list[IntArray] = []
+
+    def add(self, values: IntArray) -> None:
+        if not len(values):
+            return
+        low, high = values.min(), values.max()
+        if low == high:
+            self.pieces.append(np.broadcast_to(np.int64(low), len(values)))
+        elif low >= _INT32.min and high <= _INT32.max:
+            self.pieces.append(values.astype(np.int32))
+        else:
+            self.pieces.append(values.copy())  # the batch's own memory is Arrow's
+
+
+def joined(columns: Sequence[_Column]) -> IntArray:
+    """One array of all pieces; the pieces are given up on the way."""
+    pieces = [p for column in columns for p in column.pieces]
+    for column in columns:
+        column.pieces = []
+    n = sum(map(len, pieces))
+    if not n:
+        return np.empty(0, dtype=np.int64)
+    if all(is_constant(p) for p in pieces) and len({int(p[0]) for p in pieces}) == 1:
+        return np.broadcast_to(np.int64(pieces[0][0]), n)
+    small = all(p.dtype == np.int32 or (is_constant(p) and _INT32.min <= p[0] <= _INT32.max) for p in pieces)
+    whole = np.empty(n, dtype=np.int32 if small else np.int64)
+    at = 0
+    pieces.reverse()
+    while pieces:
+        piece = pieces.pop()
+        whole[at : at + len(piece)] = piece
+        at += len(piece)
+    return whole
+
+
+def is_constant(values: npt.NDArray[Any]) -> bool:
+    """Whether the array is one value, repeated without memory (as :func:`integers` makes them)."""
+    return len(values) > 0 and values.strides == (0,)
+
+
+def taken(values: npt.NDArray[Any], rows: npt.NDArray[np.integer[Any]] | None) -> npt.NDArray[Any]:
+    """``values[rows]``; None takes all. A constant column stays one."""
+    if rows is None:
+        return values
+    if is_constant(values) and len(rows):
+        return np.broadcast_to(values[0], len(rows))
+    return values[rows]
+
+
+def encoded(values: IntArray) -> tuple[npt.NDArray[Any], IntArray]:
+    """Codes (as small as they can be) and the sorted distinct values: ``distinct[codes] == values``."""
+    if not len(values):
+        return np.empty(0, dtype=np.int8), np.empty(0, dtype=np.int64)
+    if is_constant(values):
+        return np.broadcast_to(np.int8(0), len(values)), np.asarray(values[:1])
+    low, high = int(values.min()), int(values.max())
+    span = high - low + 1
+    if span > max(1 << 16, 2 * len(values)):
+        distinct, codes = np.unique(values, return_inverse=True)
+        return codes.astype(_smallest(len(distinct))), distinct
+    seen = np.zeros(span, dtype=bool)
+    for piece in _pieces(values):
+        seen[piece - low] = True
+    places = np.flatnonzero(seen)
+    table = np.zeros(span, dtype=_smallest(len(places)))
+    table[places] = np.arange(len(places))
+    codes = np.empty(len(values), dtype=table.dtype)
+    for at, piece in zip(range(0, len(values), _PIECE), _pieces(values)):
+        codes[at : at + len(piece)] = table[piece - low]
+    return codes, places + low
+
+
+_PIECE = 1 << 20
+
+
+def _pieces(values: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+    return (values[at : at + _PIECE] for at in range(0, len(values), _PIECE))
+
+
+def _smallest(n: int) -> type[np.signedinteger[Any]]:
+    """The integer type for codes 0 … n - 1."""
+    if n <= 1 << 7:
+        return np.int8
+    return np.int16 if n <= 1 << 15 else np.int32
