@@ -11,8 +11,9 @@ import pandas as pd
 
 from profiler.analysis.classify import classify
 from profiler.analysis.inferences import Inferences
-from profiler.analysis.statistics import count_codes, grouped_statistics
+from profiler.analysis.statistics import count_codes, grouped_statistics, statistics_of_runs
 from profiler.trace import Trace
+from profiler.trace.database import DURATION_BITS
 
 _PIECE = 1 << 20
 _classified: WeakKeyDictionary[Trace, pd.DataFrame] = WeakKeyDictionary()
@@ -87,10 +88,19 @@ def kernel_statistics(trace: Trace) -> pd.DataFrame:
     Columns: ``name``, ``count``, ``total_ns``, ``mean_ns``, ``median_ns``, ``min_ns``, ``max_ns``, ``stddev_ns``, as in
     :class:`KernelSummary`; by total time.
     """
-    times = trace.kernel_times
-    names = times["name"].cat
-    table = grouped_statistics(names.codes.to_numpy(), times["duration_ns"].to_numpy(), len(names.categories))
-    table.insert(0, "name", [str(names.categories[i]) for i in table.index])
+    packed = trace.kernel_durations()
+    if packed is None:
+        names = trace.kernels["name"].cat
+        codes, durations = names.codes.to_numpy(), trace.kernels["duration_ns"].to_numpy()
+        table = grouped_statistics(codes, durations, len(names.categories))
+        table.insert(0, "name", [str(names.categories[i]) for i in table.index])
+    else:
+        labels, keys = packed
+        ids = np.asarray(sorted(labels), dtype=np.int64)
+        ends = np.searchsorted(keys, (ids + 1) << DURATION_BITS)
+        keys &= (1 << DURATION_BITS) - 1
+        table = statistics_of_runs(keys, np.diff(ends, prepend=0))
+        table.insert(0, "name", [labels[int(i)] for i in ids])
     return table.sort_values(["total_ns", "name"], ascending=[False, True], ignore_index=True)
 
 

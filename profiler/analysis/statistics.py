@@ -54,13 +54,16 @@ def grouped_statistics(codes: Codes, values: Int64Array, n: int) -> pd.DataFrame
         sample: ÷ (count - 1); 0 for a single value).
     """
     counts = count_codes(codes, n)
-    ordered = _by_code(codes, values, n)
     present = np.flatnonzero(counts)
-    ends = np.cumsum(counts)[present]
-    starts = ends - counts[present]
-    count = counts[present]
+    return statistics_of_runs(_by_code(codes, values, n), counts[present]).set_axis(present)
+
+
+def statistics_of_runs(ordered: Int64Array, count: Int64Array) -> pd.DataFrame:
+    """The same for values that lie group by group, each group by size; ``count`` is the size of each (1 or more)."""
+    ends = np.cumsum(count)
+    starts = ends - count
     totals = np.asarray([int(ordered[a:b].sum()) for a, b in zip(starts, ends)], dtype=np.int64)
-    means = totals / np.maximum(count, 1)
+    means = totals / count
     middle = ordered[starts + (count - 1) // 2] + ordered[starts + count // 2].astype(np.float64)
     squares = [_squared_deviations(ordered[a:b], mean) for a, b, mean in zip(starts, ends, means)]
     return pd.DataFrame(
@@ -72,8 +75,7 @@ def grouped_statistics(codes: Codes, values: Int64Array, n: int) -> pd.DataFrame
             "min_ns": ordered[starts],
             "max_ns": ordered[ends - 1],
             "stddev_ns": np.sqrt(np.asarray(squares, dtype=np.float64) / np.maximum(count - 1, 1)),
-        },
-        index=present,
+        }
     )
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 IntArray = npt.NDArray[np.integer[Any]]
+_Part = TypeVar("_Part")
 MISSING = np.iinfo(np.int64).min
 """Stands for NULL in integer columns: no nsys field can hold it."""
 
@@ -44,31 +45,70 @@ def integers(uri: str, sql: str, columns: int, bounds: tuple[int, int], check: C
     Raises:
         BulkError: a value is not an integer, or the file cannot be read so.
     """
-    import adbc_driver_sqlite.dbapi as adbc  # noqa: PLC0415 - 0.1 s, for large tables only
-
     def part(rowids: tuple[int, int]) -> list[_Column]:
         made = [_Column() for _ in range(columns)]
-        with adbc.connect(uri) as connection, connection.cursor() as cursor:
-            for setting in _SETTINGS:
-                cursor.execute(f"PRAGMA {setting}")
-            cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_BATCH_ROWS)})
-            cursor.execute(sql, rowids)
-            for batch in cursor.fetch_record_batch():
-                check()
-                for column, values in zip(made, batch.columns):
-                    column.add(_to_numpy(values))
+        for batch in _batches(uri, sql, rowids, check):
+            for column, values in zip(made, batch.columns):
+                column.add(_to_numpy(values))
         return made
 
+    parts = _in_parts(part, bounds)
+    return [joined([p[c] for p in parts]) for c in range(columns)]
+
+
+def texts(
+    uri: str, sql: str, bounds: tuple[int, int], check: Callable[[], None]
+) -> tuple[npt.NDArray[np.int32], list[str]]:
+    """A text column as codes in rowid order (-1: NULL) and the distinct texts.
+
+    Args:
+        sql: as for :func:`integers`, with two expressions: whether the text is NULL, and the text ('' for NULL).
+
+    Raises:
+        BulkError: a value is not text in UTF-8, or the file cannot be read so.
+    """
+
+    def part(rowids: tuple[int, int]) -> tuple[list[npt.NDArray[np.int32]], dict[str, int]]:
+        places: dict[str, int] = {}
+        pieces = []
+        for batch in _batches(uri, sql, rowids, check):
+            coded = batch.column(1).dictionary_encode()
+            own = [places.setdefault(text, len(places)) for text in coded.dictionary.to_pylist()]
+            codes = np.asarray(own, dtype=np.int32)[coded.indices.to_numpy()]
+            pieces.append(np.where(batch.column(0).to_numpy() == 1, np.int32(-1), codes))
+        return pieces, places
+
+    everything: list[npt.NDArray[np.int32]] = []
+    places: dict[str, int] = {}
+    for pieces, own in _in_parts(part, bounds):
+        table = np.asarray([*(places.setdefault(text, len(places)) for text in own), -1], dtype=np.int32)
+        everything += [table[piece] for piece in pieces]
+    return np.concatenate(everything or [np.empty(0, np.int32)]), list(places)
+
+
+def _batches(uri: str, sql: str, rowids: tuple[int, int], check: Callable[[], None]) -> Iterator[Any]:
+    import adbc_driver_sqlite.dbapi as adbc  # noqa: PLC0415 - 0.1 s, for large tables only
+
+    with adbc.connect(uri) as connection, connection.cursor() as cursor:
+        for setting in _SETTINGS:
+            cursor.execute(f"PRAGMA {setting}")
+        cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_BATCH_ROWS)})
+        cursor.execute(sql, rowids)
+        for batch in cursor.fetch_record_batch():
+            check()
+            yield batch
+
+
+def _in_parts(task: Callable[[tuple[int, int]], _Part], bounds: tuple[int, int]) -> list[_Part]:
+    """The task's results for equal parts of the rowids, in order; done at the same time."""
+    import adbc_driver_sqlite.dbapi as adbc  # noqa: PLC0415 - as above
+
+    ranges = _split(*bounds)
     try:
-        parts = list(_spread(part, _split(*bounds)))
-    except (adbc.Error, OSError, ValueError, TypeError) as error:
+        with ThreadPoolExecutor(len(ranges)) as pool:
+            return list(pool.map(task, ranges))
+    except (adbc.Error, OSError, ValueError, TypeError) as error:  # UnicodeError is a ValueError
         raise BulkError(str(error)) from error
-    return [joined([parts[k][c] for k in range(len(parts))]) for c in range(columns)]
-
-
-def _spread(task: Callable[[tuple[int, int]], list[_Column]], ranges: Sequence[tuple[int, int]]) -> Iterator[Any]:
-    with ThreadPoolExecutor(len(ranges)) as pool:
-        yield from pool.map(task, ranges)
 
 
 def _split(low: int, high: int) -> list[tuple[int, int]]:

@@ -6,6 +6,7 @@ in ``GENERIC_EVENTS``. The low 8 bits of ``typeId`` are the GPU's index in both.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from profiler.errors import TraceError
+from profiler.trace.bulk import MISSING
 from profiler.trace.database import Database
 
 Int64Array = npt.NDArray[np.int64]
@@ -119,6 +122,8 @@ class GpuMetrics:
 
     def _load(self, gpu: int, name: str) -> MetricSeries:
         if self.storage == "GPU_METRICS":
+            with contextlib.suppress(TraceError):  # a value that is no whole number
+                return self._load_integers(gpu, name)
             rows = self._database.rows(
                 "SELECT m.timestamp, m.value FROM GPU_METRICS m JOIN TARGET_INFO_GPU_METRICS t "
                 "ON t.typeId = m.typeId AND t.metricId = m.metricId "
@@ -131,6 +136,23 @@ class GpuMetrics:
         kept = [(when, value) for when, value in pairs if value is not None and isinstance(when, int)]
         times = np.asarray([when for when, _ in kept], dtype=np.int64)
         return MetricSeries(name, times, np.asarray([value for _, value in kept], dtype=np.float64))
+
+    def _load_integers(self, gpu: int, name: str) -> MetricSeries:
+        """The same for whole numbers, which is what nsys stores.
+
+        Raises:
+            TraceError: something else is there.
+        """
+        ids = self._database.rows(
+            "SELECT DISTINCT typeId, metricId FROM TARGET_INFO_GPU_METRICS WHERE metricName = ? AND (typeId & ?) = ?",
+            (name, _GPU_INDEX_MASK, gpu),
+        )
+        where = " OR ".join(f"(typeId = {int(t)} AND metricId = {int(m)})" for t, m in ids)
+        raw = self._database.integers("GPU_METRICS", ["timestamp", "value"], f"({where})")
+        known = (raw["timestamp"] != MISSING) & (raw["value"] != MISSING)
+        times = raw["timestamp"][known].astype(np.int64, copy=False)
+        order = np.argsort(times, kind="stable")
+        return MetricSeries(name, times[order], raw["value"][known][order].astype(np.float64))
 
     def find(self, gpu: int, pattern: re.Pattern[str]) -> MetricSeries | None:
         """The first percentage metric whose name matches."""

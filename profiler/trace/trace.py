@@ -21,7 +21,7 @@ import pandas as pd
 from profiler.errors import TraceError
 from profiler.trace import files
 from profiler.trace.bulk import MISSING, IntArray, encoded, is_constant, taken
-from profiler.trace.database import Database
+from profiler.trace.database import DURATION_BITS, Database
 from profiler.trace.gpu_metrics import GpuMetrics
 from profiler.trace.nvtx import DOMAIN, KINDS, NvtxIndex
 from profiler.trace.session import Session, read_session
@@ -169,7 +169,7 @@ class Trace:
     @property
     def graph_level_only(self) -> bool:
         """All GPU work was recorded as whole graphs: there is no kernel to count."""
-        return self.graph_trace_count > 0 and self.kernel_count == 0
+        return self.graph_trace_count > 0 and self.database.is_empty(KERNELS)
 
     @property
     def has_hidden_graph_kernels(self) -> bool:
@@ -187,7 +187,7 @@ class Trace:
     @cached_property
     def no_kernels_reason(self) -> str | None:
         """Why there is no kernel in the trace; None when there is one."""
-        if self.kernel_count:
+        if not self.database.is_empty(KERNELS):
             return None
         if self.graph_level_only:
             return self.graph_level_message
@@ -239,6 +239,7 @@ class Trace:
         """
         name_columns = self._name_columns
         raw = self.database.integers(KERNELS, [*_WORK_COLUMNS, "graphNodeId", *name_columns[:2]])
+        self.__dict__.setdefault("kernel_count", len(raw["start"]))
         rows = self._valid(raw, "kernels")
         self._kernel_rows = rows
         columns = self._timed(raw, rows)
@@ -250,24 +251,25 @@ class Trace:
         raw.clear()
         return self._attributed(columns)
 
-    @cached_property
-    def kernel_times(self) -> pd.DataFrame:
-        """Of every kernel ``name`` (demangled, categorical) and ``duration_ns``, and nothing else: what statistics need.
+    def kernel_durations(self) -> tuple[dict[int, str], Int64Array] | None:
+        """Of every kernel its name and duration and nothing else, for statistics of large traces: much less to read than :attr:`kernels`.
 
-        Where :attr:`kernels` has been read, these are its columns. ``attrs["span_ns"]`` is (first start, last end), None without
-        kernels.
+        Returns:
+            The demangled names by id, and ``id << DURATION_BITS | duration_ns`` a kernel, in no particular order. None where the
+            table is small or holds something that :attr:`kernels` has to look at.
         """
-        if "kernels" in self.__dict__:
-            frame = self.kernels[["name", "duration_ns"]]
-            starts, ends = self.kernels["start_ns"], self.kernels["end_ns"]
-        else:
-            raw = self.database.integers(KERNELS, ["start", "end", *self._name_columns[:1]])
-            rows = self._valid(raw, "kernels", in_order=False)
-            starts, ends = (taken(raw[c], rows) for c in ("start", "end"))
-            columns = {"name": self._names(raw, rows, *self._name_columns), "duration_ns": _difference(ends, starts)}
-            frame = pd.DataFrame(columns, copy=False)
-        frame.attrs["span_ns"] = (int(starts.min()), int(ends.max())) if len(starts) else None
-        return frame
+        keys = self.database.packed_durations(KERNELS, "demangledName")
+        if keys is None:
+            return None
+        keys.sort()
+        ids = []
+        at = 0
+        while at < len(keys):
+            ids.append(int(keys[at]) >> DURATION_BITS)
+            at = int(np.searchsorted(keys, (ids[-1] + 1) << DURATION_BITS))
+        names = self.database.strings(np.asarray(ids, dtype=np.int64))
+        are_known = len(names) == len(ids) and len(set(names.values())) == len(ids) and all(names.values())
+        return (names, keys) if are_known else None
 
     @property
     def _name_columns(self) -> list[str]:
@@ -425,16 +427,14 @@ class Trace:
 
     # -- helpers ---------------------------------------------------------------------------------------------
 
-    def _valid(self, raw: dict[str, IntArray], what: str, in_order: bool = True) -> IntArray | None:
+    def _valid(self, raw: dict[str, IntArray], what: str) -> IntArray | None:
         """Rows with a start and an end in order, sorted by start; None when that is all rows as they are."""
         starts, ends = raw["start"], raw["end"]
         good = (starts != MISSING) & (ends != MISSING) & (ends >= starts)
         if len(good) and (starts.dtype == np.int64 or ends.dtype == np.int64):
             good &= ends - starts >= 0  # the difference of two far-apart numbers can overflow
         self._count_dropped(len(good) - int(np.count_nonzero(good)), what)
-        if in_order:
-            return _in_order(starts, good)
-        return None if good.all() else np.flatnonzero(good)
+        return _in_order(starts, good)
 
     def _count_dropped(self, n: int, what: str) -> None:
         if n:
