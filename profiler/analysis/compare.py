@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from profiler.analysis.classify import CATEGORY_LABELS
@@ -49,12 +48,24 @@ class Analysis:
     @cached_property
     def categories(self) -> pd.DataFrame:
         """A row a category: ``category``, ``kernels`` and ``time_ns`` per inference (means over the inferences, exact sums ÷ n)."""
-        kernels, n = self.inferences.kernels, self.inferences.count
-        classes = classified_names(self.trace)["category"]
-        category = classes.to_numpy()[kernels["name"].cat.codes.to_numpy()] if len(classes) else np.empty(0, object)
-        groups = kernels["duration_ns"].groupby(category)
-        table = pd.DataFrame({"kernels": groups.size() / max(n, 1), "time_ns": groups.sum() / max(n, 1)})
+        n = self.inferences.count
+        kinds = classified_names(self.trace)["category"]
+        if not n or not len(kinds):
+            return pd.DataFrame({"category": pd.Series(dtype=object), "kernels": [], "time_ns": []})
+        counts, times = self.inferences.kernels_by_name
+        table = pd.DataFrame({"kernels": counts, "time_ns": times})[counts > 0].groupby(kinds[counts > 0]).sum() / n
         return table.rename_axis("category").reset_index()
+
+    def settle(self) -> None:
+        """Compute everything that a comparison needs, and forget the frames on the way, so that they are never all in memory."""
+        _ = self.facts, self.inferences
+        self.trace.release("nvtx_ranges", "nvtx_index")
+        _ = self.inferences.table, self.launches
+        self.inferences.__dict__.pop("work", None)
+        self.inferences.__dict__.pop("launch_calls", None)
+        self.trace.release("api_calls")
+        _ = self.kernels, self.tensor_cores, self.categories, self.inferences.kernels_per_inference
+        self.trace.release("kernels", "memcpys", "memsets", "graph_traces")
 
     def as_dict(self) -> dict[str, Any]:
         """Who this side is, for JSON."""

@@ -83,8 +83,7 @@ def run_facts(trace: Trace) -> RunFacts:
 
 
 def _gpu_used(trace: Trace) -> int:
-    work = trace.kernels if len(trace.kernels) else trace.graph_traces
-    return int(work["device_id"].mode().iloc[0]) if len(work) else 0
+    return trace.device_used or 0
 
 
 def tensorrt_input_shape(trace: Trace) -> tuple[int, ...] | None:

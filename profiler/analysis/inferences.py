@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from profiler.analysis.statistics import count_codes, sum_by_code
 from profiler.errors import UsageError
 from profiler.trace import Trace
+from profiler.trace.bulk import is_constant, taken
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -26,6 +28,7 @@ _HINT = re.compile(r"iter|infer|forward|step|batch|predict|request|query|enqueue
 _WARM_UP = re.compile(r"warm[\s_-]*up", re.IGNORECASE)
 _LAUNCH = re.compile(r"Launch(Kernel|CooperativeKernel|Cooperative|Grid|HostFunc)?|GraphLaunch", re.IGNORECASE)
 _MIN_COVERAGE = 0.5
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,15 @@ class Inferences:
         return frame[frame["inference"] >= 0]
 
     @cached_property
+    def kernels_by_name(self) -> tuple[Int64Array, Int64Array]:
+        """Number and total time of the kernels inside inferences (without inferences: of all), by the code of their name."""
+        names, durations = self.trace.kernels["name"].cat, self.trace.kernels["duration_ns"].to_numpy()
+        codes, n = names.codes.to_numpy(), len(names.categories)
+        if self.count and (self.of_kernel < 0).any():
+            codes = np.where(self.of_kernel >= 0, codes, -1)
+        return count_codes(codes, n), sum_by_code(codes, durations, n)
+
+    @cached_property
     def work(self) -> pd.DataFrame:
         """All GPU work inside inferences, by inference and start.
 
@@ -72,21 +84,29 @@ class Inferences:
             "memsets": (self.trace.memsets, self.of_memset),
             "graph_traces": (self.trace.graph_traces, self.of_graph_trace),
         }
-        parts = []
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in ("inference", "start_ns", "end_ns", "source", "row")}
         for code, (frame, of) in enumerate(sources.values()):
-            inside = np.flatnonzero(of >= 0)
-            starts, ends = frame["start_ns"].to_numpy()[inside], frame["end_ns"].to_numpy()[inside]
-            parts.append(np.stack([of[inside], starts, ends, np.full(len(inside), code), inside]))
-        columns = np.concatenate(parts, axis=1).astype(np.int64)
-        columns = columns[:, np.lexsort((columns[2], columns[1], columns[0]))]
-        inference, starts, ends, codes, rows = columns
-        work = pd.DataFrame({"inference": inference, "start_ns": starts, "end_ns": ends})
-        work["source"] = pd.Categorical.from_codes(codes, categories=pd.Index(list(sources), dtype=object))
-        work["row"] = rows
-        reach = work.groupby("inference")["end_ns"].cummax().to_numpy(dtype=np.int64)
-        opens = np.ones(len(work), dtype=bool)
+            rows = _inside(of)
+            n = len(of) if rows is None else len(rows)
+            if n:
+                parts["inference"].append(taken(of, rows))
+                parts["start_ns"].append(taken(frame["start_ns"].to_numpy(), rows))
+                parts["end_ns"].append(taken(frame["end_ns"].to_numpy(), rows))
+                parts["source"].append(np.full(n, code, dtype=np.int8))
+                parts["row"].append(np.arange(n, dtype=np.int32) if rows is None else rows.astype(np.int32))
+        columns = {
+            name: pieces[0] if len(pieces) == 1 else np.concatenate(pieces or [np.empty(0, np.int64)])
+            for name, pieces in parts.items()
+        }
+        order = _work_order(columns["inference"], columns["start_ns"], columns["end_ns"])
+        if order is not None:
+            columns = {name: values[order] for name, values in columns.items()}
+        inference, starts, ends = columns["inference"], columns["start_ns"], columns["end_ns"]
+        columns["source"] = pd.Categorical.from_codes(columns["source"], categories=pd.Index(list(sources), dtype=object))
+        reach = _reach(inference, ends)
+        opens = np.ones(len(starts), dtype=bool)
         opens[1:] = (inference[1:] != inference[:-1]) | (starts[1:] > reach[:-1])
-        return work.assign(reach_ns=reach, opens=opens)
+        return pd.DataFrame({**columns, "reach_ns": reach, "opens": opens}, copy=False)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -100,35 +120,57 @@ class Inferences:
         Without GPU work the GPU times are missing (NA).
         """
         n = self.count
-        work, calls = self.work, self.trace.api_calls
+        work = self.work
         table = self.ranges[["start_ns", "end_ns"]].copy()
         table.insert(0, "text", self.ranges["text"].astype(str))
-        spans = work.groupby("inference").agg(gpu_start_ns=("start_ns", "min"), gpu_end_ns=("reach_ns", "max"))
+        held = work["inference"].to_numpy()
+        first = np.flatnonzero(np.diff(held, prepend=-1))  # the first work of each inference
+        final = np.concatenate((first[1:], [len(work)])) - 1 if len(first) else first
+        spans = pd.DataFrame(
+            {"gpu_start_ns": work["start_ns"].to_numpy()[first], "gpu_end_ns": work["reach_ns"].to_numpy()[final]},
+            index=held[first].astype(np.int64),
+        )
         spans["gpu_span_ns"] = spans["gpu_end_ns"] - spans["gpu_start_ns"]
         # what runs reaches from each opening to the last reach before the next one; the rest of the span is idle
         openings = np.flatnonzero(work["opens"].to_numpy())
         last = np.concatenate((openings[1:], [len(work)])) - 1 if len(openings) else openings
         lengths = work["reach_ns"].to_numpy()[last] - work["start_ns"].to_numpy()[openings]
-        busy = pd.Series(_sums(work["inference"].to_numpy()[openings], lengths, n))
+        busy = pd.Series(sum_by_code(work["inference"].to_numpy()[openings], lengths, n))
         spans["gpu_busy_ns"] = busy.reindex(spans.index)
         spans["gpu_idle_ns"] = spans["gpu_span_ns"] - spans["gpu_busy_ns"]
         table = table.join(spans.astype("Int64"))
         ends = table["gpu_end_ns"].fillna(table["end_ns"]).astype(np.int64)
         table.insert(3, "latency_ns", np.maximum(ends, table["end_ns"]) - table["start_ns"])
-        launches = calls[is_launch(calls["name"])]
+        launches = self.launch_calls
         for frame, of, count, time in (
             (self.trace.kernels, self.of_kernel, "kernels", "kernel_time_ns"),
-            (launches, self.assign_calls(launches), "launches", "launch_time_ns"),
+            (launches, launches["inference"].to_numpy(), "launches", "launch_time_ns"),
             (self.trace.memcpys, self.of_memcpy, "memcpys", "memcpy_time_ns"),
             (self.trace.memsets, self.of_memset, "memsets", "memset_time_ns"),
         ):
-            table[count] = _sums(of, np.ones(len(of), dtype=np.int64), n)
-            table[time] = _sums(of, frame["duration_ns"].to_numpy(), n)
-        table["memcpy_bytes"] = _sums(self.of_memcpy, self.trace.memcpys["bytes"].to_numpy(), n)
+            table[count] = count_codes(of, n)
+            table[time] = sum_by_code(of, frame["duration_ns"].to_numpy(), n)
+        table["memcpy_bytes"] = sum_by_code(self.of_memcpy, self.trace.memcpys["bytes"].to_numpy(), n)
         return table
 
+    @cached_property
+    def launch_calls(self) -> pd.DataFrame:
+        """The API calls that start GPU work: ``name``, ``start_ns``, ``duration_ns``, ``inference`` (-1: outside)."""
+        calls = self.trace.api_calls
+        rows = np.flatnonzero(is_launch(calls["name"]))
+        of = np.empty(len(rows), dtype=np.int32)
+        for at in range(0, len(rows), _PIECE):
+            of[at : at + _PIECE] = _inference_of_calls(self.trace, self.ranges, rows[at : at + _PIECE])
+        columns = {
+            "name": pd.Categorical.from_codes(calls["name"].cat.codes.to_numpy()[rows], dtype=calls["name"].dtype),
+            "start_ns": calls["start_ns"].to_numpy()[rows],
+            "duration_ns": calls["duration_ns"].to_numpy()[rows],
+            "inference": of,
+        }
+        return pd.DataFrame(columns, copy=False)
+
     def assign_calls(self, calls: pd.DataFrame) -> Int64Array:
-        """The inference of each API call (a slice of :attr:`Trace.api_calls`), or -1."""
+        """The inference of each API call or range (a slice of a frame with ``tid``, ``pid`` and ``start_ns``), or -1."""
         return _assign_by_host(
             self.trace,
             self.ranges,
@@ -142,7 +184,7 @@ class Inferences:
         """Kernels in inferences ÷ inferences, and a statement when the inferences do not all have the same number."""
         if not self.count:
             return None, self.statement
-        counts = np.bincount(self.of_kernel[self.of_kernel >= 0], minlength=self.count)
+        counts = count_codes(self.of_kernel, self.count)
         total = int(counts.sum())
         per = total / self.count
         if counts.min() == counts.max():
@@ -253,10 +295,10 @@ def _detect(trace: Trace) -> tuple[Int64Array, str | None]:
     names = [_normalised(str(k)) for k in texts.cat.categories]
     labels = list(dict.fromkeys(names))
     code_of = {label: code for code, label in enumerate(labels)}
-    groups = np.asarray([code_of[n] for n in names])[texts.cat.codes.to_numpy()]
+    groups = np.asarray([code_of[n] for n in names], dtype=np.int32)[texts.cat.codes.to_numpy()]
     best: tuple[tuple[bool, bool, float, float], Int64Array, str] | None = None
-    counts = np.bincount(groups, minlength=len(labels))
-    work = np.bincount(groups, weights=held, minlength=len(labels)) / max(total, 1)
+    counts = count_codes(groups, len(labels))
+    work = sum_by_code(groups, held, len(labels)) / max(total, 1)
     for code in np.flatnonzero((counts >= 2) & (work >= _MIN_COVERAGE)):
         rows = _outermost(trace, np.flatnonzero(groups == code))
         coverage = float(held[rows].sum()) / total
@@ -276,13 +318,11 @@ def _detect(trace: Trace) -> tuple[Int64Array, str | None]:
     return best[1], best[2]
 
 
-def _work_inside(trace: Trace) -> npt.NDArray[np.float64]:
+def _work_inside(trace: Trace) -> Int64Array:
     """For each NVTX range how many kernels (or whole graphs, in a trace without kernels) were launched inside."""
     ranges, index = trace.nvtx_ranges, trace.nvtx_index
-    work = trace.kernels if trace.kernel_count else trace.graph_traces
-    held = np.zeros(len(ranges))
-    inner = work["nvtx"].to_numpy()
-    np.add.at(held, inner[inner >= 0], 1)
+    work = trace.kernels if len(trace.kernels) else trace.graph_traces
+    held = count_codes(work["nvtx"].to_numpy(), len(ranges))
     for level in range(int(index.level.max(initial=0)), 0, -1):
         at = np.flatnonzero(index.level == level)
         np.add.at(held, index.parent[at], held[at])
@@ -295,11 +335,9 @@ def _work_inside(trace: Trace) -> npt.NDArray[np.float64]:
             first = np.searchsorted(sorted_times, ranges["start_ns"].to_numpy()[mine])
             last = np.searchsorted(sorted_times, ranges["end_ns"].to_numpy()[mine])
             held[mine] = last - first
-    if not (work["api_call"] >= 0).any() and len(work):  # no launches recorded: by the time on the GPU
+    if len(work) and int(work["api_call"].max()) < 0:  # no launches recorded: by the time on the GPU
         starts = np.sort(work["start_ns"].to_numpy())
-        held = (np.searchsorted(starts, ranges["end_ns"]) - np.searchsorted(starts, ranges["start_ns"])).astype(
-            np.float64
-        )
+        held = np.searchsorted(starts, ranges["end_ns"]) - np.searchsorted(starts, ranges["start_ns"])
     return held
 
 
@@ -324,31 +362,68 @@ def _build(trace: Trace, rows: Int64Array, label: str | None, statement: str) ->
 
 
 def _assign(trace: Trace, ranges: pd.DataFrame, work: pd.DataFrame) -> tuple[Int64Array, bool]:
+    """The inference of each piece of work, and whether some of it was placed by time, for want of a launch."""
+    found = np.full(len(work), -1, dtype=np.int32)
     if not len(ranges) or not len(work):
-        return np.full(len(work), -1, dtype=np.int64), False
-    calls, at = trace.api_calls, work["api_call"].to_numpy()
-    known = at >= 0
-    found = np.full(len(work), -1, dtype=np.int64)
-    if known.any():
-        mine = calls.iloc[at[known]]
-        found[known] = _assign_by_host(
-            trace, ranges, mine["tid"].to_numpy(), mine["pid"].to_numpy(), mine["start_ns"].to_numpy()
-        )
-    if not known.all():
-        times = work["start_ns"].to_numpy()[~known]
-        starts, ends = ranges["start_ns"].to_numpy(), ranges["end_ns"].to_numpy()
-        place = np.searchsorted(starts, times, side="right") - 1
-        inside = (place >= 0) & (times < ends[np.maximum(place, 0)])
-        found[~known] = np.where(inside, place, -1)
-    return found, not known.all()
+        return found, False
+    launched, begins = work["api_call"].to_numpy(), work["start_ns"].to_numpy()
+    starts, ends = ranges["start_ns"].to_numpy(), ranges["end_ns"].to_numpy()
+    by_time = False
+    for at in range(0, len(work), _PIECE):
+        calls, part = launched[at : at + _PIECE], found[at : at + _PIECE]
+        known = calls >= 0
+        if known.any():
+            part[known] = _inference_of_calls(trace, ranges, calls[known])
+        if not known.all():
+            by_time = True
+            times = begins[at : at + _PIECE][~known]
+            place = np.searchsorted(starts, times, side="right") - 1
+            inside = (place >= 0) & (times < ends[np.maximum(place, 0)])
+            part[~known] = np.where(inside, place, -1)
+    return found, by_time
+
+
+def _inference_of_calls(trace: Trace, ranges: pd.DataFrame, rows: Int64Array) -> Int64Array:
+    """The inference of some rows of the API calls."""
+    tids, pids, starts = (trace.api_calls[c].to_numpy() for c in ("tid", "pid", "start_ns"))
+    return _assign_by_host(trace, ranges, taken(tids, rows), taken(pids, rows), starts[rows])
+
+
+def _inside(of: Int64Array) -> Int64Array | None:
+    """The rows that belong to an inference; None for all."""
+    inside = of >= 0
+    return None if inside.all() else np.flatnonzero(inside)
+
+
+def _work_order(inference: Int64Array, starts: Int64Array, ends: Int64Array) -> Int64Array | None:
+    """The rows by inference, start and end; None when they are so already."""
+
+    def is_sorted() -> bool:
+        later = inference[1:] > inference[:-1]
+        same = inference[1:] == inference[:-1]
+        later |= same & (starts[1:] > starts[:-1])
+        return bool((later | (same & (starts[1:] == starts[:-1]) & (ends[1:] >= ends[:-1]))).all())
+
+    return None if is_sorted() else np.lexsort((ends, starts, inference))
+
+
+def _reach(inference: Int64Array, ends: Int64Array) -> Int64Array:
+    """The latest end so far within each inference. ``inference`` is sorted."""
+    reach = np.maximum.accumulate(ends)
+    first = np.flatnonzero(np.diff(inference, prepend=-1))
+    late = np.flatnonzero(reach[first] != ends[first])  # where the work of an earlier inference reaches into a later one
+    last = np.concatenate((first[1:], [len(ends)]))
+    for k in late:
+        reach[first[k] : last[k]] = np.maximum.accumulate(ends[first[k] : last[k]])
+    return reach
 
 
 def _assign_by_host(
     trace: Trace, ranges: pd.DataFrame, tids: Int64Array, pids: Int64Array, times: Int64Array
 ) -> Int64Array:
     """The inference in which a host thread was at a time. ``ranges`` is sorted by start and has a column ``row``."""
-    found = np.full(len(times), -1, dtype=np.int64)
-    if not len(ranges):
+    found = np.full(len(times), -1, dtype=np.int32)
+    if not len(ranges) or not len(times):
         return found
     nested = (ranges["kind"] == "push/pop").to_numpy()
     for by_thread in (True, False):
@@ -357,16 +432,10 @@ def _assign_by_host(
         for owner in np.unique(owners.to_numpy()[chosen]):
             mine = chosen[owners.to_numpy()[chosen] == owner]
             starts, ends = ranges["start_ns"].to_numpy()[mine], ranges["end_ns"].to_numpy()[mine]
-            who = np.flatnonzero((asked == owner) & (found < 0))
+            everybody = is_constant(asked) and asked[0] == owner
+            who = np.flatnonzero(found < 0) if everybody else np.flatnonzero((asked == owner) & (found < 0))
             place = np.searchsorted(starts, times[who], side="right") - 1
             inside = (place >= 0) & (times[who] < ends[np.maximum(place, 0)])
             found[who] = np.where(inside, mine[np.maximum(place, 0)], -1)
     return found
 
-
-def _sums(of: Int64Array, values: Int64Array, n: int) -> Int64Array:
-    """Exact sums per inference (bincount's own weights are floats)."""
-    sums = np.zeros(n, dtype=np.int64)
-    inside = of >= 0
-    np.add.at(sums, of[inside], values[inside])
-    return sums

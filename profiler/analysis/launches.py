@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from profiler.analysis.inferences import Inferences, is_launch
+from profiler.analysis.inferences import Inferences
+from profiler.analysis.statistics import grouped_statistics
 from profiler.trace import Trace
+
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -34,32 +37,43 @@ class LaunchReport:
 
 def launch_report(trace: Trace, inferences: Inferences, max_gaps: int = 100) -> LaunchReport:
     """Measure launches and gaps inside the inferences; without inferences, over the whole trace."""
-    calls = trace.api_calls
-    launches = calls[is_launch(calls["name"])]
-    kernels = trace.kernels
+    launches = inferences.launch_calls
     if inferences.count:
-        launches = launches[inferences.assign_calls(launches) >= 0]
-        kernels = inferences.kernels
+        launches = launches[(launches["inference"] >= 0).to_numpy()]
     window = inferences.statement if inferences.count else "the whole trace"
-    groups = launches.groupby("name", observed=True)["duration_ns"]
-    table = pd.DataFrame({"count": groups.size(), "total_ns": groups.sum(), "median_ns": groups.median()})
-    table.insert(1, "per_inference", table["count"] / inferences.count if inferences.count else None)
-    table = table.reset_index().sort_values("total_ns", ascending=False, ignore_index=True)
+    names = launches["name"].cat
+    found = grouped_statistics(names.codes.to_numpy(), launches["duration_ns"].to_numpy(), len(names.categories))
+    table = found[["count", "total_ns", "median_ns"]]
+    table.insert(0, "name", pd.Categorical.from_codes(found.index.to_numpy(), dtype=launches["name"].dtype))
+    table.insert(2, "per_inference", table["count"] / inferences.count if inferences.count else None)
+    table = table.sort_values("total_ns", ascending=False, ignore_index=True)
     busy = None
     if inferences.count:
         spans = inferences.table.dropna(subset=["gpu_span_ns"])
         if len(spans):
             shares = (100.0 * spans["gpu_busy_ns"] / spans["gpu_span_ns"].where(spans["gpu_span_ns"] > 0)).dropna()
             busy = float(shares.median()) if len(shares) else None
-    return LaunchReport(window, table, _launch_to_start(trace, kernels), _gaps(trace, inferences, max_gaps), busy)
+    return LaunchReport(window, table, _launch_to_start(trace, inferences), _gaps(trace, inferences, max_gaps), busy)
 
 
-def _launch_to_start(trace: Trace, kernels: pd.DataFrame) -> dict[str, float] | None:
-    launched = kernels[kernels["api_call"] >= 0]
-    if not len(launched):
+def _launch_to_start(trace: Trace, inferences: Inferences) -> dict[str, float] | None:
+    launched, starts = trace.kernels["api_call"].to_numpy(), trace.kernels["start_ns"].to_numpy()
+    called = trace.api_calls["start_ns"].to_numpy()
+    seen = np.zeros(len(called), dtype=bool)
+    pieces = []
+    for at in range(0, len(launched), _PIECE):
+        calls = launched[at : at + _PIECE]
+        counted = calls >= 0
+        if inferences.count:
+            counted &= inferences.of_kernel[at : at + _PIECE] >= 0
+        rows = np.flatnonzero(counted)
+        calls, first = np.unique(calls[rows], return_index=True)  # kernels are sorted by start; of a graph only the first counts
+        new = ~seen[calls]
+        seen[calls] = True
+        pieces.append(starts[at + rows[first[new]]] - called[calls[new]])
+    waits = np.concatenate(pieces or [np.empty(0, np.int64)])
+    if not len(waits):
         return None
-    first = launched.drop_duplicates("api_call")  # kernels are sorted by start
-    waits = first["start_ns"].to_numpy() - trace.api_calls["start_ns"].to_numpy()[first["api_call"].to_numpy()]
     return {
         "median": float(np.median(waits)),
         "p90": float(np.percentile(waits, 90)),
@@ -71,22 +85,27 @@ def _launch_to_start(trace: Trace, kernels: pd.DataFrame) -> dict[str, float] | 
 def _gaps(trace: Trace, inferences: Inferences, most: int) -> pd.DataFrame:
     work = inferences.work
     inference, reach = work["inference"].to_numpy(), work["reach_ns"].to_numpy()
-    first = np.ones(len(work), dtype=bool)
-    first[1:] = inference[1:] != inference[:-1]
-    at = np.flatnonzero(work["opens"].to_numpy() & ~first)
+    is_first = np.ones(len(work), dtype=bool)
+    is_first[1:] = inference[1:] != inference[:-1]
+    at = np.flatnonzero(work["opens"].to_numpy() & ~is_first)
     lengths = work["start_ns"].to_numpy()[at] - reach[at - 1]
     at = at[np.argsort(-lengths, kind="stable")[:most]]
-    # the work that ended last before the gap is the latest row that reached as far as all before it
-    holds = np.maximum.accumulate(np.where(work["end_ns"].to_numpy() == reach, np.arange(len(work)), -1))
+    ends, begins = work["end_ns"].to_numpy(), np.flatnonzero(is_first)
+    before = [_last_to_end(ends, reach, int(begins[np.searchsorted(begins, row, side="right") - 1]), int(row)) for row in at]
     return pd.DataFrame(
         {
             "inference": inference[at],
             "start_ns": reach[at - 1],
             "duration_ns": work["start_ns"].to_numpy()[at] - reach[at - 1],
-            "after": [_name(trace, work, int(row)) for row in holds[at - 1]],
+            "after": [_name(trace, work, row) for row in before],
             "before": [_name(trace, work, int(row)) for row in at],
         }
     )
+
+
+def _last_to_end(ends: np.ndarray, reach: np.ndarray, first: int, gap: int) -> int:
+    """The work that ended last before a gap: the latest row of the inference that reached as far as all before it."""
+    return first + int(np.flatnonzero(ends[first:gap] == reach[first:gap])[-1])
 
 
 def _name(trace: Trace, work: pd.DataFrame, place: int) -> str:

@@ -29,7 +29,7 @@ def sum_by_code(codes: Codes, values: npt.NDArray[np.integer], n: int) -> Int64A
     """
     sums = np.zeros(n, dtype=np.int64)
     for at in range(0, len(codes), _PIECE):
-        part, worth = codes[at : at + _PIECE], values[at : at + _PIECE]
+        part, worth = codes[at : at + _PIECE], values[at : at + _PIECE].astype(np.int64, copy=False)
         inside = part >= 0
         if not inside.all():
             part, worth = part[inside], worth[inside]

@@ -70,14 +70,9 @@ class TensorCoreReport:
 
 def tensor_core_report(trace: Trace, inferences: Inferences) -> TensorCoreReport:
     """Judge the kernels inside the inferences; without inferences, all kernels of the trace."""
-    kernels = inferences.kernels if inferences.count else trace.kernels
     window = f"kernels launched in {inferences.statement}" if inferences.count else "all kernels of the trace"
     classes = classified_names(trace)
-    codes = kernels["name"].cat.codes.to_numpy().astype(np.int64)
-    n = len(classes)
-    counts = np.bincount(codes, minlength=n)
-    times = np.zeros(n, dtype=np.int64)
-    np.add.at(times, codes, kernels["duration_ns"].to_numpy())
+    counts, times = inferences.kernels_by_name
     total = int(times.sum())
     table = classes.assign(count=counts, time_ns=times, share_pct=100.0 * times / total if total else np.nan)
     table = table[table["count"] > 0].sort_values(["time_ns", "name"], ascending=[False, True], ignore_index=True)
@@ -164,7 +159,5 @@ def median_inference_samples(trace: Trace, inferences: Inferences) -> tuple[np.n
 def gpu_index(trace: Trace) -> int:
     """The GPU that did the work: the device of most kernels where metrics exist for it, else the first with metrics."""
     names = trace.gpu_metrics.names
-    devices = trace.kernels["device_id"].mode() if len(trace.kernels) else pd.Series([], dtype=np.int64)
-    if len(devices) and int(devices.iloc[0]) in names:
-        return int(devices.iloc[0])
-    return min(names, default=0)
+    device = trace.device_used if len(trace.kernels) else None
+    return device if device in names else min(names, default=0)

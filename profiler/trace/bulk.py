@@ -8,6 +8,7 @@ column becomes int32 where all values fit, and one that holds a single value tak
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -45,15 +46,20 @@ def integers(uri: str, sql: str, columns: int, bounds: tuple[int, int], check: C
     Raises:
         BulkError: a value is not an integer, or the file cannot be read so.
     """
-    def part(rowids: tuple[int, int]) -> list[_Column]:
-        made = [_Column() for _ in range(columns)]
+    low, high = bounds
+    made = [_Column(high - low + 1) for _ in range(columns)]
+
+    def part(rowids: tuple[int, int]) -> int:
+        at = rowids[0] - low
         for batch in _batches(uri, sql, rowids, check):
             for column, values in zip(made, batch.columns):
-                column.add(_to_numpy(values))
-        return made
+                column.put(at, _to_numpy(values))
+            at += len(batch)
+        return at - (rowids[0] - low)
 
-    parts = _in_parts(part, bounds)
-    return [joined([p[c] for p in parts]) for c in range(columns)]
+    counts = _in_parts(part, bounds)
+    places = [rowids[0] - low for rowids in _split(*bounds)]
+    return [column.joined(list(zip(places, counts))) for column in made]
 
 
 def texts(
@@ -132,42 +138,47 @@ def _to_numpy(values: Any) -> IntArray:
 
 
 class _Column:
-    """Pieces of a column, each as small as it can be."""
+    """A column that grows no more than its values need: one value, then int32, then int64.
 
-    def __init__(self) -> None:
-        self.pieces: list[IntArray] = []
+    The arrays are as long as the table from the start, as memory that is not written to is not used, and large ones go back to the
+    system when they are freed; pieces would stay with the allocator.
+    """
 
-    def add(self, values: IntArray) -> None:
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._lock = threading.Lock()
+        self._value: np.int64 | None = None
+        self._array: IntArray | None = None
+
+    def put(self, at: int, values: IntArray) -> None:
         if not len(values):
             return
         low, high = values.min(), values.max()
-        if low == high:
-            self.pieces.append(np.broadcast_to(np.int64(low), len(values)))
-        elif low >= _INT32.min and high <= _INT32.max:
-            self.pieces.append(values.astype(np.int32))
-        else:
-            self.pieces.append(values.copy())  # the batch's own memory is Arrow's
+        is_small = low >= _INT32.min and high <= _INT32.max
+        with self._lock:
+            if self._array is None:
+                if low == high and self._value in (None, low):
+                    self._value = low
+                    return
+                is_small &= self._value is None or _INT32.min <= self._value <= _INT32.max
+                self._array = np.empty(self._n, dtype=np.int32 if is_small else np.int64)
+                if self._value is not None:
+                    self._array.fill(self._value)
+            elif not is_small and self._array.dtype == np.int32:
+                self._array = self._array.astype(np.int64)
+            self._array[at : at + len(values)] = values
 
-
-def joined(columns: Sequence[_Column]) -> IntArray:
-    """One array of all pieces; the pieces are given up on the way."""
-    pieces = [p for column in columns for p in column.pieces]
-    for column in columns:
-        column.pieces = []
-    n = sum(map(len, pieces))
-    if not n:
-        return np.empty(0, dtype=np.int64)
-    if all(is_constant(p) for p in pieces) and len({int(p[0]) for p in pieces}) == 1:
-        return np.broadcast_to(np.int64(pieces[0][0]), n)
-    small = all(p.dtype == np.int32 or (is_constant(p) and _INT32.min <= p[0] <= _INT32.max) for p in pieces)
-    whole = np.empty(n, dtype=np.int32 if small else np.int64)
-    at = 0
-    pieces.reverse()
-    while pieces:
-        piece = pieces.pop()
-        whole[at : at + len(piece)] = piece
-        at += len(piece)
-    return whole
+    def joined(self, parts: Sequence[tuple[int, int]]) -> IntArray:
+        """The rows of all parts, given as (place, count), one after the other."""
+        n = sum(count for _, count in parts)
+        if self._array is None:
+            return np.broadcast_to(np.int64(self._value or 0), n) if n else np.empty(0, dtype=np.int64)
+        end = 0
+        for at, count in parts:
+            if at != end:
+                self._array[end : end + count] = self._array[at : at + count]
+            end += count
+        return self._array[:n] if 2 * n > self._n else self._array[:n].copy()
 
 
 def is_constant(values: npt.NDArray[Any]) -> bool:

@@ -47,6 +47,7 @@ class Database:
     def __init__(self, path: Path, label: str, immutable: bool = False) -> None:
         self.label = label
         self._lock = threading.Lock()
+        self._size = path.stat().st_size
         self._uri = uri = f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' if immutable else ''}"
         with self._errors():
             # a Trace that a dashboard keeps is read from several threads in turn, so the check is off and a lock is used
@@ -180,7 +181,9 @@ class Database:
             low, high = self.rows(f"SELECT (SELECT min(rowid) FROM {_quoted(table)}), (SELECT max(rowid) FROM {_quoted(table)})")[0]  # noqa: S608, E501 - quoted
         except TraceError:
             return None  # WITHOUT ROWID
-        return (int(low), int(high)) if low is not None and high is not None else None
+        if low is None or high is None or high - low > self._size:  # a row takes bytes, so numbers were left out
+            return None
+        return int(low), int(high)
 
     def _as_int64(self, table: str, column: str, series: Sequence[Any]) -> Int64Array:
         array = np.asarray(series) if series else np.empty(0, dtype=np.int64)

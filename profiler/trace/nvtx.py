@@ -57,7 +57,7 @@ class NvtxIndex:
         """
         n = len(ranges)
         parent = np.full(n, -1, dtype=np.int32)
-        level = np.zeros(n, dtype=np.int32)
+        level = np.zeros(n, dtype=np.int16)
         starts = ranges["start_ns"].to_numpy(dtype=np.int64)
         ends = ranges["end_ns"].to_numpy(dtype=np.int64)
         tids = ranges["tid"].to_numpy()

@@ -225,6 +225,13 @@ class Trace:
             "not traced (-t cuda)."
         )
 
+    @cached_property
+    def device_used(self) -> int | None:
+        """The device with most kernels (without any: with most graph launches), of equals the first; None without GPU work."""
+        work = self.kernels if len(self.kernels) else self.graph_traces
+        codes, devices = encoded(work["device_id"].to_numpy())
+        return int(devices[np.argmax([np.count_nonzero(codes == c) for c in range(len(devices))])]) if len(work) else None
+
     # -- events ----------------------------------------------------------------------------------------------
 
     @cached_property
@@ -424,6 +431,11 @@ class Trace:
     @property
     def last_ns(self) -> int:
         return self.span_ns[1] if self.span_ns else 0
+
+    def release(self, *frames: str) -> None:
+        """Forget frames that were read, such as "nvtx_ranges"; they are read again when they are asked for."""
+        for name in frames:
+            self.__dict__.pop(name, None)
 
     # -- helpers ---------------------------------------------------------------------------------------------
 
