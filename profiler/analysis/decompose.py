@@ -21,7 +21,7 @@ import pandas as pd
 from profiler.analysis import intervals
 from profiler.analysis.compare import Analysis
 from profiler.analysis.ledger import NEW, UNEXPLAINED, Ledger, Row, build_ledger
-from profiler.analysis.placement import LAYOUT, Placement
+from profiler.analysis.placement import LAYOUT, Placement, Rows
 from profiler.errors import TraceError
 
 
@@ -198,10 +198,9 @@ class _Side:
         self.idle = span - busy
         self.host = self.latency - span
 
-    def kernel_time(self, rows: Sequence[int]) -> tuple[int, int]:
+    def kernel_time(self, rows: Rows) -> tuple[int, int]:
         """Time of this inference's kernels among the rows: (other kernels, layout changes)."""
-        at = np.asarray(rows, dtype=np.int64)
-        at = at[self._mine[at] & self._kernel[at]]
+        at = rows[self._mine[rows] & self._kernel[rows]]
         layout = self._layout[at]
         return int(self._duration[at][~layout].sum()), int(self._duration[at][layout].sum())
 

@@ -16,7 +16,9 @@ import numpy as np
 import pandas as pd
 
 from profiler.analysis.inferences import Inferences
+from profiler.analysis.statistics import combined, first_of_each
 from profiler.trace import Trace
+from profiler.trace.bulk import encoded
 from profiler.trace.engine_file import EngineLayer, parse_layer_text, read_engine_file
 
 _ENQUEUE = "ExecutionContext::enqueue"
@@ -62,12 +64,15 @@ def engine_side(
     if not layers:
         return None
     layer = np.full(len(work), -1, dtype=np.int64)
-    cache: dict[tuple[str, ...], list[int]] = {}
-    for _, part in work.groupby("inference"):
-        names, kinds = tuple(part["name"]), tuple(part["category"])
-        if names not in cache:
-            cache[names] = align(names, kinds, layers)
-        layer[part.index.to_numpy()] = cache[names]
+    cache: dict[bytes, list[int]] = {}
+    inference, codes = work["inference"].to_numpy(), work["name"].cat.codes.to_numpy()
+    edges = [*np.flatnonzero(np.diff(inference, prepend=-1)), len(work)]  # the work is sorted by inference
+    for begin, end in itertools.pairwise(edges):
+        key = codes[begin:end].tobytes()
+        if key not in cache:
+            part = work.iloc[begin:end]
+            cache[key] = align(tuple(part["name"]), tuple(part["category"]), layers)
+        layer[begin:end] = cache[key]
     how = "by order, held against the engine's layers with tactic names as fixed points, as the launches do not tell them apart"
     return EngineSide(work.assign(layer=layer, by_order=layer >= 0), layers, how)
 
@@ -80,19 +85,38 @@ def _layers_by_range(trace: Trace, inferences: Inferences) -> tuple[tuple[Engine
         return None
     payloads = {key: parse_layer_text(text) for key, text in trace.payloads(ranges["json_id"].to_numpy()[mine]).items()}
     of_range = inferences.assign_calls(ranges[["tid", "pid", "start_ns"]])
-    names: dict[str, int] = {}
-    layers: list[EngineLayer] = []
+    texts, ids = ranges["text"].cat, ranges["json_id"].to_numpy()
+    id_codes, id_values = encoded(ids)
+    described = np.asarray([payloads.get(int(i)) is not None for i in id_values], dtype=bool)[id_codes]
+    rows = np.flatnonzero(mine & (of_range >= 0))
+    own = np.zeros(len(ranges), dtype=bool)  # a range that a layer opens inside its own is no layer
+    own[rows] = described[rows]
+    others = rows[~described[rows]]
+    for depth in range(int(index.level[others].max(initial=-1)) + 1):
+        at = others[index.level[others] == depth]
+        around = index.parent[at]
+        own[at] = (around < 0) | ~own[around]
+    rows = np.flatnonzero(own)
+    codes, combinations = combined(
+        [np.where(described[rows], ids[rows], -1), np.where(described[rows], -1, texts.codes.to_numpy()[rows])]
+    )
     layer_of = np.full(len(ranges), -1, dtype=np.int64)
-    for row in np.flatnonzero(mine & (of_range >= 0)):
-        text = str(ranges["text"].iloc[row])
-        found = payloads.get(int(ranges["json_id"].iloc[row]))
-        if found is None and index.level[row] > 0 and layer_of[index.parent[row]] >= 0:
-            continue  # a range that a layer opens inside its own
-        name = found.name if found else text
-        if name not in names:
-            names[name] = len(layers)
-            layers.append(found or EngineLayer(text, None, (), (), None, None, None, None, None, {}))
-        layer_of[row] = names[name]
+    found = [
+        payloads[int(i)] if i >= 0 else EngineLayer(str(texts.categories[t]), None, (), (), None, None, None, None, None, {})
+        for i, t in combinations
+    ]
+    layers: list[EngineLayer] = []
+    places: dict[str, int] = {}
+    table = np.empty(len(found), dtype=np.int64)
+    first = first_of_each(codes, len(found))
+    for k in np.argsort(first):
+        layer = found[k]
+        assert layer is not None
+        if layer.name not in places:
+            places[layer.name] = len(layers)
+            layers.append(layer)
+        table[k] = places[layer.name]
+    layer_of[rows] = table[codes]
     for depth in range(1, int(index.level.max(initial=0)) + 1):
         at = np.flatnonzero((index.level == depth) & (layer_of < 0))
         layer_of[at] = np.where(index.parent[at] >= 0, layer_of[index.parent[at]], -1)

@@ -98,7 +98,7 @@ class Inferences:
             name: pieces[0] if len(pieces) == 1 else np.concatenate(pieces or [np.empty(0, np.int64)])
             for name, pieces in parts.items()
         }
-        order = _work_order(columns["inference"], columns["start_ns"], columns["end_ns"])
+        order = work_order(columns["inference"], columns["start_ns"], columns["end_ns"])
         if order is not None:
             columns = {name: values[order] for name, values in columns.items()}
         inference, starts, ends = columns["inference"], columns["start_ns"], columns["end_ns"]
@@ -155,7 +155,7 @@ class Inferences:
 
     @cached_property
     def launch_calls(self) -> pd.DataFrame:
-        """The API calls that start GPU work: ``name``, ``start_ns``, ``duration_ns``, ``inference`` (-1: outside)."""
+        """The API calls that start GPU work: ``name``, ``duration_ns``, ``inference`` (-1: outside)."""
         calls = self.trace.api_calls
         rows = np.flatnonzero(is_launch(calls["name"]))
         of = np.empty(len(rows), dtype=np.int32)
@@ -163,7 +163,6 @@ class Inferences:
             of[at : at + _PIECE] = _inference_of_calls(self.trace, self.ranges, rows[at : at + _PIECE])
         columns = {
             "name": pd.Categorical.from_codes(calls["name"].cat.codes.to_numpy()[rows], dtype=calls["name"].dtype),
-            "start_ns": calls["start_ns"].to_numpy()[rows],
             "duration_ns": calls["duration_ns"].to_numpy()[rows],
             "inference": of,
         }
@@ -395,7 +394,7 @@ def _inside(of: Int64Array) -> Int64Array | None:
     return None if inside.all() else np.flatnonzero(inside)
 
 
-def _work_order(inference: Int64Array, starts: Int64Array, ends: Int64Array) -> Int64Array | None:
+def work_order(inference: Int64Array, starts: Int64Array, ends: Int64Array) -> Int64Array | None:
     """The rows by inference, start and end; None when they are so already."""
 
     def is_sorted() -> bool:

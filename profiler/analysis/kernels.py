@@ -11,11 +11,10 @@ import pandas as pd
 
 from profiler.analysis.classify import classify
 from profiler.analysis.inferences import Inferences
-from profiler.analysis.statistics import count_codes, grouped_statistics, statistics_of_runs
+from profiler.analysis.statistics import count_codes, first_of_each, grouped_statistics, statistics_of_runs
 from profiler.trace import Trace
 from profiler.trace.database import DURATION_BITS
 
-_PIECE = 1 << 20
 _classified: WeakKeyDictionary[Trace, pd.DataFrame] = WeakKeyDictionary()
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def classified_names(trace: Trace) -> pd.DataFrame:
     if trace not in _classified:
         kernels = trace.kernels
         names = [str(n) for n in kernels["name"].cat.categories]
-        first = _first_of_each(kernels["name"].cat.codes.to_numpy(), len(names))
+        first = first_of_each(kernels["name"].cat.codes.to_numpy(), len(names))
         short = [str(n) for n in kernels["short_name"].iloc[first]]
         sms = {gpu.sm for gpu in trace.session.gpus}
         sm = sms.pop() if len(sms) == 1 else None
@@ -68,18 +67,6 @@ def classified_names(trace: Trace) -> pd.DataFrame:
             }
         )
     return _classified[trace]
-
-
-def _first_of_each(codes: npt.NDArray[np.integer], n: int) -> npt.NDArray[np.int64]:
-    """The first row of each code 0 … n - 1; all are there."""
-    first = np.full(n, -1, dtype=np.int64)
-    for at in range(0, len(codes), _PIECE):
-        if (first >= 0).all():
-            break
-        found, places = np.unique(codes[at : at + _PIECE], return_index=True)
-        new = first[found] < 0
-        first[found[new]] = places[new] + at
-    return first
 
 
 def kernel_statistics(trace: Trace) -> pd.DataFrame:

@@ -38,11 +38,11 @@ class LaunchReport:
 def launch_report(trace: Trace, inferences: Inferences, max_gaps: int = 100) -> LaunchReport:
     """Measure launches and gaps inside the inferences; without inferences, over the whole trace."""
     launches = inferences.launch_calls
+    codes = launches["name"].cat.codes.to_numpy()
     if inferences.count:
-        launches = launches[(launches["inference"] >= 0).to_numpy()]
+        codes = np.where(launches["inference"].to_numpy() >= 0, codes, -1)
     window = inferences.statement if inferences.count else "the whole trace"
-    names = launches["name"].cat
-    found = grouped_statistics(names.codes.to_numpy(), launches["duration_ns"].to_numpy(), len(names.categories))
+    found = grouped_statistics(codes, launches["duration_ns"].to_numpy(), len(launches["name"].cat.categories))
     table = found[["count", "total_ns", "median_ns"]]
     table.insert(0, "name", pd.Categorical.from_codes(found.index.to_numpy(), dtype=launches["name"].dtype))
     table.insert(2, "per_inference", table["count"] / inferences.count if inferences.count else None)
@@ -89,6 +89,9 @@ def _gaps(trace: Trace, inferences: Inferences, most: int) -> pd.DataFrame:
     is_first[1:] = inference[1:] != inference[:-1]
     at = np.flatnonzero(work["opens"].to_numpy() & ~is_first)
     lengths = work["start_ns"].to_numpy()[at] - reach[at - 1]
+    if len(at) > most:
+        longest = lengths >= np.partition(lengths, len(lengths) - most)[len(lengths) - most]
+        at, lengths = at[longest], lengths[longest]
     at = at[np.argsort(-lengths, kind="stable")[:most]]
     ends, begins = work["end_ns"].to_numpy(), np.flatnonzero(is_first)
     before = [_last_to_end(ends, reach, int(begins[np.searchsorted(begins, row, side="right") - 1]), int(row)) for row in at]

@@ -17,7 +17,7 @@ from typing import Any
 from profiler.analysis import placement
 from profiler.analysis.compare import Analysis
 from profiler.analysis.modules import Unit
-from profiler.analysis.placement import HEAVY_CATEGORIES, KERNEL, LAYER, RANGE, Extra, Holding, Placement
+from profiler.analysis.placement import HEAVY_CATEGORIES, KERNEL, LAYER, RANGE, Extra, Holding, Placement, Rows
 from profiler.errors import NotComparableError, TraceError
 from profiler.trace.engine_file import EngineLayer
 from profiler.trace.manifest import companion
@@ -48,7 +48,7 @@ class Cell:
     copies_time_ns: int
     categories: tuple[str, ...]
     kernel_names: tuple[str, ...]
-    rows: tuple[int, ...]
+    rows: Rows = field(compare=False)
     layers: tuple[EngineLayer, ...]
     by_order: bool
 
@@ -204,11 +204,11 @@ class _Join:
     def rows(self) -> list[Row]:
         rows = [self._unit_row(unit) for unit in self.before.order]
         rows += [self._after_only(unit) for unit in self.after.holdings if unit not in self.matched]
-        rows += [self._extra_row(extra, "before") for extra in self.before.extras if extra.work]
-        rows += [self._extra_row(extra, "after") for extra in self.after.extras if extra.work]
+        rows += [self._extra_row(extra, "before") for extra in self.before.extras if len(extra.work)]
+        rows += [self._extra_row(extra, "after") for extra in self.after.extras if len(extra.work)]
         for side, placed in (("before", self.before), ("after", self.after)):
-            if placed.loose:
-                cell = self._cell(placed, None, list(placed.loose), [], False)
+            if len(placed.loose):
+                cell = self._cell(placed, None, placed.loose, [], False)
                 why = "launched outside every module" if placed.basis == RANGE else placed.how
                 label = f"({side}: kernels that belong to no unit)"
                 rows.append(_row(label, None, "", cell, side, UNEXPLAINED, None, why))
@@ -272,7 +272,7 @@ class _Join:
         return UNEXPLAINED, None, "no layer after names it"
 
     def _kind_is_gone(self, before: Cell) -> bool:
-        left = set(self.after.work["category"])
+        left = set(self.after.work["category"].unique())
         return bool(before.categories) and not left & set(before.categories)
 
     def _region(self, unit: Unit) -> tuple[EngineLayer, Unit] | None:
@@ -294,7 +294,7 @@ class _Join:
         for previous in reversed(self.before.order[:place]):
             held = self.before.holdings[previous]
             kinds = self.tables[id(self.before)].categories(held.work)
-            if not held.work:
+            if not len(held.work):
                 continue  # an identity or a dropout in between changes nothing
             if previous.op is None and any(k in HEAVY_CATEGORIES for k in kinds) and previous in self.after.holdings:
                 return previous
@@ -314,7 +314,7 @@ class _Join:
         held = self.after.holdings[unit]
         holder = _holder(self.after, unit, held)
         cell = self._cell(self.after, holder, held.work, held.layers, held.by_order)
-        if held.layers and held.work:
+        if held.layers and len(held.work):
             why = "the before trace has no work that belongs to it"
             return _unit_row(unit, None, cell, UNEXPLAINED, None, why)
         main = self.after.anchors.get(held.inside if held.inside is not None else -1)
@@ -333,7 +333,7 @@ class _Join:
             return replace(_row(extra.label, None, extra.module, cell, side, ABSORBED, None, why), cause=extra.cause)
         return replace(_row(extra.label, None, extra.module, cell, side, NEW, None, extra.why), cause=extra.cause)
 
-    def _cell(self, placed: Placement, holder: str | None, rows: list[int], layers: list[int], by_order: bool) -> Cell:
+    def _cell(self, placed: Placement, holder: str | None, rows: Rows, layers: list[int], by_order: bool) -> Cell:
         table = self.tables[id(placed)]
         kernels, time = table.count_and_time(rows, kernels=True)
         copies, copies_time = table.count_and_time(rows, kernels=False)
@@ -345,7 +345,7 @@ class _Join:
             copies_time,
             table.categories(rows),
             table.kernel_names(rows),
-            tuple(rows),
+            rows,
             tuple(placed.layers[i] for i in layers),
             by_order,
         )
@@ -452,7 +452,7 @@ def _findings(ledger: Ledger) -> list[str]:
         f"Added after: {_kernels(kernels / n)} per inference for no unit of the model, {time / n / 1e3:,.1f} µs, {share:.1f} % of "
         f"the GPU time ({parts})."
     )
-    if share >= _MUCH_ADDED_PCT and "int8" in set(ledger.after_placement.work["precision"]):
+    if share >= _MUCH_ADDED_PCT and "int8" in set(ledger.after_placement.work["precision"].unique()):
         found.append(
             "That is a large part of the time after. In an INT8 engine the usual cause is where the Q/DQ nodes are: quantise "
             "every input and weight of convolutions and matrix products, the skip input only of residual additions, and the "

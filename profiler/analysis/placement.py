@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from profiler.analysis.engine import EngineSide, engine_side
 from profiler.analysis.inferences import Inferences
 from profiler.analysis.layer_names import LayerName, OnnxNode, parse_layer_name, resolve_calls
 from profiler.analysis.modules import Unit, module_side
+from profiler.analysis.statistics import count_codes, in_order_of_appearance, sum_by_code
 from profiler.analysis.work import gpu_work
 from profiler.trace import Trace
 from profiler.trace.engine_file import EngineLayer
@@ -21,6 +23,9 @@ HEAVY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "Attenti
 HEAVY_CATEGORIES = ("convolution", "gemm", "attention")
 LAYOUT, QUANTISATION, BIAS_PADDING, OTHER = "layout or type change", "quantisation", "bias padding", "other"
 """Causes of work that serves no unit of the model."""
+Rows = npt.NDArray[np.int64]
+"""Rows of a side's work table, ascending."""
+NO_ROWS: Rows = np.empty(0, dtype=np.int64)
 RANGE, LAYER, KERNEL = "module ranges", "engine layers", "kernels alone"
 
 
@@ -35,7 +40,7 @@ class Holding:
         by_order: placed by order of execution, not by a range.
     """
 
-    work: list[int] = field(default_factory=list)
+    work: Rows = field(default_factory=lambda: NO_ROWS)
     layers: list[int] = field(default_factory=list)
     inside: int | None = None
     by_order: bool = False
@@ -49,7 +54,7 @@ class Extra:
     cause: str
     why: str
     module: str
-    work: list[int]
+    work: Rows
     layer: int | None
     by_order: bool = False
 
@@ -77,7 +82,7 @@ class Placement:
     holdings: dict[Unit, Holding]
     order: tuple[Unit, ...]
     extras: tuple[Extra, ...]
-    loose: tuple[int, ...]
+    loose: Rows
     layers: tuple[EngineLayer, ...] = ()
     anchors: dict[int, Unit] = field(default_factory=dict)
     regions: tuple[tuple[int, Unit, Unit], ...] = ()
@@ -100,13 +105,11 @@ def place(
         return _place_layers(engine, inferences.count, known)
     modules = module_side(trace, inferences, work)
     holdings = {unit: Holding() for unit in modules.order}
-    loose = []
-    for row, unit, by_order in zip(work.index, modules.work["unit"], modules.work["by_order"]):
-        if unit is None:
-            loose.append(int(row))
-        else:
-            holdings[unit].work.append(int(row))
-            holdings[unit].by_order |= bool(by_order)
+    rows = rows_by_code(modules.work["unit"].to_numpy(), len(modules.units))
+    by_order = modules.work["by_order"].to_numpy()
+    for unit, mine in zip(modules.units, rows):
+        holdings[unit] = Holding(mine, by_order=bool(by_order[mine].any()))
+    loose = np.flatnonzero(modules.work["unit"].to_numpy() < 0)
     return Placement(
         work,
         RANGE if modules.paths else KERNEL,
@@ -117,7 +120,7 @@ def place(
         holdings,
         modules.order,
         (),
-        tuple(loose),
+        loose,
         neighbours=modules.neighbours,
         paths=modules.paths,
     )
@@ -137,12 +140,12 @@ def _place_layers(engine: EngineSide, inferences: int, known: frozenset[str]) ->
     extras: list[Extra] = []
     anchors: dict[int, Unit] = {}
     regions: list[tuple[int, Unit, Unit]] = []
-    rows_of_layer: dict[int, list[int]] = {}
-    for row, layer in zip(engine.work.index, engine.work["layer"]):
-        rows_of_layer.setdefault(int(layer), []).append(int(row))
+    placed_in = engine.work["layer"].to_numpy()
+    rows_of_layer = rows_by_code(placed_in, len(engine.layers))
+    was_by_order = engine.work["by_order"].to_numpy()
     for place_, (layer, name) in enumerate(zip(engine.layers, names)):
-        rows = rows_of_layer.get(place_, [])
-        by_order = bool(rows) and bool(engine.work["by_order"].loc[rows].any())
+        rows = rows_of_layer[place_]
+        by_order = bool(was_by_order[rows].any())
         own = [units[n] for n in name.operations if n in units]
         main = _main_operation(layer, name, units)
         if main is None:
@@ -152,7 +155,7 @@ def _place_layers(engine: EngineSide, inferences: int, known: frozenset[str]) ->
         anchors[place_] = main
         holding = holdings.setdefault(main, Holding())
         holding.layers.append(place_)
-        holding.work += rows
+        holding.work = np.concatenate((holding.work, rows))
         holding.by_order |= by_order
         for unit in own:
             if unit != main:
@@ -169,7 +172,7 @@ def _place_layers(engine: EngineSide, inferences: int, known: frozenset[str]) ->
         holdings,
         order,
         tuple(extras),
-        tuple(rows_of_layer.get(-1, [])),
+        np.flatnonzero(placed_in < 0),
         engine.layers,
         anchors,
         tuple(regions),
@@ -232,24 +235,30 @@ def place_by_kernels(side: Placement, other: Sequence[Unit], other_categories: d
     """
     holdings: dict[Unit, Holding] = {}
     extras: dict[str, Extra] = {}
-    loose: list[int] = []
-    rows_by_kind: dict[tuple[int, str], list[int]] = {}
-    for row, (inference, category) in enumerate(zip(side.work["inference"].tolist(), side.work["category"].tolist())):
-        rows_by_kind.setdefault((int(inference), _role(str(category))), []).append(row)
-    wanted = {role: [u for u in other if _role(other_categories.get(u, "")) == role] for role in ("product", "pooling")}
-    for (_, role), rows in rows_by_kind.items():
-        units = wanted.get(role, [])
-        if units and len(units) == len(rows):
-            for unit, row in zip(units, rows):
-                holding = holdings.setdefault(unit, Holding(by_order=True))
-                holding.work.append(row)
-        elif role == "layout":
-            for row in rows:
-                name = str(side.work.at[row, "name"])
-                extra = extras.setdefault(name, Extra(name, *_why_kernel(name), "", [], None, True))
-                extra.work.append(row)
-        else:
-            loose += rows
+    inference = side.work["inference"].to_numpy()
+    categories = side.work["category"].cat
+    roles = [_role(str(c)) for c in categories.categories]
+    units_of = {role: [u for u in other if _role(other_categories.get(u, "")) == role] for role in ("product", "pooling")}
+    is_loose = np.ones(len(side.work), dtype=bool)
+    for role in dict.fromkeys(roles):
+        wanted = np.asarray([r == role for r in roles], dtype=bool)
+        rows = np.flatnonzero(wanted[categories.codes.to_numpy()])
+        if not len(rows):
+            continue
+        units = units_of.get(role, [])
+        fits = np.bincount(inference[rows]) == len(units)  # in these inferences there is a kernel for every unit
+        ordered = rows[fits[inference[rows]]].reshape(-1, len(units)) if units else np.empty((0, 0), dtype=np.int64)
+        for unit, mine in zip(units, ordered.T if len(ordered) else ()):
+            holdings[unit] = Holding(mine, by_order=True)
+        is_loose[ordered.ravel()] = False
+        if role == "layout":
+            names = side.work["name"].cat
+            for code, mine in enumerate(rows_by_code(names.codes.to_numpy()[rows], len(names.categories))):
+                name = str(names.categories[code])
+                if len(mine):
+                    extras[name] = Extra(name, *_why_kernel(name), "", rows[mine], None, True)
+            is_loose[rows] = False
+    loose = np.flatnonzero(is_loose)
     how = "by kind and order of the kernels, as the trace has neither module ranges nor layers; within a block two may be swapped"
     return Placement(
         side.work,
@@ -258,8 +267,8 @@ def place_by_kernels(side: Placement, other: Sequence[Unit], other_categories: d
         side.inferences,
         holdings,
         tuple(u for u in other if u in holdings),
-        tuple(extras.values()),
-        tuple(loose),
+        tuple(sorted(extras.values(), key=lambda extra: int(extra.work[0]))),
+        loose,
     )
 
 
@@ -273,32 +282,42 @@ def _why_kernel(name: str) -> tuple[str, str]:
     return LAYOUT, "by its name, it changes the memory layout or type of a tensor"
 
 
+def rows_by_code(codes: npt.NDArray[np.integer], n: int) -> list[Rows]:
+    """For each code 0 … n - 1 the rows that have it, ascending."""
+    order = np.argsort(codes, kind="stable")
+    edges = np.searchsorted(codes[order], np.arange(n + 1))
+    return [order[a:b] for a, b in zip(edges, edges[1:])]
+
+
 class WorkTable:
     """Sums over rows of a work table, on plain arrays: a ledger asks for thousands of them."""
 
     def __init__(self, work: pd.DataFrame) -> None:
         self._kernel = (work["kind"] == "kernel").to_numpy()
         self._duration = work["duration_ns"].to_numpy(dtype=np.int64)
-        self._category = work["category"].to_numpy(dtype=object)
-        self._name = work["name"].to_numpy(dtype=object)
+        self._category, self._name = (
+            (work[c].cat.codes.to_numpy(), [str(label) for label in work[c].cat.categories]) for c in ("category", "name")
+        )
 
-    def count_and_time(self, rows: Sequence[int], kernels: bool) -> tuple[int, int]:
+    def count_and_time(self, rows: Rows, kernels: bool) -> tuple[int, int]:
         """Number and total duration (ns) of the kernels, or of the copies and sets, among the rows."""
-        at = np.asarray(rows, dtype=np.int64)
-        at = at[self._kernel[at] == kernels]
+        at = rows[self._kernel[rows] == kernels]
         return len(at), int(self._duration[at].sum())
 
-    def categories(self, rows: Sequence[int]) -> tuple[str, ...]:
+    def categories(self, rows: Rows) -> tuple[str, ...]:
         """Kinds of the kernels among the rows, by time."""
-        times: dict[str, int] = {}
-        for row in rows:
-            if self._kernel[row]:
-                times[self._category[row]] = times.get(self._category[row], 0) + int(self._duration[row])
-        return tuple(sorted(times, key=lambda c: (-times[c], c)))
+        codes, labels = self._category
+        at = rows[self._kernel[rows]]
+        counts = count_codes(codes[at], len(labels))
+        times = sum_by_code(codes[at], self._duration[at], len(labels))
+        there = [(-int(times[k]), labels[k]) for k in np.flatnonzero(counts)]
+        return tuple(label for _, label in sorted(there))
 
-    def kernel_names(self, rows: Sequence[int]) -> tuple[str, ...]:
+    def kernel_names(self, rows: Rows) -> tuple[str, ...]:
         """Names of the kernels among the rows, each once, in order."""
-        return tuple(dict.fromkeys(self._name[row] for row in rows if self._kernel[row]))
+        codes, labels = self._name
+        at = rows[self._kernel[rows]]
+        return tuple(labels[c] for c in codes[at[in_order_of_appearance(codes[at])]])
 
 
 def main_category(categories: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from profiler.analysis.compare import Analysis
 from profiler.analysis.ledger import Cell, Ledger, Row
 from profiler.analysis.placement import HEAVY_CATEGORIES, Placement
+from profiler.analysis.statistics import count_codes, sum_by_code
 from profiler.analysis.tensor_cores import gpu_index
 
 MIN_SAMPLES = 5
@@ -66,11 +67,15 @@ def tensor_core_evidence(ledger: Ledger, side: str) -> list[RowEvidence]:
 
 
 def _verdict(placed: Placement, cell: Cell) -> tuple[str, str]:
-    part = placed.work.iloc[list(cell.rows)]
-    part = part[part["kind"] == "kernel"]
-    times: dict[tuple[str, str], int] = {}
-    for verdict, rule, duration in zip(part["tensor_cores"], part["rule"], part["duration_ns"].tolist()):
-        times[(str(verdict), str(rule))] = times.get((str(verdict), str(rule)), 0) + int(duration)
+    work = placed.work
+    rows = cell.rows[(work["kind"] == "kernel").to_numpy()[cell.rows]]
+    verdicts, rules = work["tensor_cores"].cat, work["rule"].cat
+    pairs = verdicts.codes.to_numpy()[rows].astype(np.int32) * len(rules.categories) + rules.codes.to_numpy()[rows]
+    sums = sum_by_code(pairs, work["duration_ns"].to_numpy()[rows], len(verdicts.categories) * len(rules.categories))
+    times = {
+        (str(verdicts.categories[p // len(rules.categories)]), str(rules.categories[p % len(rules.categories)])): int(sums[p])
+        for p in np.flatnonzero(count_codes(pairs, len(sums)))
+    }
     return max(times, key=lambda key: (times[key], key))
 
 
@@ -104,6 +109,6 @@ class _Sampler:
         self._sum = np.where(inside, total[np.maximum(last, first)] - total[first], 0.0)
 
     def mean(self, cell: Cell) -> tuple[float | None, int]:
-        rows = list(cell.rows)
+        rows = cell.rows
         samples = int(self._count[rows].sum())
         return (float(self._sum[rows].sum()) / samples if samples >= MIN_SAMPLES else None), samples

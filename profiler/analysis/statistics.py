@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from profiler.trace.bulk import encoded
+
 Int64Array = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.integer]
 
@@ -43,8 +45,43 @@ def sum_by_code(codes: Codes, values: npt.NDArray[np.integer], n: int) -> Int64A
 _HALF = 32  # 2^20 values of 32 bits stay below 2^53
 
 
+def first_of_each(codes: Codes, n: int) -> Int64Array:
+    """The first row of each code 0 … n - 1; -1 for a code that is not there."""
+    first = np.full(n, -1, dtype=np.int64)
+    for at in range(0, len(codes), _PIECE):
+        if (first >= 0).all():
+            break
+        found, places = np.unique(codes[at : at + _PIECE], return_index=True)
+        new = found >= 0
+        found, places = found[new], places[new]
+        new = first[found] < 0
+        first[found[new]] = places[new] + at
+    return first
+
+
+def in_order_of_appearance(codes: Codes) -> Int64Array:
+    """The first row of each code that is there, by row."""
+    if not len(codes):
+        return np.empty(0, dtype=np.int64)
+    present, dense = np.unique(codes, return_inverse=True) if len(codes) < _PIECE else encoded(codes)[::-1]
+    return np.sort(first_of_each(dense, len(present)))
+
+
+def combined(columns: list[npt.NDArray[np.integer]]) -> tuple[Int64Array, Int64Array]:
+    """One code for each combination of values, and the combinations, a row each."""
+    if not len(columns[0]):
+        return np.empty(0, dtype=np.int64), np.empty((0, len(columns)), dtype=np.int64)
+    codes = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        own, values = encoded(column)
+        codes, _ = encoded(codes * len(values) + own)
+        codes = codes.astype(np.int64)
+    first = first_of_each(codes, int(codes.max()) + 1)
+    return codes, np.stack([column[first].astype(np.int64) for column in columns], axis=1)
+
+
 def grouped_statistics(codes: Codes, values: Int64Array, n: int) -> pd.DataFrame:
-    """Statistics of the values of each code 0 … n - 1 that is there.
+    """Statistics of the values of each code 0 … n - 1 that is there; values of negative codes are left out.
 
     Args:
         values: 0 or more.
@@ -81,11 +118,14 @@ def statistics_of_runs(ordered: Int64Array, count: Int64Array) -> pd.DataFrame:
 
 def _by_code(codes: Codes, values: Int64Array, n: int) -> Int64Array:
     """The values by code and size."""
+    if len(codes) and codes.min() < 0:
+        inside = codes >= 0
+        codes, values = codes[inside], values[inside]
     if not len(values):
         return np.empty(0, dtype=np.int64)
     bits = int(values.max()).bit_length()
     if bits + max(n - 1, 0).bit_length() > 62:
-        return values[np.lexsort((values, codes))]
+        return values[np.lexsort((values, codes))].astype(np.int64)
     keys = codes.astype(np.int64)
     keys <<= bits
     keys |= values

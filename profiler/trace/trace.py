@@ -619,26 +619,14 @@ def _match(
 ) -> None:
     """Fill ``found`` for the work ``mine``: the first of the calls ``theirs`` with the same correlation id. None: all rows."""
     wanted, offered = taken(ids, mine), taken(call_ids, theirs)
-    known = offered[offered != -1]
-    if not len(known) or not len(wanted):
-        return
-    low, high = int(known.min()), int(known.max())
-    if high - low <= max(1 << 16, 8 * len(known)):  # ids are counted up, so a table of them is dense
-        table = np.full(high - low + 1, -1, dtype=np.int32)
-        for end in range(len(offered), 0, -_CHUNK):  # backwards, so that of equal ids the first stays
-            begin = max(0, end - _CHUNK)
-            part = offered[begin:end][::-1]
-            rows = np.arange(end - 1, begin - 1, -1, dtype=np.int32)
-            table[part[part != -1] - low] = rows[part != -1]
-        for at in range(0, len(wanted), _CHUNK):
-            part = wanted[at : at + _CHUNK]
-            inside = (part >= low) & (part <= high) & (part != -1)
-            rows = np.where(inside, table[np.where(inside, part - low, 0)], -1)
-            rows = rows if theirs is None else np.where(rows >= 0, theirs[rows], -1)
-            found[at + np.arange(len(part)) if mine is None else mine[at : at + _CHUNK]] = rows
-        return
-    distinct, first = np.unique(offered, return_index=True)
-    place = np.minimum(np.searchsorted(distinct, wanted), len(distinct) - 1)
-    rows = np.where((distinct[place] == wanted) & (wanted != -1), first[place], -1)
-    rows = rows if theirs is None else np.where(rows >= 0, theirs[rows], -1)
-    found[slice(None) if mine is None else mine] = rows
+    order = None
+    if not (offered[1:] >= offered[:-1]).all():  # one thread counts them up
+        order = np.argsort(offered, kind="stable")
+        offered = offered[order]
+    for at in range(0, len(wanted), _CHUNK):
+        part = wanted[at : at + _CHUNK]
+        place = np.minimum(np.searchsorted(offered, part), len(offered) - 1)  # of equal ids the first
+        rows = place if order is None else order[place]
+        rows = rows if theirs is None else theirs[rows]
+        rows = np.where((offered[place] == part) & (part != -1), rows, -1)
+        found[slice(at, at + len(part)) if mine is None else mine[at : at + _CHUNK]] = rows
