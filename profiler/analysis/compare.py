@@ -60,10 +60,11 @@ class Analysis:
         """Compute everything that a comparison needs, and forget the frames on the way, so that they are never all in memory."""
         _ = self.facts, self.inferences
         self.trace.release("nvtx_ranges", "nvtx_index")
+        _ = self.inferences.launch_calls, self.inferences.launch_to_start_ns
+        self.trace.release("api_calls")
         _ = self.inferences.table, self.launches
         self.inferences.__dict__.pop("work", None)
         self.inferences.__dict__.pop("launch_calls", None)
-        self.trace.release("api_calls")
         _ = self.kernels, self.tensor_cores, self.categories, self.inferences.kernels_per_inference
         self.trace.release("kernels", "memcpys", "memsets", "graph_traces")
 

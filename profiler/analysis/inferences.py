@@ -168,6 +168,37 @@ class Inferences:
         }
         return pd.DataFrame(columns, copy=False)
 
+    @cached_property
+    def launch_to_start_ns(self) -> dict[str, float] | None:
+        """From the start of the launch call to the start of the kernel: ``median``, ``p90``, ``max`` and ``count``.
+
+        Of a CUDA graph only its first kernel counts. None where no kernel (inside the inferences, if there are any) has a launch.
+        """
+        trace = self.trace
+        launched, starts = trace.kernels["api_call"].to_numpy(), trace.kernels["start_ns"].to_numpy()
+        called = trace.api_calls["start_ns"].to_numpy()
+        seen = np.zeros(len(called), dtype=bool)
+        pieces = []
+        for at in range(0, len(launched), _PIECE):
+            calls = launched[at : at + _PIECE]
+            counted = calls >= 0
+            if self.count:
+                counted &= self.of_kernel[at : at + _PIECE] >= 0
+            rows = np.flatnonzero(counted)
+            calls, first = np.unique(calls[rows], return_index=True)  # kernels are sorted by start; of a graph only the first counts
+            new = ~seen[calls]
+            seen[calls] = True
+            pieces.append(starts[at + rows[first[new]]] - called[calls[new]])
+        waits = np.concatenate(pieces or [np.empty(0, np.int64)])
+        if not len(waits):
+            return None
+        return {
+            "median": float(np.median(waits)),
+            "p90": float(np.percentile(waits, 90)),
+            "max": float(waits.max()),
+            "count": float(len(waits)),
+        }
+
     def assign_calls(self, calls: pd.DataFrame) -> Int64Array:
         """The inference of each API call or range (a slice of a frame with ``tid``, ``pid`` and ``start_ns``), or -1."""
         return _assign_by_host(

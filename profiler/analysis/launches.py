@@ -11,8 +11,6 @@ from profiler.analysis.inferences import Inferences
 from profiler.analysis.statistics import grouped_statistics
 from profiler.trace import Trace
 
-_PIECE = 1 << 20
-
 
 @dataclass(frozen=True)
 class LaunchReport:
@@ -53,33 +51,7 @@ def launch_report(trace: Trace, inferences: Inferences, max_gaps: int = 100) -> 
         if len(spans):
             shares = (100.0 * spans["gpu_busy_ns"] / spans["gpu_span_ns"].where(spans["gpu_span_ns"] > 0)).dropna()
             busy = float(shares.median()) if len(shares) else None
-    return LaunchReport(window, table, _launch_to_start(trace, inferences), _gaps(trace, inferences, max_gaps), busy)
-
-
-def _launch_to_start(trace: Trace, inferences: Inferences) -> dict[str, float] | None:
-    launched, starts = trace.kernels["api_call"].to_numpy(), trace.kernels["start_ns"].to_numpy()
-    called = trace.api_calls["start_ns"].to_numpy()
-    seen = np.zeros(len(called), dtype=bool)
-    pieces = []
-    for at in range(0, len(launched), _PIECE):
-        calls = launched[at : at + _PIECE]
-        counted = calls >= 0
-        if inferences.count:
-            counted &= inferences.of_kernel[at : at + _PIECE] >= 0
-        rows = np.flatnonzero(counted)
-        calls, first = np.unique(calls[rows], return_index=True)  # kernels are sorted by start; of a graph only the first counts
-        new = ~seen[calls]
-        seen[calls] = True
-        pieces.append(starts[at + rows[first[new]]] - called[calls[new]])
-    waits = np.concatenate(pieces or [np.empty(0, np.int64)])
-    if not len(waits):
-        return None
-    return {
-        "median": float(np.median(waits)),
-        "p90": float(np.percentile(waits, 90)),
-        "max": float(waits.max()),
-        "count": float(len(waits)),
-    }
+    return LaunchReport(window, table, inferences.launch_to_start_ns, _gaps(trace, inferences, max_gaps), busy)
 
 
 def _gaps(trace: Trace, inferences: Inferences, most: int) -> pd.DataFrame:

@@ -20,7 +20,10 @@ def count_codes(codes: Codes, n: int, mask: npt.NDArray[np.bool_] | None = None)
     for at in range(0, len(codes), _PIECE):
         part = codes[at : at + _PIECE]
         part = part[part >= 0] if mask is None else part[mask[at : at + _PIECE] & (part >= 0)]
-        counts += np.bincount(part, minlength=n)
+        if n > _PIECE:
+            np.add.at(counts, part, 1)
+        else:
+            counts += np.bincount(part, minlength=n)
     return counts
 
 

@@ -245,6 +245,7 @@ class Trace:
         read on demand: :meth:`kernel_details`.
         """
         name_columns = self._name_columns
+        _ = self.nvtx_index, self.api_calls  # before the kernels, as their making takes more memory than they do
         raw = self.database.integers(KERNELS, [*_WORK_COLUMNS, "graphNodeId", *name_columns[:2]])
         self.__dict__.setdefault("kernel_count", len(raw["start"]))
         rows = self._valid(raw, "kernels")
@@ -542,7 +543,12 @@ class Trace:
 def _or_minus_one(values: IntArray) -> IntArray:
     if is_constant(values):
         return np.broadcast_to(np.int64(-1), len(values)) if values[0] == MISSING else values
-    return np.where(values == MISSING, -1, values) if values.dtype == np.int64 else values
+    if values.dtype != np.int64:
+        return values
+    found = np.where(values == MISSING, -1, values)
+    limits = np.iinfo(np.int32)
+    is_small = len(found) and found.min() >= limits.min and found.max() <= limits.max
+    return found.astype(np.int32) if is_small else found
 
 
 def _difference(ends: IntArray, starts: IntArray, small: bool = False) -> IntArray:
