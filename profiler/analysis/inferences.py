@@ -94,13 +94,15 @@ class Inferences:
                 parts["end_ns"].append(taken(frame["end_ns"].to_numpy(), rows))
                 parts["source"].append(np.full(n, code, dtype=np.int8))
                 parts["row"].append(np.arange(n, dtype=np.int32) if rows is None else rows.astype(np.int32))
-        columns = {
-            name: pieces[0] if len(pieces) == 1 else np.concatenate(pieces or [np.empty(0, np.int64)])
-            for name, pieces in parts.items()
-        }
+        columns = {}
+        for name in list(parts):  # one column at a time: all twice would be a lot of memory
+            pieces = parts.pop(name)
+            columns[name] = pieces[0] if len(pieces) == 1 else np.concatenate(pieces or [np.empty(0, np.int64)])
         order = work_order(columns["inference"], columns["start_ns"], columns["end_ns"])
         if order is not None:
-            columns = {name: values[order] for name, values in columns.items()}
+            for name in columns:
+                columns[name] = columns[name][order]
+        del order
         inference, starts, ends = columns["inference"], columns["start_ns"], columns["end_ns"]
         columns["source"] = pd.Categorical.from_codes(columns["source"], categories=pd.Index(list(sources), dtype=object))
         reach = _reach(inference, ends)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
 from profiler.trace import Trace
+from profiler.trace.progress import Listener
 
 
 def add_trace(parser: argparse.ArgumentParser, name: str = "trace") -> None:
@@ -42,6 +44,18 @@ def add_pair(parser: argparse.ArgumentParser) -> None:
 def warn(messages: Iterable[str]) -> None:
     for message in messages:
         print(f"warning: {' '.join(message.split())}", file=sys.stderr)
+
+
+def terminal_progress() -> Listener:
+    """Shows on a terminal what is being read, once it takes more than a second; nothing where messages go to a file."""
+    terminal, begun = sys.stderr, time.monotonic()
+
+    def show(what: str, share: float) -> None:
+        if terminal.isatty() and time.monotonic() - begun > 1:
+            terminal.write(f"\r\x1b[Kreading {what}: {share:.0%}" if share < 1 else "\r\x1b[K")
+            terminal.flush()
+
+    return show
 
 
 def trace_warnings(trace: Trace) -> list[str]:

@@ -11,6 +11,7 @@ from profiler.errors import NotComparableError
 from profiler.trace import open_trace
 
 NAME = "compare"
+KEPT_BY = ("before", "after")
 HELP = "hold two traces against each other, per inference"
 DESCRIPTION = (
     "Compare two traces per inference. When one side recorded CUDA graphs as single events, kernel counts are refused: the other "
@@ -26,7 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     check_target(args)
     with open_trace(args.before) as before, open_trace(args.after) as after:
-        result = compare(Analysis(before, args.nvtx_before or args.nvtx), Analysis(after, args.nvtx_after or args.nvtx))
+        sides = (Analysis(before, args.nvtx_before or args.nvtx), Analysis(after, args.nvtx_after or args.nvtx))
+        for side in sides:
+            side.settle()
+        result = compare(*sides)
         document = result.as_dict()
     rows = [
         {

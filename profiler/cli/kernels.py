@@ -12,6 +12,7 @@ from profiler.errors import TraceError
 from profiler.trace import open_trace
 
 NAME = "kernels"
+KEPT_BY = ("trace",)
 HELP = "count and time kernels, per name or per category"
 DESCRIPTION = (
     "Count and time all kernels of a trace. Times are nanoseconds; the standard deviation is that of a sample, as in nsys "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from profiler.cli import (
     accuracy,
     bench,
     build,
+    cache,
     capture,
     classify,
     compare,
@@ -22,13 +24,16 @@ from profiler.cli import (
     kernels,
     plugin,
     report,
+    remember,
     study,
     tactics,
     tensor_cores,
     timeline,
     verify_tensor_cores,
 )
+from profiler.cli.common import terminal_progress
 from profiler.errors import EXIT_FAILED, EXIT_OK, ProfilerError
+from profiler.trace import progress
 
 VERBS = (
     info,
@@ -42,6 +47,7 @@ VERBS = (
     tactics,
     timeline,
     classify,
+    cache,
     doctor,
     build,
     bench,
@@ -65,7 +71,10 @@ def build_parser() -> argparse.ArgumentParser:
     for verb in VERBS:
         sub = verbs.add_parser(verb.NAME, help=verb.HELP, description=verb.DESCRIPTION)
         verb.add_arguments(sub)
-        sub.set_defaults(run=verb.run)
+        traces = getattr(verb, "KEPT_BY", ())
+        if traces:
+            sub.add_argument("--no-cache", action="store_true", help="compute anew, and keep nothing (see the verb cache)")
+        sub.set_defaults(run=functools.partial(remember.run, traces=traces, verb=verb.run) if traces else verb.run)
     return parser
 
 
@@ -73,7 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status."""
     args = build_parser().parse_args(argv)
     try:
-        status: int | None = args.run(args)
+        with progress.listening(terminal_progress()):
+            status: int | None = args.run(args)
         sys.stdout.flush()
         return EXIT_OK if status is None else status
     except ProfilerError as error:

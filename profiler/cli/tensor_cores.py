@@ -12,6 +12,7 @@ from profiler.errors import TraceError
 from profiler.trace import open_trace
 
 NAME = "tensor-cores"
+KEPT_BY = ("trace",)
 HELP = "Tensor Core share of kernel time (by name), and the sampled counter beside it"
 DESCRIPTION = (
     "Two kinds of evidence, never merged: kernel time by what the names say (yes, no, unknown), and the mean of nsys's sampled "

@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+from profiler.trace import progress
 
 IntArray = npt.NDArray[np.integer[Any]]
 _Part = TypeVar("_Part")
@@ -31,14 +33,14 @@ class BulkError(Exception):
     """The fast way cannot read this; the plain way can, or says what is wrong."""
 
 
-def integers(uri: str, sql: str, columns: int, bounds: tuple[int, int], check: Callable[[], None]) -> list[IntArray]:
+def integers(uri: str, sql: str, columns: int, bounds: tuple[int, int], what: str) -> list[IntArray]:
     """Integer columns of a query.
 
     Args:
         uri: of the database, as SQLite understands it, with ``mode=ro``.
         sql: a SELECT of ``columns`` integer expressions with a condition on rowid that has two ``?``.
         bounds: smallest and largest rowid.
-        check: called between batches; what it raises ends the reading.
+        what: is being read, for :mod:`profiler.trace.progress`.
 
     Returns:
         An array a column, in rowid order; NULL is :data:`MISSING`.
@@ -46,24 +48,25 @@ def integers(uri: str, sql: str, columns: int, bounds: tuple[int, int], check: C
     Raises:
         BulkError: a value is not an integer, or the file cannot be read so.
     """
+    done: list[int] = []
     low, high = bounds
     made = [_Column(high - low + 1) for _ in range(columns)]
 
     def part(rowids: tuple[int, int]) -> int:
         at = rowids[0] - low
-        for batch in _batches(uri, sql, rowids, check):
+        for batch in _batches(uri, sql, rowids, done):
             for column, values in zip(made, batch.columns):
                 column.put(at, _to_numpy(values))
             at += len(batch)
         return at - (rowids[0] - low)
 
-    counts = _in_parts(part, bounds)
+    counts = _in_parts(part, bounds, what, done)
     places = [rowids[0] - low for rowids in _split(*bounds)]
     return [column.joined(list(zip(places, counts))) for column in made]
 
 
 def texts(
-    uri: str, sql: str, bounds: tuple[int, int], check: Callable[[], None]
+    uri: str, sql: str, bounds: tuple[int, int], what: str
 ) -> tuple[npt.NDArray[np.int32], list[str]]:
     """A text column as codes in rowid order (-1: NULL) and the distinct texts.
 
@@ -74,10 +77,12 @@ def texts(
         BulkError: a value is not text in UTF-8, or the file cannot be read so.
     """
 
+    done: list[int] = []
+
     def part(rowids: tuple[int, int]) -> tuple[list[npt.NDArray[np.int32]], dict[str, int]]:
         places: dict[str, int] = {}
         pieces = []
-        for batch in _batches(uri, sql, rowids, check):
+        for batch in _batches(uri, sql, rowids, done):
             coded = batch.column(1).dictionary_encode()
             own = [places.setdefault(text, len(places)) for text in coded.dictionary.to_pylist()]
             codes = np.asarray(own, dtype=np.int32)[coded.indices.to_numpy()]
@@ -86,13 +91,13 @@ def texts(
 
     everything: list[npt.NDArray[np.int32]] = []
     places: dict[str, int] = {}
-    for pieces, own in _in_parts(part, bounds):
+    for pieces, own in _in_parts(part, bounds, what, done):
         table = np.asarray([*(places.setdefault(text, len(places)) for text in own), -1], dtype=np.int32)
         everything += [table[piece] for piece in pieces]
     return np.concatenate(everything or [np.empty(0, np.int32)]), list(places)
 
 
-def _batches(uri: str, sql: str, rowids: tuple[int, int], check: Callable[[], None]) -> Iterator[Any]:
+def _batches(uri: str, sql: str, rowids: tuple[int, int], done: list[int]) -> Iterator[Any]:
     import adbc_driver_sqlite.dbapi as adbc  # noqa: PLC0415 - 0.1 s, for large tables only
 
     with adbc.connect(uri) as connection, connection.cursor() as cursor:
@@ -101,18 +106,24 @@ def _batches(uri: str, sql: str, rowids: tuple[int, int], check: Callable[[], No
         cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_BATCH_ROWS)})
         cursor.execute(sql, rowids)
         for batch in cursor.fetch_record_batch():
-            check()
+            done.append(len(batch))
             yield batch
 
 
-def _in_parts(task: Callable[[tuple[int, int]], _Part], bounds: tuple[int, int]) -> list[_Part]:
+def _in_parts(
+    task: Callable[[tuple[int, int]], _Part], bounds: tuple[int, int], what: str, done: list[int]
+) -> list[_Part]:
     """The task's results for equal parts of the rowids, in order; done at the same time."""
     import adbc_driver_sqlite.dbapi as adbc  # noqa: PLC0415 - as above
 
     ranges = _split(*bounds)
     try:
         with ThreadPoolExecutor(len(ranges)) as pool:
-            return list(pool.map(task, ranges))
+            futures = [pool.submit(task, rowids) for rowids in ranges]
+            while wait(futures, timeout=0.2).not_done:
+                progress.report(what, sum(done) / (bounds[1] - bounds[0] + 1))
+            progress.report(what, 1.0)
+            return [future.result() for future in futures]
     except (adbc.Error, OSError, ValueError, TypeError) as error:  # UnicodeError is a ValueError
         raise BulkError(str(error)) from error
 

@@ -146,7 +146,7 @@ class Database:
         condition = f"rowid BETWEEN ? AND ?{f' AND ({where})' if where else ''}"
         sql = f"SELECT {picked} FROM {_quoted(table)} NOT INDEXED WHERE {condition} ORDER BY rowid"  # noqa: S608 - as above
         try:
-            arrays = bulk.integers(self._uri, sql, len(columns), bounds, lambda: None)
+            arrays = bulk.integers(self._uri, sql, len(columns), bounds, table)
         except bulk.BulkError:
             return None
         return dict(zip(columns, arrays))
@@ -168,7 +168,7 @@ class Database:
             "WHERE rowid BETWEEN ? AND ?"
         )
         try:
-            (keys,) = bulk.integers(self._uri, sql, 1, bounds, lambda: None)
+            (keys,) = bulk.integers(self._uri, sql, 1, bounds, table)
         except bulk.BulkError:
             return None
         return keys.astype(np.int64) if len(keys) and keys.min() >= 0 else None
@@ -219,7 +219,7 @@ class Database:
             condition = f"rowid BETWEEN ? AND ?{f' AND ({where})' if where else ''}"
             sql = f"SELECT {name} IS NULL, coalesce({name}, '') FROM {_quoted(table)} NOT INDEXED WHERE {condition} ORDER BY rowid"  # noqa: S608, E501 - as above
             with contextlib.suppress(bulk.BulkError):
-                return bulk.texts(self._uri, sql, bounds, lambda: None)
+                return bulk.texts(self._uri, sql, bounds, table)
         sql = f"SELECT {name} FROM {_quoted(table)} {f'WHERE {where}' if where else ''}"  # noqa: S608 - as above
         places: dict[object, int] = {None: -1}
         codes = [places.setdefault(text, len(places) - 1) for (text,) in self.rows(sql)]

@@ -1,0 +1,38 @@
+"""``cache``: what is kept of earlier runs, and how to be rid of it."""
+
+from __future__ import annotations
+
+import argparse
+
+from profiler.cli.output import add_output_options, check_target, emit
+from profiler.store import FOLDER_VARIABLE, LIMIT_VARIABLE, SWITCH_VARIABLE, Store
+
+NAME = "cache"
+HELP = "what is kept of earlier runs on large traces: info, or clear it"
+DESCRIPTION = (
+    "Outputs of kernels, tensor-cores, compare and fusion on large traces are kept in your cache folder, by the content of the traces. "
+    f"${FOLDER_VARIABLE} names another folder, ${LIMIT_VARIABLE} another limit; ${SWITCH_VARIABLE}=off or --no-cache keeps nothing."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("info", "clear"), help="info: how much is kept, and where; clear: remove it")
+    add_output_options(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    check_target(args)
+    store = Store()
+    removed = store.clear() if args.action == "clear" else None
+    usage = store.usage()
+    document = {
+        "folder": str(usage.folder),
+        "entries": usage.entries,
+        "used_bytes": usage.used_bytes,
+        "limit_bytes": usage.limit_bytes,
+        "removed": removed,
+    }
+    text = f"{usage.folder}: {usage.entries:,} results, {usage.used_bytes:,} of {usage.limit_bytes:,} bytes"
+    if removed is not None:
+        text += f"; {removed:,} removed"
+    emit(args, document, text, [document])
