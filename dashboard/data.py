@@ -10,6 +10,7 @@ import tempfile
 import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +19,7 @@ import streamlit as st
 
 from dashboard.figures import Drawn
 from dashboard.figures import figures as all_figures
+from dashboard import progress
 from dashboard.text import number
 from profiler.analysis.autotuning import Autotuning, autotuning, build_log_of
 from profiler.analysis.compare import Analysis, Comparison, compare
@@ -37,6 +39,7 @@ from profiler.trace import open_trace
 from profiler.trace.build_log import read_build_log
 from profiler.trace.files import TRACE_SUFFIXES
 from profiler.trace.manifest import Manifest, manifest_of, read_manifest
+from profiler.trace.progress import report
 
 BUNDLED = Path(__file__).resolve().parent.parent / "traces"
 FOLDER_VARIABLE = "PROFILER_TRACES"
@@ -164,7 +167,7 @@ class Side:
 
 
 def load(source: Source, nvtx: str | None) -> Side:
-    """Open and analyse a trace; a bad one becomes an error to show beside the good one."""
+    """Open and analyse a trace; a bad one becomes an error to show beside the good one. Draws nothing."""
     try:
         stat = source.path.stat()
         identity = (str(source.path), stat.st_mtime_ns, stat.st_size, nvtx or None)
@@ -176,12 +179,25 @@ def load(source: Source, nvtx: str | None) -> Side:
         return Side(source, None, error)
 
 
-@st.cache_resource(max_entries=8, show_spinner="Reading the trace…")
+def load_all(wanted: Sequence[tuple[Source, str | None]]) -> list[Side]:
+    """:func:`load` for several at the same time, with their progress where it takes long."""
+    return progress.shown([(source.title, partial(load, source, nvtx)) for source, nvtx in wanted])
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
 def _analysis(path: str, mtime_ns: int, size: int, nvtx: str | None) -> Analysis:
     del mtime_ns, size  # part of the cache key: a file that changed is read again
     analysis = Analysis(open_trace(path), nvtx)
-    _ = analysis.inferences.table  # so that a broken table is found here, not in the middle of a page
+    # all of it here, with its progress, not in the middle of a page; a broken table is found here, too
+    for number_of, name in enumerate(_PARTS):
+        report(f"analysing: {name.replace('_', ' ')}", number_of / len(_PARTS))
+        getattr(analysis, name)
+    _ = analysis.inferences.table
+    analysis.inferences.__dict__.pop("work", None)
     return analysis
+
+
+_PARTS = ("facts", "inferences", "launches", "kernels", "tensor_cores", "categories")
 
 
 def comparison(before: Side, after: Side) -> Comparison | None:
@@ -272,13 +288,14 @@ def ledger(before: Side, after: Side) -> LedgerView | ProfilerError | None:
     """The fusion ledger of two sides; an error that explains itself; None when a side cannot be read."""
     if before.analysis is None or after.analysis is None:
         return None
+    task = partial(_ledger, before.identity, after.identity, before.analysis, after.analysis)
     try:
-        return _ledger(before.identity, after.identity, before.analysis, after.analysis)
+        return progress.shown([("Holding the two traces against each other", task)])[0]
     except ProfilerError as error:
         return error
 
 
-@st.cache_resource(max_entries=8, show_spinner="Holding the two traces against each other…")
+@st.cache_resource(max_entries=8, show_spinner=False)
 def _ledger(before_key: object, after_key: object, _before: Analysis, _after: Analysis) -> LedgerView:
     del before_key, after_key
     built = build_ledger(_before, _after)

@@ -56,11 +56,10 @@ def choose() -> Pair:
             st.query_params[side] = chosen[side]
         st.button("Swap before and after", on_click=_swap, width="stretch")
         nvtx = _nvtx_patterns()
-    sides = {
-        side: data.load(sources[key], nvtx[side] or None) if key and key != NONE else None
-        for side, key in chosen.items()
-    }
-    return Pair(sides["before"], sides["after"])
+    picked = {side: key for side, key in chosen.items() if key and key != NONE}
+    loaded = data.load_all([(sources[key], nvtx[side] or None) for side, key in picked.items()])
+    sides = dict(zip(picked, loaded))
+    return Pair(sides.get("before"), sides.get("after"))
 
 
 def _label(sources: dict[str, data.Source], key: str) -> str:

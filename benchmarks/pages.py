@@ -1,0 +1,60 @@
+"""Driving the dashboard's pages on large traces: ``python -m benchmarks.pages BEFORE AFTER`` prints a table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+
+from streamlit.testing.v1 import AppTest
+from tabulate import tabulate
+
+from dashboard.views import PAGES
+
+_TIMEOUT_S = 900
+_BYTES = 1 if sys.platform == "darwin" else 1024
+
+
+def first_view(before: Path, after: Path) -> int:
+    """Open the dashboard on two traces; returns 0, as it does not count kernels."""
+    _page("overview", before, after)
+    return 0
+
+
+def _page(url: str, before: Path, after: Path) -> AppTest:
+    os.environ["PROFILER_TRACES"] = str(before.absolute().parent)
+    app = AppTest.from_string(f"from dashboard.streamlit_app import main\nmain({url!r})", default_timeout=_TIMEOUT_S)
+    app.query_params["before"], app.query_params["after"] = f"folder/{before.name}", f"folder/{after.name}"
+    app.run()
+    if app.exception or app.session_state["before"] != f"folder/{before.name}":
+        raise RuntimeError(f"{url}: {[e.value for e in app.exception] or 'the traces were not opened'}")
+    return app
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pages", description=__doc__)
+    parser.add_argument("before", type=Path)
+    parser.add_argument("after", type=Path)
+    args = parser.parse_args()
+    rows: list[tuple[str, float, float, int]] = []
+    for view in PAGES:
+        begun = time.perf_counter()
+        app = _page(view.URL, args.before, args.after)
+        first = time.perf_counter() - begun
+        begun = time.perf_counter()
+        app.run()
+        again = time.perf_counter() - begun
+        rows.append((view.URL, first, again, _peak_mb()))
+        print(f"{view.URL}: {first:.1f} s, again {again:.2f} s", file=sys.stderr, flush=True)
+    print(tabulate(rows, headers=("page", "first visit, s", "interaction, s", "peak MB so far"), floatfmt=".2f"))
+
+
+def _peak_mb() -> int:
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _BYTES / 1e6)
+
+
+if __name__ == "__main__":
+    main()
