@@ -18,17 +18,25 @@ from tabulate import tabulate
 from benchmarks.generate import AFTER, BEFORE, generate
 from benchmarks.steps import ATTRIBUTION, GROUP_BY, NAMES, SUMMARY
 
-_RIVALS = {SUMMARY: "cuda_gpu_kern_sum", ATTRIBUTION: "nvtx_kern_sum"}
+SUMMARY_REPORT, NVTX_REPORT = "cuda_gpu_kern_sum", "nvtx_kern_sum"
+_RIVALS = {SUMMARY: SUMMARY_REPORT, ATTRIBUTION: NVTX_REPORT}
+_TOO_LARGE_FOR_NVTX = 10**9  # nvtx_kern_sum took 1.5 GB at one million kernels
 _HEADINGS = ("what", "kernels", "min s", "median s", "min CPU s", "peak MB", "of GROUP BY", "times faster than nsys")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--kernels", type=int, nargs="+", default=[100_000, 1_000_000], help="kernels a trace (default: 100000 1000000)")
+    parser.add_argument(
+        "--kernels", type=int, nargs="+", default=[100_000, 1_000_000], help="kernels a trace (default: 100000 1000000)"
+    )
     parser.add_argument("--repeat", type=int, default=3, help="runs of each; nsys once (default: 3)")
-    parser.add_argument("--folder", type=Path, help="where the traces are made and kept; by default a folder that goes afterwards")
+    parser.add_argument(
+        "--folder", type=Path, help="where the traces are made and kept; by default a folder that goes afterwards"
+    )
     parser.add_argument("--only", nargs="+", help="only these, by the first words of their names")
-    parser.add_argument("--without-nsys", action="store_true", help="leave nsys out, which takes minutes and much memory at 10 million")
+    parser.add_argument(
+        "--without-nsys", action="store_true", help="leave nsys out, which takes minutes and much memory at 10 million"
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="profiler-benchmarks-") as temporary:
         folder = args.folder or Path(temporary)
@@ -60,9 +68,15 @@ def _measure(before: Path, after: Path, repeat: int, only: list[str] | None, wit
     """The measurements take turns, so that what else the machine does falls on all of them."""
     taken: dict[str, list[dict[str, float]]] = {}
     steps: list[tuple[str, Callable[[], dict[str, float]]]] = [
-        (name, lambda name=name: _child(name, before, after)) for name in NAMES if not only or any(name.startswith(o) for o in only)
+        (name, lambda name=name: _child(name, before, after))
+        for name in NAMES
+        if not only or any(name.startswith(o) for o in only)
     ]
-    nsys = [(f"nsys stats --report {report}", report) for report in ("cuda_gpu_kern_sum", "nvtx_kern_sum")] if with_nsys else []
+    nsys = (
+        [(f"nsys stats --report {report}", report) for report in ("cuda_gpu_kern_sum", "nvtx_kern_sum")]
+        if with_nsys
+        else []
+    )
     for turn in range(repeat):
         for name, step in steps:
             taken.setdefault(name, []).append(step())
@@ -96,9 +110,23 @@ def _child(name: str, before: Path, after: Path) -> dict[str, float]:
 def _nsys(trace: Path, report: str) -> dict[str, float]:
     """nsys writes beside its output, so it gets a folder of its own."""
     with tempfile.TemporaryDirectory(prefix="profiler-benchmarks-") as folder:
-        command = ["nsys", "stats", "--report", report, "--format", "csv", "--output", f"{folder}/out", "--force-export=false", str(trace)]
+        command = [
+            "nsys",
+            "stats",
+            "--report",
+            report,
+            "--format",
+            "csv",
+            "--output",
+            f"{folder}/out",
+            "--force-export=false",
+            str(trace),
+        ]
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.steps", "--process", *command], check=True, capture_output=True, text=True
+            [sys.executable, "-m", "benchmarks.steps", "--process", *command],
+            check=True,
+            capture_output=True,
+            text=True,
         )
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found

@@ -76,8 +76,9 @@ def _repeat(db: sqlite3.Connection, wanted: int, progress: Callable[[float], Non
         (_METRICS_EVERY,),
     )
     first, last = db.execute(
-        " UNION ALL ".join(f"SELECT min(start), max(end) FROM {t}" for t in events)
-        .join(("SELECT min(a), max(b) FROM (SELECT NULL AS a, NULL AS b UNION ALL ", ")"))
+        " UNION ALL ".join(f"SELECT min(start), max(end) FROM {t}" for t in events).join(
+            ("SELECT min(a), max(b) FROM (SELECT NULL AS a, NULL AS b UNION ALL ", ")")
+        )
     ).fetchone()
     db.execute("DELETE FROM GPU_METRICS WHERE timestamp NOT BETWEEN ? AND ?", (first, last))
     step = {

@@ -84,7 +84,9 @@ def main(argv: list[str]) -> None:
     kernels = step()
     seconds, last = time.perf_counter() - begun, resource.getrusage(who)
     cpu = last.ru_utime + last.ru_stime - first.ru_utime - first.ru_stime
-    print(json.dumps({"seconds": seconds, "cpu_seconds": cpu, "peak_bytes": last.ru_maxrss * _BYTES, "kernels": kernels}))
+    print(
+        json.dumps({"seconds": seconds, "cpu_seconds": cpu, "peak_bytes": last.ru_maxrss * _BYTES, "kernels": kernels})
+    )
 
 
 if __name__ == "__main__":

@@ -117,11 +117,19 @@ def verdict_bars(shares: Mapping[str, Mapping[str, float]], title: str) -> go.Fi
     return figure
 
 
-def durations(frames: Mapping[str, pd.Series], title: str) -> go.Figure:
-    """Histogram of durations (ns in, µs shown), one series a side."""
+def durations(frames: Mapping[str, np.ndarray], title: str) -> go.Figure:
+    """Histogram of durations (ns in, µs shown), one series a side. Counted here: a browser cannot be sent millions of values."""
     figure = go.Figure()
     for side, values in frames.items():
-        figure.add_histogram(x=values / 1e3, name=side, marker_color=SIDES.get(side, AFTER), opacity=0.75, nbinsx=60)
+        counts, edges = np.histogram(values, bins=60)
+        figure.add_bar(
+            x=(edges[1:] + edges[:-1]) / 2e3,
+            y=counts,
+            width=np.diff(edges) / 1e3,
+            name=side,
+            marker_color=SIDES.get(side, AFTER),
+            opacity=0.75,
+        )
     figure.update_layout(**_LAYOUT, barmode="overlay", title=title, height=340, showlegend=len(frames) > 1)
     figure.update_xaxes(title="duration, µs")
     figure.update_yaxes(title="kernels")

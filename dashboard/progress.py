@@ -33,7 +33,9 @@ def shown(tasks: Sequence[tuple[str, Callable[[], Result]]]) -> list[Result]:
     """
     states = [_State() for _ in tasks]
     with ThreadPoolExecutor(max(1, len(tasks))) as pool:
-        futures = [pool.submit(contextvars.Context().run, _listened, state, task) for state, (_, task) in zip(states, tasks)]
+        futures = [
+            pool.submit(contextvars.Context().run, _listened, state, task) for state, (_, task) in zip(states, tasks)
+        ]
         begun, places = time.monotonic(), None
         while pending := wait(futures, timeout=_PERIOD_S).not_done:
             if time.monotonic() - begun < _SHOWN_AFTER_S:

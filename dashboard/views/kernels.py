@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -100,7 +101,8 @@ def _table(analysis: Analysis) -> pd.DataFrame:
 
 def _executions(name: str, analysis: Analysis, row: pd.Series) -> None:
     trace = analysis.trace
-    mine = trace.kernels[(trace.kernels["name"] == row["name"]).to_numpy()]
+    rows = np.flatnonzero((trace.kernels["name"] == row["name"]).to_numpy())
+    durations = trace.kernels["duration_ns"].to_numpy()[rows]
     with st.container(border=True):
         st.code(str(row["name"]), language=None, wrap_lines=True)
         verdict, kind = explain(row["rule"]), explain(row["category_rule"])
@@ -109,7 +111,7 @@ def _executions(name: str, analysis: Analysis, row: pd.Series) -> None:
             f"Kind: **{row['category']}** by rule `{row['category_rule']}`: {markdown(kind.reason)}  \n"
             f"Precision: {row['precision'] or 'the name does not tell'}"
         )
-        shown = mine.head(_MAX_EXECUTIONS)
+        shown = trace.kernels.iloc[rows[:_MAX_EXECUTIONS]]
         origin = int(trace.kernels["start_ns"].iloc[0])
         inference = analysis.inferences.of_kernel[shown.index.to_numpy()]
         details = trace.kernel_details(shown.index.to_numpy())
@@ -132,8 +134,8 @@ def _executions(name: str, analysis: Analysis, row: pd.Series) -> None:
             height=300,
             key=f"executions_{name}",
         )
-        right.plotly_chart(charts.durations({name: mine["duration_ns"]}, "Durations"), key=f"durations_{name}")
+        right.plotly_chart(charts.durations({name: durations}, "Durations"), key=f"durations_{name}")
         st.caption(
-            f"{len(shown):,} of {len(mine):,} executions shown; median {duration(mine['duration_ns'].median())}. "
+            f"{len(shown):,} of {len(rows):,} executions shown; median {duration(float(np.median(durations)))}. "
             "Start counts from the first kernel of the trace."
         )

@@ -102,7 +102,9 @@ def _layers_by_range(trace: Trace, inferences: Inferences) -> tuple[tuple[Engine
     )
     layer_of = np.full(len(ranges), -1, dtype=np.int64)
     found = [
-        payloads[int(i)] if i >= 0 else EngineLayer(str(texts.categories[t]), None, (), (), None, None, None, None, None, {})
+        payloads[int(i)]
+        if i >= 0
+        else EngineLayer(str(texts.categories[t]), None, (), (), None, None, None, None, None, {})
         for i, t in combinations
     ]
     layers: list[EngineLayer] = []

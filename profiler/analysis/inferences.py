@@ -19,9 +19,7 @@ import pandas as pd
 from profiler.analysis.statistics import count_codes, sum_by_code
 from profiler.errors import UsageError
 from profiler.trace import Trace
-from profiler.trace.bulk import is_constant, taken
-
-Int64Array = npt.NDArray[np.int64]
+from profiler.trace.bulk import IntArray, is_constant, taken
 
 _TRAILING_NUMBER = re.compile(r"\d+(?=\D?$)")
 _HINT = re.compile(r"iter|infer|forward|step|batch|predict|request|query|enqueue|execute", re.IGNORECASE)
@@ -46,10 +44,10 @@ class Inferences:
     label: str | None
     statement: str
     ranges: pd.DataFrame
-    of_kernel: Int64Array
-    of_graph_trace: Int64Array
-    of_memcpy: Int64Array
-    of_memset: Int64Array
+    of_kernel: IntArray
+    of_graph_trace: IntArray
+    of_memcpy: IntArray
+    of_memset: IntArray
 
     @property
     def count(self) -> int:
@@ -62,7 +60,7 @@ class Inferences:
         return frame[frame["inference"] >= 0]
 
     @cached_property
-    def kernels_by_name(self) -> tuple[Int64Array, Int64Array]:
+    def kernels_by_name(self) -> tuple[IntArray, IntArray]:
         """Number and total time of the kernels inside inferences (without inferences: of all), by the code of their name."""
         names, durations = self.trace.kernels["name"].cat, self.trace.kernels["duration_ns"].to_numpy()
         codes, n = names.codes.to_numpy(), len(names.categories)
@@ -104,11 +102,11 @@ class Inferences:
                 columns[name] = columns[name][order]
         del order
         inference, starts, ends = columns["inference"], columns["start_ns"], columns["end_ns"]
-        columns["source"] = pd.Categorical.from_codes(columns["source"], categories=pd.Index(list(sources), dtype=object))
+        source = pd.Categorical.from_codes(columns.pop("source"), categories=pd.Index(list(sources), dtype=object))
         reach = _reach(inference, ends)
         opens = np.ones(len(starts), dtype=bool)
         opens[1:] = (inference[1:] != inference[:-1]) | (starts[1:] > reach[:-1])
-        return pd.DataFrame({**columns, "reach_ns": reach, "opens": opens}, copy=False)
+        return pd.DataFrame({**columns, "source": source, "reach_ns": reach, "opens": opens}, copy=False)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -164,7 +162,9 @@ class Inferences:
         for at in range(0, len(rows), _PIECE):
             of[at : at + _PIECE] = _inference_of_calls(self.trace, self.ranges, rows[at : at + _PIECE])
         columns = {
-            "name": pd.Categorical.from_codes(calls["name"].cat.codes.to_numpy()[rows], dtype=calls["name"].dtype),
+            "name": pd.Categorical.from_codes(
+                calls["name"].cat.codes.to_numpy()[rows], categories=calls["name"].cat.categories
+            ),
             "duration_ns": calls["duration_ns"].to_numpy()[rows],
             "inference": of,
         }
@@ -187,7 +187,9 @@ class Inferences:
             if self.count:
                 counted &= self.of_kernel[at : at + _PIECE] >= 0
             rows = np.flatnonzero(counted)
-            calls, first = np.unique(calls[rows], return_index=True)  # kernels are sorted by start; of a graph only the first counts
+            calls, first = np.unique(
+                calls[rows], return_index=True
+            )  # kernels are sorted by start; of a graph only the first counts
             new = ~seen[calls]
             seen[calls] = True
             pieces.append(starts[at + rows[first[new]]] - called[calls[new]])
@@ -201,7 +203,7 @@ class Inferences:
             "count": float(len(waits)),
         }
 
-    def assign_calls(self, calls: pd.DataFrame) -> Int64Array:
+    def assign_calls(self, calls: pd.DataFrame) -> IntArray:
         """The inference of each API call or range (a slice of a frame with ``tid``, ``pid`` and ``start_ns``), or -1."""
         return _assign_by_host(
             self.trace,
@@ -284,7 +286,7 @@ def find_inferences(trace: Trace, pattern: str | None = None) -> Inferences:
     )
 
 
-def _matching(trace: Trace, pattern: str) -> Int64Array:
+def _matching(trace: Trace, pattern: str) -> IntArray:
     texts = trace.nvtx_ranges["text"]
     kinds = [str(k) for k in texts.cat.categories]
     wanted = [fnmatch.fnmatchcase(k, pattern) for k in kinds]
@@ -302,7 +304,7 @@ def _matching(trace: Trace, pattern: str) -> Int64Array:
     return np.flatnonzero(np.asarray(wanted)[texts.cat.codes.to_numpy()])
 
 
-def _outermost(trace: Trace, rows: Int64Array) -> Int64Array:
+def _outermost(trace: Trace, rows: IntArray) -> IntArray:
     """Leave out the rows that lie inside another of the rows."""
     selected = np.zeros(len(trace.nvtx_ranges), dtype=bool)
     selected[rows] = True
@@ -319,7 +321,7 @@ def _normalised(text: str) -> str:
     return _TRAILING_NUMBER.sub("#", text, count=1)
 
 
-def _detect(trace: Trace) -> tuple[Int64Array, str | None]:
+def _detect(trace: Trace) -> tuple[IntArray, str | None]:
     ranges, index = trace.nvtx_ranges, trace.nvtx_index
     held = _work_inside(trace)
     total = trace.kernel_count or len(trace.graph_traces)
@@ -328,7 +330,7 @@ def _detect(trace: Trace) -> tuple[Int64Array, str | None]:
     labels = list(dict.fromkeys(names))
     code_of = {label: code for code, label in enumerate(labels)}
     groups = np.asarray([code_of[n] for n in names], dtype=np.int32)[texts.cat.codes.to_numpy()]
-    best: tuple[tuple[bool, bool, float, float], Int64Array, str] | None = None
+    best: tuple[tuple[bool, bool, float, float], IntArray, str] | None = None
     counts = count_codes(groups, len(labels))
     work = sum_by_code(groups, held, len(labels)) / max(total, 1)
     for code in np.flatnonzero((counts >= 2) & (work >= _MIN_COVERAGE)):
@@ -350,7 +352,7 @@ def _detect(trace: Trace) -> tuple[Int64Array, str | None]:
     return best[1], best[2]
 
 
-def _work_inside(trace: Trace) -> Int64Array:
+def _work_inside(trace: Trace) -> IntArray:
     """For each NVTX range how many kernels (or whole graphs, in a trace without kernels) were launched inside."""
     ranges, index = trace.nvtx_ranges, trace.nvtx_index
     work = trace.kernels if len(trace.kernels) else trace.graph_traces
@@ -373,7 +375,7 @@ def _work_inside(trace: Trace) -> Int64Array:
     return held
 
 
-def _launch_pid_time(trace: Trace, work: pd.DataFrame) -> tuple[Int64Array, Int64Array]:
+def _launch_pid_time(trace: Trace, work: pd.DataFrame) -> tuple[IntArray, IntArray]:
     calls, at = trace.api_calls, work["api_call"].to_numpy()
     if not len(calls):
         return np.full(len(work), -1), np.full(len(work), -1)
@@ -383,7 +385,7 @@ def _launch_pid_time(trace: Trace, work: pd.DataFrame) -> tuple[Int64Array, Int6
     return np.where(none, -1, pids), np.where(none, np.iinfo(np.int64).min, times)
 
 
-def _build(trace: Trace, rows: Int64Array, label: str | None, statement: str) -> Inferences:
+def _build(trace: Trace, rows: IntArray, label: str | None, statement: str) -> Inferences:
     rows = rows[np.argsort(trace.nvtx_ranges["start_ns"].to_numpy()[rows], kind="stable")]
     ranges = trace.nvtx_ranges.iloc[rows].assign(row=rows).reset_index(drop=True)
     frames = (trace.kernels, trace.graph_traces, trace.memcpys, trace.memsets)
@@ -393,7 +395,7 @@ def _build(trace: Trace, rows: Int64Array, label: str | None, statement: str) ->
     return Inferences(trace, label, statement, ranges, *(of for of, _ in parts))
 
 
-def _assign(trace: Trace, ranges: pd.DataFrame, work: pd.DataFrame) -> tuple[Int64Array, bool]:
+def _assign(trace: Trace, ranges: pd.DataFrame, work: pd.DataFrame) -> tuple[IntArray, bool]:
     """The inference of each piece of work, and whether some of it was placed by time, for want of a launch."""
     found = np.full(len(work), -1, dtype=np.int32)
     if not len(ranges) or not len(work):
@@ -415,19 +417,19 @@ def _assign(trace: Trace, ranges: pd.DataFrame, work: pd.DataFrame) -> tuple[Int
     return found, by_time
 
 
-def _inference_of_calls(trace: Trace, ranges: pd.DataFrame, rows: Int64Array) -> Int64Array:
+def _inference_of_calls(trace: Trace, ranges: pd.DataFrame, rows: IntArray) -> IntArray:
     """The inference of some rows of the API calls."""
     tids, pids, starts = (trace.api_calls[c].to_numpy() for c in ("tid", "pid", "start_ns"))
     return _assign_by_host(trace, ranges, taken(tids, rows), taken(pids, rows), starts[rows])
 
 
-def _inside(of: Int64Array) -> Int64Array | None:
+def _inside(of: IntArray) -> IntArray | None:
     """The rows that belong to an inference; None for all."""
     inside = of >= 0
     return None if inside.all() else np.flatnonzero(inside)
 
 
-def work_order(inference: Int64Array, starts: Int64Array, ends: Int64Array) -> Int64Array | None:
+def work_order(inference: IntArray, starts: IntArray, ends: IntArray) -> IntArray | None:
     """The rows by inference, start and end; None when they are so already."""
 
     def is_sorted() -> bool:
@@ -439,20 +441,20 @@ def work_order(inference: Int64Array, starts: Int64Array, ends: Int64Array) -> I
     return None if is_sorted() else np.lexsort((ends, starts, inference))
 
 
-def _reach(inference: Int64Array, ends: Int64Array) -> Int64Array:
+def _reach(inference: IntArray, ends: IntArray) -> IntArray:
     """The latest end so far within each inference. ``inference`` is sorted."""
     reach = np.maximum.accumulate(ends)
     first = np.flatnonzero(np.diff(inference, prepend=-1))
-    late = np.flatnonzero(reach[first] != ends[first])  # where the work of an earlier inference reaches into a later one
+    late = np.flatnonzero(
+        reach[first] != ends[first]
+    )  # where the work of an earlier inference reaches into a later one
     last = np.concatenate((first[1:], [len(ends)]))
     for k in late:
         reach[first[k] : last[k]] = np.maximum.accumulate(ends[first[k] : last[k]])
     return reach
 
 
-def _assign_by_host(
-    trace: Trace, ranges: pd.DataFrame, tids: Int64Array, pids: Int64Array, times: Int64Array
-) -> Int64Array:
+def _assign_by_host(trace: Trace, ranges: pd.DataFrame, tids: IntArray, pids: IntArray, times: IntArray) -> IntArray:
     """The inference in which a host thread was at a time. ``ranges`` is sorted by start and has a column ``row``."""
     found = np.full(len(times), -1, dtype=np.int32)
     if not len(ranges) or not len(times):
@@ -470,4 +472,3 @@ def _assign_by_host(
             inside = (place >= 0) & (times[who] < ends[np.maximum(place, 0)])
             found[who] = np.where(inside, mine[np.maximum(place, 0)], -1)
     return found
-

@@ -17,6 +17,7 @@ from profiler.trace.database import DURATION_BITS
 
 _classified: WeakKeyDictionary[Trace, pd.DataFrame] = WeakKeyDictionary()
 
+
 @dataclass(frozen=True)
 class KernelSummary:
     """Statistics over all kernels of a trace.

@@ -42,7 +42,7 @@ def launch_report(trace: Trace, inferences: Inferences, max_gaps: int = 100) -> 
     window = inferences.statement if inferences.count else "the whole trace"
     found = grouped_statistics(codes, launches["duration_ns"].to_numpy(), len(launches["name"].cat.categories))
     table = found[["count", "total_ns", "median_ns"]]
-    table.insert(0, "name", pd.Categorical.from_codes(found.index.to_numpy(), dtype=launches["name"].dtype))
+    table.insert(0, "name", launches["name"].cat.categories[found.index.to_numpy()])
     table.insert(2, "per_inference", table["count"] / inferences.count if inferences.count else None)
     table = table.sort_values("total_ns", ascending=False, ignore_index=True)
     busy = None
@@ -66,7 +66,9 @@ def _gaps(trace: Trace, inferences: Inferences, most: int) -> pd.DataFrame:
         at, lengths = at[longest], lengths[longest]
     at = at[np.argsort(-lengths, kind="stable")[:most]]
     ends, begins = work["end_ns"].to_numpy(), np.flatnonzero(is_first)
-    before = [_last_to_end(ends, reach, int(begins[np.searchsorted(begins, row, side="right") - 1]), int(row)) for row in at]
+    before = [
+        _last_to_end(ends, reach, int(begins[np.searchsorted(begins, row, side="right") - 1]), int(row)) for row in at
+    ]
     return pd.DataFrame(
         {
             "inference": inference[at],

@@ -80,7 +80,9 @@ def module_side(trace: Trace, inferences: Inferences, work: pd.DataFrame) -> Mod
     ranges, index = trace.nvtx_ranges, trace.nvtx_index
     of_range = _inference_of_ranges(trace, inferences)
     texts, codes = [str(t) for t in ranges["text"].cat.categories], ranges["text"].cat.codes.to_numpy()
-    is_module = np.asarray([bool(_MODULE.match(t)) for t in texts], dtype=bool)[codes] if texts else np.zeros(0, dtype=bool)
+    is_module = (
+        np.asarray([bool(_MODULE.match(t)) for t in texts], dtype=bool)[codes] if texts else np.zeros(0, dtype=bool)
+    )
     is_module &= (of_range >= 0) & (ranges["domain"] != "TensorRT").to_numpy()
     if inferences.count:
         is_module[inferences.ranges["row"].to_numpy()] = False
@@ -110,17 +112,27 @@ def module_side(trace: Trace, inferences: Inferences, work: pd.DataFrame) -> Mod
         times = part["start_ns"].to_numpy()
         if len(launch):
             times = np.where(called >= 0, launch[np.maximum(called, 0)], times)
-        before, after = _around(ranges["start_ns"].to_numpy(), leaves, codes, of_range, part["inference"].to_numpy(), times)
+        before, after = _around(
+            ranges["start_ns"].to_numpy(), leaves, codes, of_range, part["inference"].to_numpy(), times
+        )
         own = np.where(at[loose] >= 0, codes[at[loose]], -1) if len(ranges) else np.full(len(loose), -1)
         blocks = _Labels()
-        parent = blocks.of([own, before, after], lambda o, b, a: texts[o] if o >= 0 else _common(_text(texts, b), _text(texts, a)))
+        parent = blocks.of(
+            [own, before, after], lambda o, b, a: texts[o] if o >= 0 else _common(_text(texts, b), _text(texts, a))
+        )
         ops = _Labels()
         op = ops.of(
             [part["kind"].cat.codes.to_numpy(), names.codes.to_numpy()[loose]],
-            lambda kind, name: operation_of(str(names.categories[name])) if kind == 0 else str(part["kind"].cat.categories[kind]),
+            lambda kind, name: (
+                operation_of(str(names.categories[name])) if kind == 0 else str(part["kind"].cat.categories[kind])
+            ),
         )
-        number = pd.DataFrame({"i": part["inference"].to_numpy(), "p": parent, "o": op}).groupby(["i", "p", "o"]).cumcount()
-        placed = found.add(loose, [parent, op, number.to_numpy()], lambda p, o, n: Unit(blocks.labels[p], n, ops.labels[o]))
+        number = (
+            pd.DataFrame({"i": part["inference"].to_numpy(), "p": parent, "o": op}).groupby(["i", "p", "o"]).cumcount()
+        )
+        placed = found.add(
+            loose, [parent, op, number.to_numpy()], lambda p, o, n: Unit(blocks.labels[p], n, ops.labels[o])
+        )
         for unit, first in placed.items():
             neighbours[unit] = (_text(texts, before[first]), _text(texts, after[first]))
     by_order = np.zeros(len(work), dtype=bool)
@@ -205,7 +217,12 @@ def _nearest(parent: np.ndarray, level: np.ndarray, rows: np.ndarray, n: int) ->
 
 
 def _around(
-    starts: np.ndarray, leaves: np.ndarray, codes: np.ndarray, of_range: np.ndarray, inference: np.ndarray, times: np.ndarray
+    starts: np.ndarray,
+    leaves: np.ndarray,
+    codes: np.ndarray,
+    of_range: np.ndarray,
+    inference: np.ndarray,
+    times: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Text codes of the leaf modules entered last before and first after each time in the same inference (-1: none)."""
     place = np.searchsorted(starts[leaves], times, side="right")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -238,7 +239,9 @@ def place_by_kernels(side: Placement, other: Sequence[Unit], other_categories: d
     inference = side.work["inference"].to_numpy()
     categories = side.work["category"].cat
     roles = [_role(str(c)) for c in categories.categories]
-    units_of = {role: [u for u in other if _role(other_categories.get(u, "")) == role] for role in ("product", "pooling")}
+    units_of = {
+        role: [u for u in other if _role(other_categories.get(u, "")) == role] for role in ("product", "pooling")
+    }
     is_loose = np.ones(len(side.work), dtype=bool)
     for role in dict.fromkeys(roles):
         wanted = np.asarray([r == role for r in roles], dtype=bool)
@@ -286,7 +289,7 @@ def rows_by_code(codes: npt.NDArray[np.integer], n: int) -> list[Rows]:
     """For each code 0 … n - 1 the rows that have it, ascending."""
     order = np.argsort(codes, kind="stable")
     edges = np.searchsorted(codes[order], np.arange(n + 1))
-    return [order[a:b] for a, b in zip(edges, edges[1:])]
+    return [order[a:b] for a, b in itertools.pairwise(edges)]
 
 
 class WorkTable:
@@ -296,7 +299,8 @@ class WorkTable:
         self._kernel = (work["kind"] == "kernel").to_numpy()
         self._duration = work["duration_ns"].to_numpy(dtype=np.int64)
         self._category, self._name = (
-            (work[c].cat.codes.to_numpy(), [str(label) for label in work[c].cat.categories]) for c in ("category", "name")
+            (work[c].cat.codes.to_numpy(), [str(label) for label in work[c].cat.categories])
+            for c in ("category", "name")
         )
 
     def count_and_time(self, rows: Rows, kernels: bool) -> tuple[int, int]:

@@ -73,8 +73,10 @@ def _verdict(placed: Placement, cell: Cell) -> tuple[str, str]:
     pairs = verdicts.codes.to_numpy()[rows].astype(np.int32) * len(rules.categories) + rules.codes.to_numpy()[rows]
     sums = sum_by_code(pairs, work["duration_ns"].to_numpy()[rows], len(verdicts.categories) * len(rules.categories))
     times = {
-        (str(verdicts.categories[p // len(rules.categories)]), str(rules.categories[p % len(rules.categories)])): int(sums[p])
-        for p in np.flatnonzero(count_codes(pairs, len(sums)))
+        (str(verdicts.categories[p // len(rules.categories)]), str(rules.categories[p % len(rules.categories)])): int(
+            sums[p]
+        )
+        for p in np.flatnonzero(count_codes(pairs, len(sums))).tolist()
     }
     return max(times, key=lambda key: (times[key], key))
 

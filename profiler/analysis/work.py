@@ -48,7 +48,9 @@ def gpu_work(trace: Trace, inferences: Inferences) -> pd.DataFrame:
     if order is not None:
         columns = {name: values[order] for name, values in columns.items()}
     table: dict[str, object] = dict(columns)
-    table["kind"] = pd.Categorical.from_codes(columns["kind"], categories=pd.Index([s[0] for s in sources], dtype=object))
+    table["kind"] = pd.Categorical.from_codes(
+        columns["kind"], categories=pd.Index([s[0] for s in sources], dtype=object)
+    )
     # two names of kernels differ, but a copy's label could be a kernel's name: then they are one name
     table["name"] = _labelled(columns["name"], names)
     others = len(names) - len(classes)

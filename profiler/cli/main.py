@@ -73,7 +73,9 @@ def build_parser() -> argparse.ArgumentParser:
         verb.add_arguments(sub)
         traces = getattr(verb, "KEPT_BY", ())
         if traces:
-            sub.add_argument("--no-cache", action="store_true", help="compute anew, and keep nothing (see the verb cache)")
+            sub.add_argument(
+                "--no-cache", action="store_true", help="compute anew, and keep nothing (see the verb cache)"
+            )
         sub.set_defaults(run=functools.partial(remember.run, traces=traces, verb=verb.run) if traces else verb.run)
     return parser
 

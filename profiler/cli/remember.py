@@ -26,7 +26,9 @@ _MAX_BYTES_BESIDE = 64 * 2**20
 _NO_INPUT = ("output", "force", "run", "no_cache")
 
 
-def run(args: argparse.Namespace, traces: tuple[str, ...], verb: Callable[[argparse.Namespace], int | None]) -> int | None:
+def run(
+    args: argparse.Namespace, traces: tuple[str, ...], verb: Callable[[argparse.Namespace], int | None]
+) -> int | None:
     """Run a verb, or print what it printed before.
 
     Args:

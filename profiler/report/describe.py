@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from profiler.analysis.statistics import count_codes
 from profiler.trace import Trace
 
 
@@ -37,8 +38,10 @@ def describe(trace: Trace) -> dict[str, Any]:
 
 def graph_launches(trace: Trace) -> int:
     """Calls of cudaGraphLaunch and cuGraphLaunch; where the calls are not recorded, the graphs that were."""
-    names = trace.api_calls["name"].astype(str)
-    return int(names.isin(["cudaGraphLaunch", "cuGraphLaunch"]).sum()) or trace.graph_trace_count
+    names = trace.api_calls["name"].cat
+    counts = count_codes(names.codes.to_numpy(), len(names.categories))
+    launches = names.categories.isin(["cudaGraphLaunch", "cuGraphLaunch"])
+    return int(counts[launches].sum()) or trace.graph_trace_count
 
 
 def gpu_metrics(trace: Trace) -> dict[str, Any]:

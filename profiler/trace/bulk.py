@@ -7,6 +7,7 @@ column becomes int32 where all values fit, and one that holds a single value tak
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -65,9 +66,7 @@ def integers(uri: str, sql: str, columns: int, bounds: tuple[int, int], what: st
     return [column.joined(list(zip(places, counts))) for column in made]
 
 
-def texts(
-    uri: str, sql: str, bounds: tuple[int, int], what: str
-) -> tuple[npt.NDArray[np.int32], list[str]]:
+def texts(uri: str, sql: str, bounds: tuple[int, int], what: str) -> tuple[npt.NDArray[np.int32], list[str]]:
     """A text column as codes in rowid order (-1: NULL) and the distinct texts.
 
     Args:
@@ -132,7 +131,7 @@ def _split(low: int, high: int) -> list[tuple[int, int]]:
     """The rowids in equal parts, one a processor."""
     parts = max(1, min(_MAX_WORKERS, os.cpu_count() or 1, (high - low) // _BATCH_ROWS))
     edges = [low + (high - low + 1) * k // parts for k in range(parts + 1)]
-    return [(a, b - 1) for a, b in zip(edges, edges[1:])]
+    return [(a, b - 1) for a, b in itertools.pairwise(edges)]
 
 
 def _to_numpy(values: Any) -> IntArray:
@@ -197,7 +196,7 @@ class _Column:
 
 def is_constant(values: npt.NDArray[Any]) -> bool:
     """Whether the array is one value, repeated without memory (as :func:`integers` makes them)."""
-    return len(values) > 0 and values.strides == (0,)
+    return bool(len(values) > 0 and values.strides == (0,))
 
 
 def taken(values: npt.NDArray[Any], rows: npt.NDArray[np.integer[Any]] | None) -> npt.NDArray[Any]:
@@ -206,7 +205,8 @@ def taken(values: npt.NDArray[Any], rows: npt.NDArray[np.integer[Any]] | None) -
         return values
     if is_constant(values) and len(rows):
         return np.broadcast_to(values[0], len(rows))
-    return values[rows]
+    chosen: npt.NDArray[Any] = values[rows]
+    return chosen
 
 
 def encoded(values: IntArray) -> tuple[npt.NDArray[Any], IntArray]:
@@ -218,18 +218,18 @@ def encoded(values: IntArray) -> tuple[npt.NDArray[Any], IntArray]:
     low, high = int(values.min()), int(values.max())
     span = high - low + 1
     if span > max(1 << 16, 2 * len(values)):
-        distinct, codes = np.unique(values, return_inverse=True)
-        return codes.astype(_smallest(len(distinct))), distinct
+        distinct, places = np.unique(values, return_inverse=True)
+        return places.astype(_smallest(len(distinct))), distinct
     seen = np.zeros(span, dtype=bool)
     for piece in _pieces(values):
         seen[piece - low] = True
-    places = np.flatnonzero(seen)
-    table = np.zeros(span, dtype=_smallest(len(places)))
-    table[places] = np.arange(len(places))
-    codes = np.empty(len(values), dtype=table.dtype)
+    there = np.flatnonzero(seen)
+    table = np.zeros(span, dtype=_smallest(len(there)))
+    table[there] = np.arange(len(there))
+    codes: npt.NDArray[Any] = np.empty(len(values), dtype=table.dtype)
     for at, piece in zip(range(0, len(values), _PIECE), _pieces(values)):
         codes[at : at + len(piece)] = table[piece - low]
-    return codes, places + low
+    return codes, there + low
 
 
 _PIECE = 1 << 20

@@ -47,6 +47,7 @@ class Database:
     def __init__(self, path: Path, label: str, immutable: bool = False) -> None:
         self.label = label
         self._lock = threading.Lock()
+        self._counts: dict[str, int] = {}
         self._size = path.stat().st_size
         self._uri = uri = f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' if immutable else ''}"
         with self._errors():
@@ -97,9 +98,14 @@ class Database:
         """Rows in a table (0 when the table is missing), optionally of those that satisfy ``where``."""
         if table not in self.tables:
             return 0
+        if not where and table in self._counts:
+            return self._counts[table]
         with self._lock, self._errors():
             sql = f"SELECT count(*) FROM {_quoted(table)} {f'WHERE {where}' if where else ''}"  # noqa: S608 - quoted; where is the program's
-            return int(self._db.execute(sql, list(values)).fetchone()[0])
+            found = int(self._db.execute(sql, list(values)).fetchone()[0])
+        if not where:
+            self._counts[table] = found
+        return found
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query. The SQL is the program's own; values that come from a trace are bound."""
@@ -162,7 +168,10 @@ class Database:
             return None
         name, limit = _quoted(key), 1 << DURATION_BITS
         # text is greater than any number, so it fails the comparisons; a fraction or an overflow makes the sum a fraction, which is refused
-        fits = f'"start" <= {_MAX_TIME} AND "end" <= {_MAX_TIME} AND "end" - "start" BETWEEN 0 AND {limit - 1} AND {name} BETWEEN 0 AND {_MAX_KEY}'
+        fits = (
+            f'"start" <= {_MAX_TIME} AND "end" <= {_MAX_TIME} AND "end" - "start" BETWEEN 0 AND {limit - 1} '
+            f"AND {name} BETWEEN 0 AND {_MAX_KEY}"
+        )
         sql = (
             f'SELECT CASE WHEN {fits} THEN {name} * {limit} + ("end" - "start") END FROM {_quoted(table)} NOT INDEXED '  # noqa: S608 - quoted
             "WHERE rowid BETWEEN ? AND ?"
@@ -177,8 +186,11 @@ class Database:
         """The smallest and the largest rowid; None where a column takes that name, or the table has none."""
         if {c.lower() for c in self.tables[table]} & {"rowid", "_rowid_", "oid"}:
             return None
+        name = _quoted(table)
         try:
-            low, high = self.rows(f"SELECT (SELECT min(rowid) FROM {_quoted(table)}), (SELECT max(rowid) FROM {_quoted(table)})")[0]  # noqa: S608, E501 - quoted
+            low, high = self.rows(
+                f"SELECT (SELECT min(rowid) FROM {name}), (SELECT max(rowid) FROM {name})"  # noqa: S608 - quoted
+            )[0]
         except TraceError:
             return None  # WITHOUT ROWID
         if low is None or high is None or high - low > self._size:  # a row takes bytes, so numbers were left out
@@ -195,7 +207,7 @@ class Database:
             )
         return array.astype(np.int64, copy=False)
 
-    def at(self, table: str, columns: Sequence[str], places: Int64Array) -> dict[str, IntArray]:
+    def at(self, table: str, columns: Sequence[str], places: IntArray) -> dict[str, IntArray]:
         """Integer columns of the rows at some places (0: the first) in row order; see :meth:`integers`."""
         bounds = self._rowids(table) if self.has(table) else None
         if bounds is None or bounds[1] - bounds[0] + 1 != self.count(table):
@@ -217,7 +229,7 @@ class Database:
         bounds = self._rowids(table)
         if bounds is not None and bounds[1] - bounds[0] >= _LARGE_TABLE:
             condition = f"rowid BETWEEN ? AND ?{f' AND ({where})' if where else ''}"
-            sql = f"SELECT {name} IS NULL, coalesce({name}, '') FROM {_quoted(table)} NOT INDEXED WHERE {condition} ORDER BY rowid"  # noqa: S608, E501 - as above
+            sql = f"SELECT {name} IS NULL, coalesce({name}, '') FROM {_quoted(table)} NOT INDEXED WHERE {condition} ORDER BY rowid"  # noqa: S608 - as above
             with contextlib.suppress(bulk.BulkError):
                 return bulk.texts(self._uri, sql, bounds, table)
         sql = f"SELECT {name} FROM {_quoted(table)} {f'WHERE {where}' if where else ''}"  # noqa: S608 - as above
@@ -231,7 +243,7 @@ class Database:
             return True
         return not self.rows(f"SELECT EXISTS (SELECT 1 FROM {_quoted(table)})")[0][0]  # noqa: S608 - quoted
 
-    def strings(self, ids: Int64Array) -> dict[int, str]:
+    def strings(self, ids: IntArray) -> dict[int, str]:
         """The text of these ids from StringIds; ids that are not there are left out."""
         if not self.has("StringIds", "id", "value"):
             return {}

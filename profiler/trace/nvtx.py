@@ -66,7 +66,7 @@ class NvtxIndex:
         threads: dict[int, IntArray | None] = {}
         for tid in tids[:1] if is_constant(tids) else np.unique(tids):
             own = nests if is_constant(tids) else nests & (tids == tid)
-            rows = None if own.all() else np.flatnonzero(own)
+            rows: IntArray | None = None if own.all() else np.flatnonzero(own)
             rows = _outer_first(rows, taken(starts, rows), taken(ends, rows))
             if n and (rows is None or len(rows)):
                 threads[int(tid)] = rows

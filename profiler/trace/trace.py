@@ -230,7 +230,9 @@ class Trace:
         """The device with most kernels (without any: with most graph launches), of equals the first; None without GPU work."""
         work = self.kernels if len(self.kernels) else self.graph_traces
         codes, devices = encoded(work["device_id"].to_numpy())
-        return int(devices[np.argmax([np.count_nonzero(codes == c) for c in range(len(devices))])]) if len(work) else None
+        return (
+            int(devices[np.argmax([np.count_nonzero(codes == c) for c in range(len(devices))])]) if len(work) else None
+        )
 
     # -- events ----------------------------------------------------------------------------------------------
 
@@ -252,9 +254,7 @@ class Trace:
         self._kernel_rows = rows
         columns = self._timed(raw, rows)
         columns["name"] = self._names(raw, rows, *name_columns)
-        columns["short_name"] = self._names(
-            raw, rows, *sorted(name_columns, key=lambda c: c != "shortName")
-        )
+        columns["short_name"] = self._names(raw, rows, *sorted(name_columns, key=lambda c: c != "shortName"))
         columns["graph_node_id"] = _or_minus_one(taken(raw.pop("graphNodeId"), rows))
         raw.clear()
         return self._attributed(columns)
@@ -292,7 +292,9 @@ class Trace:
         """
         frame = self.kernels
         places = np.asarray(rows, dtype=np.int64)
-        raw = self.database.at(KERNELS, list(_KERNEL_DETAILS), places if self._kernel_rows is None else self._kernel_rows[places])
+        raw = self.database.at(
+            KERNELS, list(_KERNEL_DETAILS), places if self._kernel_rows is None else self._kernel_rows[places]
+        )
         columns = {label: _or_minus_one(raw[column]) for column, label in _KERNEL_DETAILS.items()}
         return pd.DataFrame(columns, index=frame.index[places])
 
@@ -444,7 +446,7 @@ class Trace:
         """Rows with a start and an end in order, sorted by start; None when that is all rows as they are."""
         starts, ends = raw["start"], raw["end"]
         good = (starts != MISSING) & (ends != MISSING) & (ends >= starts)
-        if len(good) and (starts.dtype == np.int64 or ends.dtype == np.int64):
+        if len(good) and np.result_type(starts, ends) == np.int64:
             good &= ends - starts >= 0  # the difference of two far-apart numbers can overflow
         self._count_dropped(len(good) - int(np.count_nonzero(good)), what)
         return _in_order(starts, good)
@@ -487,7 +489,13 @@ class Trace:
 
         def text_of(i: int) -> str:
             known = texts.get(i)
-            return label(known) if known else "(no name)" if i == MISSING or i in texts else f"(name {i} is not in StringIds)"
+            return (
+                label(known)
+                if known
+                else "(no name)"
+                if i == MISSING or i in texts
+                else f"(name {i} is not in StringIds)"
+            )
 
         return _from_labels(codes, [text_of(int(i)) for i in distinct])
 
@@ -529,7 +537,9 @@ class Trace:
         where = f"eventType = {DOMAIN}"
         raw = self.database.integers(NVTX, ["globalTid", "domainId", "textId"], where)
         texts = self._nvtx_texts(where, raw["textId"])
-        return {(int(t) & _PROCESS_MASK, int(d)): str(text) for t, d, text in zip(raw["globalTid"], raw["domainId"], texts)}
+        return {
+            (int(t) & _PROCESS_MASK, int(d)): str(text) for t, d, text in zip(raw["globalTid"], raw["domainId"], texts)
+        }
 
     def _domains_of(self, pids: IntArray, domains: IntArray) -> pd.Categorical:
         """The domain's name for each range."""
@@ -584,7 +594,7 @@ def _from_labels(codes: IntArray, labels: list[str]) -> pd.Categorical:
         remap[code] = places.setdefault(labels[code], len(places))
     kind = np.int8 if len(places) < 128 else np.int16 if len(places) < 32_768 else np.int32
     remap = remap.astype(kind)
-    made = np.empty(len(codes), dtype=kind)
+    made: npt.NDArray[np.integer[Any]] = np.empty(len(codes), dtype=kind)
     for at in range(0, len(codes), _CHUNK):
         made[at : at + _CHUNK] = remap[codes[at : at + _CHUNK]]
     return pd.Categorical.from_codes(made, categories=pd.Index(list(places), dtype=object))

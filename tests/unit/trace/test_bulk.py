@@ -1,0 +1,177 @@
+"""The fast way of reading against the plain one, and the array tools of large tables."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from profiler.errors import TraceError
+from profiler.trace import bulk, database, open_trace, progress
+from profiler.trace.database import DURATION_BITS, MISSING, Database
+from profiler.trace.trace import match_launches
+from tests.make_trace import simple
+
+INTEGERS = st.one_of(st.none(), st.integers(-(2**63) + 1, 2**63 - 1), st.integers(-3, 3))
+
+
+@pytest.fixture(autouse=True)
+def every_table_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_LARGE_TABLE", 0)
+    monkeypatch.setattr(bulk, "_BATCH_ROWS", 7)
+
+
+def table(
+    path: Path, rows: list[tuple[object, ...]], columns: str = "a INTEGER, b INTEGER, c TEXT", options: str = ""
+) -> Path:
+    path.unlink(missing_ok=True)
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute(f"CREATE TABLE StringIds ({columns}) {options}")
+        connection.executemany(f"INSERT INTO StringIds VALUES ({','.join('?' * len(columns.split(',')))})", rows)
+    connection.close()
+    return path
+
+
+@given(st.lists(st.tuples(INTEGERS, INTEGERS, st.one_of(st.none(), st.text(max_size=3))), max_size=60))
+def test_fast_and_plain_reading_agree(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[object, ...]]) -> None:
+    found = Database(table(tmp_path_factory.getbasetemp() / "agree.sqlite", rows), "agree")
+    try:
+        for where in ("", "b > 0"):
+            fast, plain = (
+                found._many_integers("StringIds", ["a", "b"], where),
+                found._few_integers("StringIds", ["a", "b"], where, ()),
+            )
+            if len(rows) > 1:
+                assert fast is not None
+            for column in fast or {}:
+                assert fast is not None and fast[column].tolist() == plain[column].tolist()
+        codes, texts = found.texts("StringIds", "c")
+        if len(codes):
+            assert [texts[c] if c >= 0 else None for c in codes] == [r[2] for r in rows]
+        else:
+            assert all(r[2] is None for r in rows)
+    finally:
+        found.close()
+
+
+@pytest.mark.parametrize("bad", ["text", 2.5, b"blob"])
+@pytest.mark.parametrize("place", [0, 40])
+def test_a_value_that_is_no_whole_number_is_an_error_whichever_way_it_is_read(
+    tmp_path: Path, bad: object, place: int
+) -> None:
+    rows: list[tuple[object, ...]] = [(n, n, None) for n in range(60)]
+    rows[place] = (bad, 0, None)
+    found = Database(table(tmp_path / "bad.sqlite", rows), "bad")
+    with pytest.raises(TraceError, match="column a: found"):
+        found.integers("StringIds", ["a", "b"])
+    found.close()
+
+
+@pytest.mark.parametrize(
+    ("columns", "options"),
+    [("a INTEGER, rowid INTEGER, c TEXT", ""), ("a INTEGER PRIMARY KEY, b INTEGER, c TEXT", "WITHOUT ROWID")],
+)
+def test_a_table_without_usable_rowids_is_read_plainly(tmp_path: Path, columns: str, options: str) -> None:
+    found = Database(table(tmp_path / "odd.sqlite", [(n, None, "x") for n in range(20)], columns, options), "odd")
+    assert found._many_integers("StringIds", ["a"], "") is None
+    assert found.integers("StringIds", ["a"])["a"].tolist() == list(range(20))
+    found.close()
+
+
+def test_rowids_far_apart_do_not_ask_for_memory(tmp_path: Path) -> None:
+    path = table(tmp_path / "far.sqlite", [(n, n, None) for n in range(20)])
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute("UPDATE StringIds SET rowid = 4000000000000000000 WHERE a = 19")
+    connection.close()
+    found = Database(path, "far")
+    assert found.integers("StringIds", ["a"])["a"].tolist() == list(range(20))
+    found.close()
+
+
+def test_reading_leaves_file_and_folder_as_they_are(tmp_path: Path) -> None:
+    folder = tmp_path / "odd name %41 #?"
+    folder.mkdir()
+    path = table(folder / "a.sqlite", [(n, n, "t") for n in range(50)])
+    before = path.read_bytes()
+    found = Database(path, "odd")
+    assert found._many_integers("StringIds", ["a"], "") is not None
+    found.close()
+    assert path.read_bytes() == before and [p.name for p in folder.iterdir()] == ["a.sqlite"]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2**41), st.one_of(st.none(), st.integers(-5, 2**41)), st.integers(-1, 2**23)),
+        min_size=2,
+        max_size=40,
+    )
+)
+def test_packed_durations_are_right_or_not_given(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int | None, int]]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "packed.sqlite"
+    made = [(s, None if d is None else s + d, k) for s, d, k in rows]
+    found = Database(table(path, made, '"start" INTEGER, "end" INTEGER, k INTEGER'), "packed")
+    keys = found.packed_durations("StringIds", "k")
+    found.close()
+    fits = all(d is not None and 0 <= d < 2**DURATION_BITS and 0 <= k <= 2**22 for _, d, k in rows)
+    assert (keys is not None) == fits
+    if keys is not None:
+        assert sorted(keys.tolist()) == sorted((k << DURATION_BITS) + (d or 0) for _, d, k in rows)
+
+
+def test_statistics_are_the_same_read_fast(tmp_path: Path) -> None:
+    from profiler.analysis.inferences import find_inferences  # noqa: PLC0415 - what is tested beside
+    from profiler.analysis.kernels import kernel_statistics, summarise_kernels  # noqa: PLC0415
+
+    with open_trace(simple(5, 6).write(tmp_path / "a.sqlite")) as trace:
+        assert trace.kernel_durations() is not None
+        summary = summarise_kernels(trace, find_inferences(trace)).by_name
+        statistics = kernel_statistics(trace)
+    pd.testing.assert_frame_equal(statistics, summary[list(statistics.columns)])
+
+
+def test_progress_is_reported_in_the_asking_thread(tmp_path: Path) -> None:
+    seen: list[tuple[str, float]] = []
+    found = Database(table(tmp_path / "p.sqlite", [(n, n, None) for n in range(50)]), "p")
+    with progress.listening(lambda what, share: seen.append((what, share))):
+        found.integers("StringIds", ["a"])
+    found.close()
+    assert seen[-1] == ("StringIds", 1.0)
+
+
+@given(st.lists(st.one_of(st.integers(-5, 5), st.integers(-(2**63), 2**63 - 1)), max_size=50))
+def test_encoded_gives_back_the_values(values: list[int]) -> None:
+    array = np.asarray(values, dtype=np.int64)
+    codes, distinct = bulk.encoded(array)
+    assert distinct[codes].tolist() == values if values else not len(codes)
+    assert distinct.tolist() == sorted(set(values))
+
+
+IDS = st.lists(st.tuples(st.integers(-1, 2), st.integers(-1, 8)), max_size=25)
+
+
+@given(IDS, IDS)
+def test_launches_are_matched_as_a_join_would(work: list[tuple[int, int]], calls: list[tuple[int, int]]) -> None:
+    frame = pd.DataFrame(calls, columns=["pid", "correlation_id"], dtype=np.int64)
+    pids, ids = (np.asarray([w[k] for w in work], dtype=np.int64) for k in (0, 1))
+    found = match_launches(pids, ids, frame)
+    alone = (
+        bool(calls)
+        and len({p for p, _ in calls}) == 1
+        and (all(p == -1 for p, _ in work) or all(p == -1 for p, _ in calls))
+    )
+    for (pid, correlation), row in zip(work, found.tolist()):
+        rows = [n for n, (p, c) in enumerate(calls) if c == correlation != -1 and (alone or p == pid)]
+        assert row == (rows[0] if rows else -1)
+
+
+def test_missing_is_the_smallest_integer() -> None:
+    assert MISSING == -(2**63)
