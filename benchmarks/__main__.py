@@ -72,11 +72,8 @@ def _measure(before: Path, after: Path, repeat: int, only: list[str] | None, wit
         for name in NAMES
         if not only or any(name.startswith(o) for o in only)
     ]
-    nsys = (
-        [(f"nsys stats --report {report}", report) for report in ("cuda_gpu_kern_sum", "nvtx_kern_sum")]
-        if with_nsys
-        else []
-    )
+    reports = [SUMMARY_REPORT] if before.stat().st_size > _TOO_LARGE_FOR_NVTX else [SUMMARY_REPORT, NVTX_REPORT]
+    nsys = [(f"nsys stats --report {report}", report) for report in reports] if with_nsys else []
     for turn in range(repeat):
         for name, step in steps:
             taken.setdefault(name, []).append(step())
