@@ -17,9 +17,9 @@ from typing import Any, BinaryIO
 import pandas as pd
 import streamlit as st
 
+from dashboard import progress
 from dashboard.figures import Drawn
 from dashboard.figures import figures as all_figures
-from dashboard import progress
 from dashboard.text import number
 from profiler.analysis.autotuning import Autotuning, autotuning, build_log_of
 from profiler.analysis.compare import Analysis, Comparison, compare

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from dashboard.text import duration, number_of_bytes
 from profiler.analysis.classify import CATEGORY_LABELS, classify, explain
 from profiler.analysis.compare import Analysis
@@ -37,12 +39,13 @@ def facts(analysis: Analysis, part: Part, kind: str, row: int) -> tuple[str, dic
         return f"memory copy, {event['kind']}" if kind == MEMCPY else "memory set", found
     sms = {gpu.sm for gpu in trace.session.gpus}
     judged = classify(str(event["name"]), str(event["short_name"]), sms.pop() if len(sms) == 1 else None)
+    details = trace.kernel_details(np.asarray([row])).iloc[0]
     found |= {
         "kind": f"{CATEGORY_LABELS[judged.category]} (rule {judged.category_rule}: {explain(judged.category_rule).reason})",
         "Tensor Cores, by name": f"{judged.tensor_cores} (rule {judged.rule}: {explain(judged.rule).reason})",
         "precision": judged.precision or "the name does not tell",
-        "grid": "×".join(str(event[c]) for c in ("grid_x", "grid_y", "grid_z")),
-        "block": "×".join(str(event[c]) for c in ("block_x", "block_y", "block_z")),
-        "registers per thread": str(event["registers"]) if event["registers"] >= 0 else "unknown",
+        "grid": "×".join(str(details[c]) for c in ("grid_x", "grid_y", "grid_z")),
+        "block": "×".join(str(details[c]) for c in ("block_x", "block_y", "block_z")),
+        "registers per thread": str(details["registers"]) if details["registers"] >= 0 else "unknown",
     }
     return str(event["name"]), found

@@ -173,7 +173,8 @@ class _Described:
     def _kernels(self, rows: Int64Array) -> Iterator[tuple[str, dict[str, Any]]]:
         part = self.trace.kernels.iloc[rows]
         codes, ranges = part["name"].cat.codes.tolist(), part["nvtx"].tolist()
-        shapes = zip(*(part[c].tolist() for c in _GRID))
+        details = self.trace.kernel_details(rows)
+        shapes = zip(*(details[c].tolist() for c in _GRID))
         paths = {r: " › ".join(self.trace.nvtx_path(r))[:_MAX_NAME] for r in set(ranges)}
         for row, code, inside, shape, correlation in zip(
             rows.tolist(), codes, ranges, shapes, part["correlation_id"].tolist()
@@ -210,14 +211,14 @@ def _launches(pid: int, tid: int, side: Side, launched: list[tuple[int, int, int
     """Launch calls inside the window, a thread a host thread, and a flow from each to the first work that it started."""
     calls = side.timeline.analysis.trace.api_calls
     low, high = side.part.origin_ns + side.low_ns, side.part.origin_ns + side.high_ns
-    inside = np.flatnonzero(
-        is_launch(calls["name"]) & (calls["end_ns"].to_numpy() > low) & (calls["start_ns"].to_numpy() < high)
-    )
+    starts = calls["start_ns"].to_numpy()
+    ends = starts + calls["duration_ns"].to_numpy()
+    inside = np.flatnonzero(is_launch(calls["name"]) & (ends > low) & (starts < high))
     first: dict[int, tuple[int, int]] = {}
     for call, thread, start in launched:
         if call >= 0 and (call not in first or start < first[call][1]):
             first[call] = (thread, start)
-    mine = calls.iloc[inside].assign(row=inside)
+    mine = calls.iloc[inside].assign(row=inside, end_ns=ends[inside])
     rows = [
         (n, level, part) for n, (_, m) in enumerate(mine.groupby("tid"), 1) for level, part in enumerate(_disjoint(m))
     ]
