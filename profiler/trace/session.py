@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +79,7 @@ def read_session(database: Database) -> Session:
         nsys_version=export.get("EXPORT_PRODUCT_VERSION") or system.get("NsysVersion"),
         schema_version=export.get("EXPORT_SCHEMA_VERSION"),
         driver_version=system.get("NvDriverVersion"),
-        cuda_version=f"{int(cuda) // 1000}.{int(cuda) % 1000 // 10}" if cuda and cuda.isdigit() else None,
+        cuda_version=_cuda_version(cuda),
         gpus=_gpus(database),
         graph_trace_mode=mode.lower() if mode else None,
         recorded_utc=_recorded(database),
@@ -86,6 +87,13 @@ def read_session(database: Database) -> Session:
         diagnostics=_diagnostics(database),
         holds_environment=any("ENVIRONMENT" in k.upper() or k.upper().endswith("COMMAND_LINE") for k in capture),
     )
+
+
+def _cuda_version(text: str | None) -> str | None:
+    """CUDA writes 12.4 as 12040."""
+    if text is None or re.fullmatch(r"[0-9]{4,6}", text) is None:
+        return None
+    return f"{int(text) // 1000}.{int(text) % 1000 // 10}"
 
 
 def _pairs(database: Database, table: str) -> dict[str, str]:
