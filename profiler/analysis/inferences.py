@@ -21,7 +21,7 @@ from profiler.trace import Trace
 
 Int64Array = npt.NDArray[np.int64]
 
-_TRAILING_NUMBER = re.compile(r"\d+(?=\D?$)")
+_TRAILING_NUMBER = re.compile(r"\D?(\d+)")
 _HINT = re.compile(r"iter|infer|forward|step|batch|predict|request|query|enqueue|execute", re.IGNORECASE)
 _WARM_UP = re.compile(r"warm[\s_-]*up", re.IGNORECASE)
 _LAUNCH = re.compile(r"Launch(Kernel|CooperativeKernel|Cooperative|Grid|HostFunc)?|GraphLaunch", re.IGNORECASE)
@@ -242,7 +242,10 @@ def _outermost(trace: Trace, rows: Int64Array) -> Int64Array:
 
 
 def _normalised(text: str) -> str:
-    return _TRAILING_NUMBER.sub("#", text, count=1)
+    """The text with ``#`` for a number at its end or before its last character."""
+    # from the end: a pattern that looks for the number from the front takes quadratic time on a text of digits
+    found = _TRAILING_NUMBER.match(text[::-1])
+    return text if found is None else f"{text[: len(text) - found.end()]}#{text[len(text) - found.start(1) :]}"
 
 
 def _detect(trace: Trace) -> tuple[Int64Array, str | None]:
