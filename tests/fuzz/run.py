@@ -1,7 +1,7 @@
 """Drive a target with Atheris (``pip install atheris``; CPython 3.11 to 3.13 on Linux).
 
-``python -m tests.fuzz.run names --seconds 600 --corpus folder`` runs until the time is up or an input fails; the failing input is left in the
-corpus folder as ``crash-…``, ``timeout-…`` or ``oom-…``. Replay one with ``--replay FILE``.
+``python -m tests.fuzz.run names --seconds 600 --corpus folder`` runs until the time is up or an input fails; the failing
+input is left in the corpus folder as ``crash-…``, ``timeout-…`` or ``oom-…``. Replay one with ``--replay FILE``.
 """
 
 from __future__ import annotations

@@ -161,7 +161,7 @@ class _Feed:
 
 _TEXTS = (
     "iter0", "iter1", "iter2", "layer1.conv", "layer1.conv", "void k<float>(float *)", "sm80_xmma_fprop_implicit_gemm_x", "TensorRT",
-    "ExecutionContext::enqueue", '{"Name": "/layer1/conv/Conv", "LayerType": "Convolution", "Inputs": [{"Name": "x", "Dimensions": [1, 3]}]}',
+    "ExecutionContext::enqueue", '{"Name": "/layer1/conv/Conv", "LayerType": "Convolution", "Inputs": [{"Dimensions": [1, 3]}]}',
     "cudaLaunchKernel_v7000", "cudaGraphLaunch_v10000", "Tensor Active [Throughput %]", "DRAM Read Bandwidth [Throughput %]", "",
     "PROCESS_0:ENVIRONMENT_VARIABLE", "CUDA_GRAPH_TRACE_OPTIONS:MODE", "node",
 )  # fmt: skip
