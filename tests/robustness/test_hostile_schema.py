@@ -32,7 +32,7 @@ REFUSED = {
     ),
     "endless view": (
         "DROP TABLE NVTX_EVENTS",
-        "CREATE VIEW NVTX_EVENTS AS WITH RECURSIVE n(start) AS (SELECT 1 UNION ALL SELECT start + 1 FROM n) SELECT start, 59 AS eventType FROM n",
+        "CREATE VIEW NVTX_EVENTS AS WITH RECURSIVE n(start) AS (SELECT 1 UNION ALL SELECT start + 1 FROM n) SELECT start, 59 FROM n",
     ),
     "virtual table": (
         "DROP TABLE NVTX_EVENTS",
