@@ -8,7 +8,6 @@ export) goes to a private temporary folder; nothing is written beside the user's
 from __future__ import annotations
 
 import shutil
-import tempfile
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from profiler.errors import TraceError
-from profiler.trace import nsys_export
+from profiler.trace import nsys_export, temporary
 from profiler.trace.compressed import decompressor
 from profiler.trace.regular import open_regular
 
@@ -55,7 +54,7 @@ class TraceFile:
         """Tie the private temporary folder to ``owner``: it is removed when that object goes."""
         if self._workdir is None:
             return lambda: None
-        return weakref.finalize(owner, shutil.rmtree, self._workdir, ignore_errors=True)
+        return weakref.finalize(owner, temporary.remove, self._workdir)
 
 
 def prepare(path: Path, max_bytes: int = MAX_DECOMPRESSED_BYTES) -> TraceFile:
@@ -163,11 +162,11 @@ def _limit(path: Path, target: Path, max_bytes: int) -> tuple[int, str]:
 
 
 def _unpack(path: Path, make: Callable[[Path], None], how: str) -> TraceFile:
-    workdir = Path(tempfile.mkdtemp(prefix="profiler-"))
+    workdir = temporary.private_folder("trace")
     try:
         database = workdir / "trace.sqlite"
         make(database)
         return TraceFile(path, database, how, _check_sqlite_header(database, _read_head(database)), workdir)
     except BaseException:
-        shutil.rmtree(workdir, ignore_errors=True)
+        temporary.remove(workdir)
         raise

@@ -85,7 +85,8 @@ def read_session(database: Database) -> Session:
         recorded_utc=_recorded(database),
         options={k.split(":", 1)[-1]: v for k, v in capture.items() if _is_option(k)},
         diagnostics=_diagnostics(database),
-        holds_environment=any("ENVIRONMENT" in k.upper() or k.upper().endswith("COMMAND_LINE") for k in capture),
+        holds_environment=any("ENVIRONMENT" in k.upper() or k.upper().endswith("COMMAND_LINE") for k in capture)
+        or "DeviceEnvironment" in system,
     )
 
 
@@ -111,11 +112,11 @@ def _is_option(name: str) -> bool:
 def _system(database: Database) -> dict[str, str]:
     if not database.has("TARGET_INFO_SYSTEM_ENV", "name", "value"):
         return {}
-    wanted = ("NvDriverVersion", "CudaDriverVersion", "NsysVersion")
+    wanted = ("NvDriverVersion", "CudaDriverVersion", "NsysVersion", "DeviceEnvironment")
     return {
         str(name): str(value)
         for name, value in database.rows(
-            "SELECT name, value FROM TARGET_INFO_SYSTEM_ENV WHERE name IN (?, ?, ?)", wanted
+            "SELECT name, value FROM TARGET_INFO_SYSTEM_ENV WHERE name IN (?, ?, ?, ?)", wanted
         )
     }
 

@@ -119,6 +119,9 @@ def sqlite_rows(data: bytes) -> None:
             (t, c.split()[0]) for t in tables for c in SCHEMA[t].split(", ") if not feed.empty and feed.one_in(24)
         },
     )
+    for table in tables:
+        if all((table, c.split()[0]) in maker.without_columns for c in SCHEMA[table].split(", ")):
+            maker.without_tables.add(table)  # SQLite has no tables without columns
     for table in ("CUPTI_ACTIVITY_KIND_KERNEL", "NVTX_EVENTS", "CUPTI_ACTIVITY_KIND_RUNTIME", *tables):
         for _ in range(feed.byte() % 6):
             row: dict[str, Any] = {}
