@@ -11,6 +11,7 @@ import streamlit as st
 from dashboard import charts
 from dashboard.data import Side
 from dashboard.frame import Pair, show_problems
+from dashboard.tables import show_table
 from dashboard.text import duration, markdown
 from profiler.analysis.compare import Analysis
 from profiler.analysis.kernels import classified_names
@@ -79,11 +80,11 @@ def _launches_and_gaps(name: str, analysis: Analysis) -> None:
     calls = report.calls.assign(
         **{"total, µs": report.calls["total_ns"] / 1e3, "median, µs": report.calls["median_ns"] / 1e3}
     )
-    st.dataframe(
-        calls[["name", "count", "per_inference", "total, µs", "median, µs"]], hide_index=True, key=f"calls_{name}"
+    show_table(
+        st, calls[["name", "count", "per_inference", "total, µs", "median, µs"]], hide_index=True, key=f"calls_{name}"
     )
     gaps = report.gaps.assign(**{"gap, µs": report.gaps["duration_ns"] / 1e3})
-    st.dataframe(gaps[["inference", "gap, µs", "after", "before"]], hide_index=True, key=f"gaps_{name}", height=260)
+    show_table(st, gaps[["inference", "gap, µs", "after", "before"]], hide_index=True, key=f"gaps_{name}", height=260)
 
 
 def _choose(name: str, side: Side) -> _Window:

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from profiler.cli.common import add_trace
-from profiler.cli.output import add_output_options, check_target, emit, number
+from profiler.cli.output import add_output_options, check_target, emit, number, visible
 from profiler.report.describe import describe
 from profiler.trace import open_trace
 
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> None:
         document = describe(trace)
     rows = [{"fact": key, "value": _text(value)} for key, value in document.items()]
     width = max(len(r["fact"]) for r in rows)
-    emit(args, document, "\n".join(f"{r['fact']:<{width}}  {r['value']}" for r in rows), rows)
+    emit(args, document, "\n".join(f"{r['fact']:<{width}}  {visible(r['value'])}" for r in rows), rows)
 
 
 def _text(value: Any) -> str:

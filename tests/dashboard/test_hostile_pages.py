@@ -188,3 +188,17 @@ def test_markdown_and_plotly_text() -> None:
         left = re.sub(r"\\.", "", markdown(attack))
         assert not re.search(r"[<>\[\]()*`$~#|!]", left)
         assert not re.search(r"[<>\"']", plotly_text(attack))
+
+
+@pytest.mark.parametrize("page", [p.URL for p in PAGES])
+def test_tables_that_are_saved_hold_no_formulas(page: str) -> None:
+    test = app(page, before="torch-fp16-b8" if page in ("fusion", "memory") else HOSTILE, after=HOSTILE).run()
+    for table in test.dataframe:
+        for _, column in table.value.items():
+            texts = [value for value in column if isinstance(value, str)]
+            assert not [t for t in texts if re.match(r"[\s\0]*[=@\uff1d]|[\t\r\n]|[+-](?![\d.,]+( ?[\w%×/]+)?$)", t)]
+
+
+def test_no_page_draws_a_table_on_its_own() -> None:
+    for view in (Path(data.__file__).parent / "views").glob("*.py"):
+        assert not re.search(r"\b(?:dataframe|data_editor|st\.table)\(", view.read_text()), view
