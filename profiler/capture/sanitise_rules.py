@@ -49,6 +49,9 @@ STRING_COLUMNS = {
 }  # fmt: skip
 STRING_REFERENCE = re.compile(r"^\s*\"?(\w+)\"?\s[^\n]*REFERENCES\s+StringIds\(id\)", re.MULTILINE)
 INFERENCE_TEXT = re.compile(r"^(?:inference|iter(?:ation)?)[ _]?\d+$", re.IGNORECASE)
+GPU_WORK = (
+    "CUPTI_ACTIVITY_KIND_KERNEL", "CUPTI_ACTIVITY_KIND_MEMCPY", "CUPTI_ACTIVITY_KIND_MEMSET", "CUPTI_ACTIVITY_KIND_GRAPH_TRACE",
+)  # fmt: skip
 METRIC_MARGIN_NS = 1_000_000
 GPU_PLACEHOLDERS = {"uuid": "00000000-0000-0000-0000-000000000000", "busLocation": "0000:00:00.0"}
 FINGERPRINT = {
