@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from dashboard.text import visible
 from profiler.report.spreadsheet import cell
 
 
@@ -18,7 +19,7 @@ def show_table(place: Any, frame: pd.DataFrame, **options: Any) -> Any:
 
 
 def safe(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with texts that a spreadsheet does not take for formulas."""
+    """The frame with texts on one line each, without invisible characters, that a spreadsheet does not take for formulas."""
     changed = {}
     for position, name in enumerate(frame.columns):
         column = frame.iloc[:, position]
@@ -33,4 +34,4 @@ def safe(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _safe(value: Any) -> Any:
-    return cell(value) if isinstance(value, str) else value
+    return cell(visible(value)) if isinstance(value, str) else value

@@ -24,7 +24,6 @@ from profiler.report.spreadsheet import cell
         "\uff1d1",
         "=",
         "-",
-        "+1 2",
         "-1;=2",
     ],
 )
