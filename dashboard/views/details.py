@@ -60,6 +60,7 @@ def _side(name: str, side: Side) -> None:
         st.subheader("The file")
         shown = (
             "opened",
+            "structure",
             "nsys_version",
             "schema_version",
             "driver_version",

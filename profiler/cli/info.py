@@ -17,12 +17,19 @@ DESCRIPTION = "Say what a trace holds and what is wrong with it."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_trace(parser)
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="check the structure of the database file, also of a large one (small ones always are; about 3 s per GB)",
+    )
     add_output_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     check_target(args)
     with open_trace(args.trace) as trace:
+        if args.check:
+            trace.database.check_structure()
         document = describe(trace)
     rows = [{"fact": key, "value": _text(value)} for key, value in document.items()]
     width = max(len(r["fact"]) for r in rows)

@@ -62,7 +62,7 @@ class Database:
                 self.tables: Mapping[str, frozenset[str]] = plain_tables(connection, label)
                 restrict(connection, self.tables)
                 self._db = sqlite_utils.Database(connection, recursive_triggers=False, execute_plugins=False)
-                self.structure = "not checked: the file is large; to check it: python -m profiler info --check TRACE"
+                self.structure = "not checked, as the file is large (python -m profiler info --check TRACE does)"
                 if self._size <= MAX_CHECKED_BYTES:
                     self.check_structure()
             except BaseException:

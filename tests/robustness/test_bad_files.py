@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import lzma
 import os
 import random
 import socket
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -175,13 +177,11 @@ def test_flipped_bits_are_refused_or_change_no_more_than_the_value_they_hit(tmp_
     assert None in outcomes and True in outcomes
 
 
-def test_rows_that_damage_would_hide_are_not_passed_over(tmp_path: Path) -> None:
-    """A leaf page that says it holds fewer rows is read without an error by SQLite; the check of the structure notices."""
-    path = simple(inferences=200).write(tmp_path / "t.sqlite")
+def _hide_rows(path: Path) -> None:
+    """Make a leaf page of the kernels say that it holds one row: SQLite reads that without an error."""
     data = bytearray(path.read_bytes())
     page = int.from_bytes(data[16:18], "big")
     with contextlib.closing(sqlite3.connect(path)) as db:
-        whole = db.execute("SELECT count(*) FROM CUPTI_ACTIVITY_KIND_KERNEL").fetchone()[0]
         root = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'CUPTI_ACTIVITY_KIND_KERNEL'").fetchone()[0]
     cell = (root - 1) * page + int.from_bytes(data[(root - 1) * page + 12 : (root - 1) * page + 14], "big")
     leaf = int.from_bytes(data[cell : cell + 4], "big")  # the first child of the root
@@ -189,7 +189,12 @@ def test_rows_that_damage_would_hide_are_not_passed_over(tmp_path: Path) -> None
     data[count : count + 2] = (1).to_bytes(2, "big")
     path.write_bytes(data)
     with contextlib.closing(sqlite3.connect(path)) as db:
-        assert db.execute("SELECT count(*) FROM CUPTI_ACTIVITY_KIND_KERNEL").fetchone()[0] < whole
+        assert db.execute("SELECT count(*) FROM CUPTI_ACTIVITY_KIND_KERNEL").fetchone()[0] < 800
+
+
+def test_rows_that_damage_would_hide_are_not_passed_over(tmp_path: Path) -> None:
+    path = simple(inferences=200).write(tmp_path / "t.sqlite")
+    _hide_rows(path)
     with pytest.raises(TraceError, match="damaged"):
         open_trace(path)
 
@@ -317,3 +322,50 @@ def test_a_copy_that_is_still_growing_is_refused_and_then_read(tmp_path: Path, s
             assert "cut off" in error.message or "changed while" in error.message
     thread.join()
     assert refused and len(exercise(path)["kernels"]) == 12
+
+
+def test_a_large_file_is_checked_when_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "MAX_CHECKED_BYTES", 0)
+    path = simple(inferences=200).write(tmp_path / "t.sqlite")
+    assert exercise(path)["describe"]["structure"].startswith("not checked")
+    with open_trace(path) as trace:
+        trace.database.check_structure()
+        assert trace.database.structure == "sound"
+    _hide_rows(path)
+    with open_trace(path) as trace, pytest.raises(TraceError, match="damaged"):
+        trace.database.check_structure()
+
+
+# -- compressed --------------------------------------------------------------------------------------------------
+
+
+def test_a_ratio_that_no_trace_has_is_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sound: bytes) -> None:
+    monkeypatch.setattr(files, "_FREE_OF_RATIO_BYTES", 1_000_000)
+    path = _write(tmp_path / "bomb.sqlite.xz", lzma.compress(sound + bytes(20_000_000)))
+    with pytest.raises(TraceError, match="no trace compresses so well"):
+        open_trace(path)
+    assert len(exercise(_write(tmp_path / "fine.sqlite.xz", lzma.compress(sound)))["kernels"]) == 12
+
+
+def test_a_full_disk_is_left_some_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sound: bytes) -> None:
+    monkeypatch.setattr(files, "_SPARE_BYTES", 1 << 60)
+    with pytest.raises(TraceError, match="to spare"):
+        open_trace(_write(tmp_path / "t.sqlite.xz", lzma.compress(sound)))
+
+
+def test_a_dictionary_that_takes_all_memory_is_refused(tmp_path: Path, sound: bytes) -> None:
+    head = bytearray(lzma.compress(sound, filters=[{"id": lzma.FILTER_LZMA2, "preset": 1}]))
+    assert head[12:15] == b"\x02\x00\x21"  # of the block header: its size, flags, LZMA2 filter
+    head[16] = 40  # a dictionary of 4 GiB
+    head[20:24] = zlib.crc32(bytes(head[12:20])).to_bytes(4, "little")
+    path = _write(tmp_path / "t.sqlite.xz", bytes(head))
+    with pytest.raises(TraceError, match=r"(?i)memory"):
+        open_trace(path)
+
+
+def test_streams_one_after_the_other_and_padding(tmp_path: Path, sound: bytes) -> None:
+    half = len(sound) // 2
+    packed = lzma.compress(sound[:half]) + bytes(8) + lzma.compress(sound[half:]) + bytes(4)
+    assert len(exercise(_write(tmp_path / "t.sqlite.xz", packed))["kernels"]) == 12
+    with pytest.raises(TraceError, match="does not unpack"):
+        open_trace(_write(tmp_path / "bad.sqlite.xz", lzma.compress(sound) + b"more"))
