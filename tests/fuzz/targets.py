@@ -7,12 +7,14 @@ The targets know nothing of the fuzzer. Atheris drives them for hours (``tests.f
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import shutil
 import sqlite3
 import struct
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -22,6 +24,7 @@ from profiler.analysis.classify import CATEGORIES, classify, explain
 from profiler.analysis.kernel_name import parse
 from profiler.analysis.layer_names import parse_layer_name
 from profiler.errors import ProfilerError
+from profiler.trace.archive import Limits, extract_zip
 from profiler.trace.build_log import LAYER_COLUMNS, ROW_COLUMNS, SKIP_COLUMNS, parse_build_log, read_build_log
 from profiler.trace.engine_file import parse_layer_text, read_engine_file
 from profiler.trace.manifest import find_manifest, manifest_of
@@ -136,6 +139,26 @@ def sqlite_rows(data: bytes) -> None:
         path = maker.write(folder / "trace.sqlite")
         with contextlib.suppress(ProfilerError):
             exercise(path)
+
+
+def archive(data: bytes) -> None:
+    """Archives: files below their folder, or nothing at all."""
+
+    def read(path: Path) -> list[Path]:
+        into = path.parent / "into"
+        into.mkdir()
+        outside = {p for p in path.parent.rglob("*") if not p.is_relative_to(into)}
+        try:
+            found = extract_zip(path, into, Limits(total_bytes=1 << 20))
+        except ProfilerError:
+            assert not list(into.iterdir())
+            raise
+        finally:
+            assert {p for p in path.parent.rglob("*") if not p.is_relative_to(into)} == outside
+        assert all(p.is_relative_to(into) and p.is_file() and not p.is_symlink() for p in found)
+        return found
+
+    _from_file(data, "x.zip", read)
 
 
 class _Feed:
@@ -291,6 +314,12 @@ def seeds(target: str) -> list[bytes]:
             "default": "before",
         }
         return [json.dumps(document).encode(), b'{"format": "profiler-run/1", "trace": "../x"}']
+    if target == "archive":
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made:
+            made.writestr("run/trace.sqlite", b"SQLite format 3\0" * 8)
+            made.writestr("run/manifest.json", b"{}")
+        return [buffer.getvalue()]
     if target == "sqlite_raw":
         return [_base()]
     if target == "sqlite_rows":
@@ -303,6 +332,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "layers": layers,
     "build_log": build_log,
     "manifest": manifest,
+    "archive": archive,
     "sqlite_bytes": sqlite_bytes,
     "sqlite_raw": sqlite_raw,
     "sqlite_rows": sqlite_rows,
