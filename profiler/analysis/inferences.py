@@ -11,10 +11,12 @@ import fnmatch
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from time import monotonic
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import regex
 
 from profiler.errors import UsageError
 from profiler.trace import Trace
@@ -26,6 +28,7 @@ _HINT = re.compile(r"iter|infer|forward|step|batch|predict|request|query|enqueue
 _WARM_UP = re.compile(r"warm[\s_-]*up", re.IGNORECASE)
 _LAUNCH = re.compile(r"Launch(Kernel|CooperativeKernel|Cooperative|Grid|HostFunc)?|GraphLaunch", re.IGNORECASE)
 _MIN_COVERAGE = 0.5
+_PATTERN_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -215,17 +218,29 @@ def _matching(trace: Trace, pattern: str) -> Int64Array:
     kinds = [str(k) for k in texts.cat.categories]
     wanted = [fnmatch.fnmatchcase(k, pattern) for k in kinds]
     if not any(wanted):
-        try:
-            compiled = re.compile(pattern)
-        except re.error as error:
-            raise UsageError(
-                f"--nvtx {pattern!r}: no range has such a name, and it is not a regular expression ({error})."
-            ) from error
-        wanted = [compiled.search(k) is not None for k in kinds]
+        wanted = _found_in(pattern, kinds)
     if not any(wanted):
         known = ", ".join(dict.fromkeys(_normalised(k) for k in kinds[:2000]))[:300] or "none"
         raise UsageError(f"--nvtx {pattern!r}: no NVTX range of {trace.path} matches.", f"Ranges in the trace: {known}")
     return np.flatnonzero(np.asarray(wanted)[texts.cat.codes.to_numpy()])
+
+
+def _found_in(pattern: str, texts: list[str]) -> list[bool]:
+    """Which texts hold a match of a regular expression. Pattern and texts can come from anywhere, so its time is limited."""
+    try:
+        compiled = regex.compile(pattern)
+    except regex.error as error:
+        raise UsageError(
+            f"--nvtx {pattern!r}: no range has such a name, and it is not a regular expression ({error})."
+        ) from error
+    until = monotonic() + _PATTERN_SECONDS
+    try:
+        return [compiled.search(t, timeout=max(until - monotonic(), 1e-3)) is not None for t in texts]
+    except TimeoutError as error:
+        raise UsageError(
+            f"--nvtx {pattern!r}: looking for it in {len(texts):,} names took more than {_PATTERN_SECONDS:g} s.",
+            "Write a pattern with fewer nested repetitions.",
+        ) from error
 
 
 def _outermost(trace: Trace, rows: Int64Array) -> Int64Array:

@@ -23,6 +23,7 @@ from typing import Any
 from profiler.analysis.classify import CATEGORIES, classify, explain
 from profiler.analysis.kernel_name import parse
 from profiler.analysis.layer_names import parse_layer_name
+from profiler.capture.summary import collect
 from profiler.errors import ProfilerError
 from profiler.trace.archive import Limits, extract_zip
 from profiler.trace.build_log import LAYER_COLUMNS, ROW_COLUMNS, SKIP_COLUMNS, parse_build_log, read_build_log
@@ -82,6 +83,11 @@ def manifest(data: bytes) -> None:
         return manifest_of(trace)
 
     read_one = _from_file(data, "manifest.json", read)
+    with _folder() as folder:
+        (folder / "run").mkdir()
+        (folder / "run" / "manifest.json").write_bytes(data)
+        for row in collect(folder):
+            assert row["p50_ms"] is None or row["p50_ms"] >= 0 or row["p50_ms"] < 0
     if read_one is not None:
         assert "/" not in read_one.trace
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from profiler.errors import ProfilerError, TraceError
+from profiler.analysis.inferences import find_inferences
+from profiler.errors import ProfilerError, TraceError, UsageError
 from profiler.trace import open_trace
 from tests.exercise import exercise
 from tests.make_trace import PID, SCHEMA, TID, TraceMaker, simple
@@ -300,3 +301,13 @@ def test_duplicated_metric_names_do_not_multiply_samples(tmp_path: Path) -> None
     maker.rows["TARGET_INFO_GPU_METRICS"] *= 1_000
     with open_trace(maker.write(tmp_path / "t.sqlite")) as trace:
         assert len(trace.gpu_metrics.tensor_active().values) == 60  # type: ignore[union-attr]
+
+
+def test_a_pattern_that_takes_for_ever_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("profiler.analysis.inferences._PATTERN_SECONDS", 0.2)
+    maker = full()
+    maker.range("a" * 5_000 + "!", 40_000, 41_000)
+    with open_trace(maker.write(tmp_path / "t.sqlite")) as trace:
+        for pattern in ("(a+)+$", "(a|aa)+$", "(.*a){20}b"):
+            with pytest.raises(UsageError, match=r"took more than 0\.2 s"):
+                find_inferences(trace, pattern)
