@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -311,3 +313,15 @@ def test_a_pattern_that_takes_for_ever_is_ended(tmp_path: Path, monkeypatch: pyt
         for pattern in ("(a+)+$", "(a|aa)+$", "(.*a){20}b"):
             with pytest.raises(UsageError, match=r"took more than 0\.2 s"):
                 find_inferences(trace, pattern)
+
+
+@pytest.mark.parametrize(
+    ("value", "version"),
+    [("12040", "12.4"), ("13000", "13.0"), ("\u00b2", None), ("9" * 5_000, None), ("", None), ("-1", None)],
+)
+def test_versions_of_cuda(value: str, version: str | None, tmp_path: Path) -> None:
+    path = full().write(tmp_path / "t.sqlite")
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE TABLE TARGET_INFO_SYSTEM_ENV (name TEXT, value TEXT)")
+        db.execute("INSERT INTO TARGET_INFO_SYSTEM_ENV VALUES ('CudaDriverVersion', ?)", (value,))
+    assert exercise(path)["describe"]["cuda_version"] == version
