@@ -15,41 +15,56 @@ import numpy.typing as npt
 import sqlite_utils
 
 from profiler.errors import TraceError
+from profiler.trace.guard import TIME_LIMIT_VARIABLE, TimeLimit, harden, plain_tables, query_seconds, quoted, restrict
 
 Int64Array = npt.NDArray[np.int64]
 MISSING = np.iinfo(np.int64).min
 """Stands for NULL in integer columns: no nsys field can hold it."""
+MAX_CHECKED_BYTES = 1 << 26
+"""Larger files are checked on request only: the check reads the whole file, in about 3 s per GB."""
+_ROWS_AT_ONCE = 50_000
+_MIN_ROW_BYTES = 4  # a pointer of two bytes, the payload's size and the row's number
 
 
 class Database:
     """Columns out of an nsys export.
 
-    The connection is opened with ``mode=ro`` and ``trusted_schema=OFF``; only ordinary tables are read. A view or
-    a virtual table that stands where nsys puts a table could compute anything, so it is refused.
+    The connection is read-only and hardened (:mod:`profiler.trace.guard`); only plain tables are read. A view or a virtual table that
+    stands where nsys puts a table could compute anything, so it is refused; others are passed over. A file that changes while it is
+    read would give figures of two states: that is an error, too.
 
     Args:
         path: the SQLite file.
         label: what error messages call it: the file that the user gave.
         immutable: open without locks (needed for a database left in WAL mode).
 
+    Attributes:
+        structure: whether the file's structure was checked, in words.
+
     Raises:
-        TraceError: not a database, damaged, locked, or holding views or virtual tables.
+        TraceError: not a database, damaged, locked, or holding views or virtual tables in the place of tables.
     """
 
     def __init__(self, path: Path, label: str, immutable: bool = False) -> None:
         self.label = label
+        self._path = path
         self._lock = threading.Lock()
+        self._limit = TimeLimit(query_seconds())
         uri = f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' if immutable else ''}"
         with self._errors():
             # a Trace that a dashboard keeps is read from several threads in turn, so the check is off and a lock is used
             connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
             try:
-                connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
-                connection.execute("PRAGMA trusted_schema=OFF")
-                connection.execute("PRAGMA query_only=ON")
-                connection.execute("PRAGMA mmap_size=0")
+                self._state = self._file_state()
+                self._size = self._state[1] if self._state else 0
+                harden(connection, self._limit)
+                self._limit.start()
+                self.tables: Mapping[str, frozenset[str]] = plain_tables(connection, label)
+                restrict(connection, self.tables)
                 self._db = sqlite_utils.Database(connection, recursive_triggers=False, execute_plugins=False)
-                self.tables: Mapping[str, frozenset[str]] = self._discover()
+                self.structure = "not checked, as the file is large (python -m profiler info --check TRACE does)"
+                if self._size <= MAX_CHECKED_BYTES:
+                    self.check_structure()
             except BaseException:
                 connection.close()
                 raise
@@ -62,23 +77,48 @@ class Database:
         try:
             yield
         except (sqlite3.Error, UnicodeError, OverflowError) as error:
+            if str(error) == "interrupted":
+                raise TraceError(
+                    f"{self.label}: a query took more than {self._limit.seconds:g} s and was ended.",
+                    f"If the file is sound and only large, set {TIME_LIMIT_VARIABLE} to more seconds.",
+                ) from error
             raise TraceError(
                 f"{self.label}: cannot be read as an SQLite database ({error}).",
                 "If it is still being written, wait; if it is damaged, copy or export it again.",
             ) from error
 
-    def _discover(self) -> dict[str, frozenset[str]]:
-        tables = {}
-        for name, kind, sql in self._db.execute("SELECT name, type, sql FROM sqlite_master").fetchall():
-            if kind == "view" or (kind == "table" and str(sql).lstrip().upper().startswith("CREATE VIRTUAL")):
-                raise TraceError(
-                    f"{self.label}: holds a {'view' if kind == 'view' else 'virtual table'} named {str(name)[:80]!r}; "
-                    "an nsys export holds only plain tables.",
-                    "This file was changed after the export. Export the report again.",
-                )
-            if kind == "table" and not str(name).startswith("sqlite_"):
-                tables[name] = frozenset(row[1] for row in self._db.execute(f"PRAGMA table_info({_quoted(name)})"))
-        return tables
+    def check_structure(self) -> None:
+        """Check that every page of the file is where it belongs: damage there can make SQLite pass over rows without an error.
+
+        The values themselves carry no checksum, so a bit that flipped inside one cannot be noticed.
+
+        Raises:
+            TraceError: the structure is damaged.
+        """
+        with self._lock, self._errors():
+            self._limit.start()
+            found = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
+        if found != "ok":
+            raise TraceError(
+                f"{self.label}: the database is damaged ({' '.join(found.split())[:200]}).",
+                "Its figures could be wrong without notice. Copy or export it again.",
+            )
+        self.structure = "sound"
+
+    def _file_state(self) -> tuple[int, int, int] | None:
+        """What changes when somebody writes to the file; None when it has gone, which an open file does not mind."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    def _check_unchanged(self) -> None:
+        now = self._file_state()
+        if now is not None and self._state is not None and now[0] == self._state[0] and now != self._state:
+            raise TraceError(
+                f"{self.label}: was changed while it was being read.", "Wait until it is written, and open it again."
+            )
 
     def has(self, table: str, *columns: str) -> bool:
         """Whether the table is there with all of these columns."""
@@ -88,14 +128,26 @@ class Database:
         """Rows in a table (0 when the table is missing), optionally of those that satisfy ``where``."""
         if table not in self.tables:
             return 0
-        with self._lock, self._errors():
-            sql = f"SELECT count(*) FROM {_quoted(table)} {f'WHERE {where}' if where else ''}"  # noqa: S608 - quoted; where is the program's
-            return int(self._db.execute(sql, list(values)).fetchone()[0])
+        # NOT INDEXED: an index that somebody added, or that is damaged, could count differently
+        sql = f"SELECT count(*) FROM {quoted(table)} NOT INDEXED {f'WHERE {where}' if where else ''}"  # noqa: S608 - quoted; where is the program's
+        return int(self.rows(sql, values)[0][0])
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query. The SQL is the program's own; values that come from a trace are bound."""
+        found: list[tuple[Any, ...]] = []
         with self._lock, self._errors():
-            return list(self._db.execute(sql, list(values)).fetchall())
+            self._check_unchanged()
+            self._limit.start()
+            cursor = self._db.execute(sql, list(values))
+            while part := cursor.fetchmany(_ROWS_AT_ONCE):
+                found += part
+                if len(found) > self._size // _MIN_ROW_BYTES:  # pages are referred to more than once
+                    raise TraceError(
+                        f"{self.label}: damaged: it gives more rows than a file of its size can hold.",
+                        "Copy or export it again.",
+                    )
+            self._check_unchanged()
+        return found
 
     def integers(
         self, table: str, columns: Sequence[str], where: str = "", values: Sequence[Any] = ()
@@ -109,8 +161,8 @@ class Database:
         if not present:
             n = self.count(table, where, values)
             return {c: np.full(n, MISSING, dtype=np.int64) for c in columns}
-        picked = ", ".join(f"coalesce({_quoted(c)}, {MISSING})" for c in present)
-        sql = f"SELECT {picked} FROM {_quoted(table)} {f'WHERE {where}' if where else ''}"  # noqa: S608 - as above
+        picked = ", ".join(f"coalesce({quoted(c)}, {MISSING})" for c in present)
+        sql = f"SELECT {picked} FROM {quoted(table)} NOT INDEXED {f'WHERE {where}' if where else ''}"  # noqa: S608 - as above
         rows = self.rows(sql, values)
         arrays: dict[str, Int64Array] = {}
         for column, series in zip(present, zip(*rows) if rows else ((),) * len(present)):
@@ -120,8 +172,12 @@ class Database:
         return arrays
 
     def _as_int64(self, table: str, column: str, series: Sequence[Any]) -> Int64Array:
-        array = np.asarray(series) if series else np.empty(0, dtype=np.int64)
-        if array.dtype.kind != "i":
+        array: npt.NDArray[Any] | None
+        try:
+            array = np.asarray(series) if series else np.empty(0, dtype=np.int64)
+        except ValueError:  # bytes among numbers
+            array = None
+        if array is None or array.dtype.kind != "i":
             odd = next((v for v in series if not isinstance(v, int)), None)
             raise TraceError(
                 f"{self.label}: table {table}, column {column}: found {str(odd)[:80]!r} where a whole number was expected.",
@@ -142,7 +198,3 @@ class Database:
                 if value is not None:
                     found[int(key)] = str(value)
         return found
-
-
-def _quoted(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'

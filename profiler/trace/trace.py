@@ -33,6 +33,7 @@ GRAPHS = "CUPTI_ACTIVITY_KIND_GRAPH_TRACE"
 NVTX = "NVTX_EVENTS"
 
 _PROCESS_MASK = ~0xFFFFFF  # a globalTid without its low 24 bits is the globalPid
+_MAX_NS = 2**61  # 73 years: a time beyond is a mark for "none" or damage
 _VERSION_SUFFIX = re.compile(r"_v\d+$|_ptsz$|_ptds$")
 # CUpti_ActivityMemcpyKind; used where the export lacks its own table of labels
 _MEMCPY_KINDS = {
@@ -318,8 +319,9 @@ class Trace:
         raw = self.database.integers(NVTX, columns, where)
         texts = self._nvtx_texts(where, len(raw["start"]), raw["textId"])
         is_closed = raw["end"] != MISSING
-        ends = np.where(is_closed, raw["end"], max(self.last_ns, int(raw["start"].max(initial=0))))
-        keep = np.flatnonzero((raw["start"] != MISSING) & (ends >= raw["start"]))
+        known = raw["start"][_is_time(raw["start"])]
+        ends = np.where(is_closed, raw["end"], max(self.last_ns, int(known.max(initial=0))))
+        keep = np.flatnonzero(_is_time(raw["start"]) & _is_time(ends) & (ends >= raw["start"]))
         keep = keep[np.argsort(raw["start"][keep], kind="stable")]
         self._count_dropped(len(raw["start"]) - len(keep), "NVTX ranges")
         tid = _or_minus_one(raw["globalTid"][keep])
@@ -377,7 +379,11 @@ class Trace:
         starts, ends = [], []
         for table in (KERNELS, MEMCPY, MEMSET, GRAPHS, API_CALLS):
             if self.database.has(table, "start", "end"):
-                low, high = self.database.rows(f'SELECT min("start"), max("end") FROM {table}')[0]  # noqa: S608 - literals only
+                low, high = self.database.rows(
+                    f'SELECT min("start"), max("end") FROM {table} '  # noqa: S608 - literals only
+                    'WHERE "start" BETWEEN ? AND ? AND "end" BETWEEN "start" AND ?',
+                    (-_MAX_NS, _MAX_NS, _MAX_NS),
+                )[0]
                 starts += [low] if isinstance(low, int) else []
                 ends += [high] if isinstance(high, int) else []
         return (min(starts), max(ends)) if starts and ends else None
@@ -389,11 +395,19 @@ class Trace:
     # -- helpers ---------------------------------------------------------------------------------------------
 
     def _valid(self, raw: dict[str, Int64Array], what: str) -> Int64Array:
-        """Rows with a start and an end in order, sorted by start."""
-        good = (raw["start"] != MISSING) & (raw["end"] != MISSING) & (raw["end"] >= raw["start"])
-        good &= raw["end"] - raw["start"] >= 0  # the difference of two far-apart numbers can overflow
-        keep = np.flatnonzero(good)
-        self._count_dropped(len(good) - len(keep), what)
+        """Rows with a start and an end in order, sorted by start.
+
+        Raises:
+            TraceError: the durations add up to more than 64 bits hold, so no sum of them would be right.
+        """
+        starts, ends = raw["start"], raw["end"]
+        keep = np.flatnonzero(_is_time(starts) & _is_time(ends) & (ends >= starts))
+        if float(np.sum(ends[keep] - starts[keep], dtype=np.float64)) > _MAX_NS:
+            raise TraceError(
+                f"{self.path}: the durations of {len(keep):,} {what} add up to more than 73 years.",
+                "The file is damaged, or was changed after the export. Export the report again.",
+            )
+        self._count_dropped(len(starts) - len(keep), what)
         return keep[np.argsort(raw["start"][keep], kind="stable")]
 
     def _count_dropped(self, n: int, what: str) -> None:
@@ -468,6 +482,11 @@ class Trace:
         raw = self.database.integers(NVTX, ["globalTid", "domainId", "textId"], where)
         texts = self._nvtx_texts(where, len(raw["domainId"]), raw["textId"])
         return {(int(t) & _PROCESS_MASK, int(d)): text for t, d, text in zip(raw["globalTid"], raw["domainId"], texts)}
+
+
+def _is_time(values: Int64Array) -> npt.NDArray[np.bool_]:
+    """Whether each is a time that a recording can have: present, and such that no difference of two overflows."""
+    return (values >= -_MAX_NS) & (values <= _MAX_NS)
 
 
 def _or_minus_one(values: Int64Array) -> Int64Array:
