@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dashboard.charts import CATEGORY_COLOURS, NVTX_COLOUR, SIDES
@@ -19,34 +20,34 @@ _MAX_TEXT = 2_000
 
 def labels(timeline: Timeline, frame: pd.DataFrame) -> tuple[list[str], list[str]]:
     """Per bar its name and a line about it; a merged bar says of how many it stands, and names its longest."""
-    names = pd.Series("", index=frame.index, dtype=object)
-    details = pd.Series("", index=frame.index, dtype=object)
+    names = np.full(len(frame), "", dtype=object)
+    details = np.full(len(frame), "", dtype=object)
     trace = timeline.analysis.trace
-    for kind, part in frame.groupby("kind", sort=False):
-        rows = part["row"].to_numpy()
+    for kind, places in frame.groupby("kind", sort=False).indices.items():
+        rows = frame["row"].to_numpy()[places]
         if kind == KERNEL:
             held = trace.kernels.iloc[rows]
             paths = {int(r): " › ".join(trace.nvtx_path(int(r))[-2:]) for r in held["nvtx"].unique()}
-            names[part.index] = held["name"].astype(str).to_numpy()
-            details[part.index] = [
+            names[places] = held["name"].astype(str).to_numpy()
+            details[places] = [
                 f"launched in {paths[int(r)]}" if paths[int(r)] else "launch not inside an NVTX range"
                 for r in held["nvtx"]
             ]
         elif kind == NVTX:
             held = trace.nvtx_ranges.iloc[rows]
-            names[part.index] = held["text"].astype(str).to_numpy()
-            details[part.index] = [
+            names[places] = held["text"].astype(str).to_numpy()
+            details[places] = [
                 "NVTX range on the host" + (f", domain {d}" if d else "") for d in held["domain"].astype(str)
             ]
         elif kind == GRAPH:
-            names[part.index] = "CUDA graph, recorded whole"
-            details[part.index] = "its kernels are not in the trace"
+            names[places] = "CUDA graph, recorded whole"
+            details[places] = "its kernels are not in the trace"
         else:
             held = (trace.memcpys if kind == MEMCPY else trace.memsets).iloc[rows]
-            names[part.index] = [f"memory copy, {k}" for k in held["kind"]] if kind == MEMCPY else "memory set"
-            details[part.index] = [f"{b:,} bytes" for b in held["bytes"]]
-    several = frame["count"] > 1
-    for at, count, busy in zip(frame.index[several], frame["count"][several], frame["busy_ns"][several]):
+            names[places] = [f"memory copy, {k}" for k in held["kind"]] if kind == MEMCPY else "memory set"
+            details[places] = [f"{b:,} bytes" for b in held["bytes"]]
+    for at in np.flatnonzero(frame["count"] > 1):
+        count, busy = frame["count"].iloc[at], frame["busy_ns"].iloc[at]
         details[at] = f"{count:,} in this pixel, {duration(busy)} together; the longest is {names[at]}"[:_MAX_TEXT]
         names[at] = f"{count:,} short ones"
     return [visible(str(n)[:_MAX_TEXT]) for n in names], [visible(str(d)[:_MAX_TEXT]) for d in details]

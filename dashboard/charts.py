@@ -297,9 +297,9 @@ def collapse(above: Sequence[Box], below: Sequence[Box], titles: tuple[str, str]
                 showarrow=False,
                 font={"color": "#FFFFFF", "size": 11},
             )
-    for text, y in ((titles[0], 1.42), (titles[1], -0.42)):
+    for text, height in ((titles[0], 1.42), (titles[1], -0.42)):
         figure.add_annotation(
-            x=0, xanchor="left", y=y, text=f"<b>{plotly_text(text, 120)}</b>", showarrow=False, font={"size": 14}
+            x=0, xanchor="left", y=height, text=f"<b>{plotly_text(text, 120)}</b>", showarrow=False, font={"size": 14}
         )
     figure.update_layout(**_LAYOUT, height=430, hovermode="closest")
     figure.update_xaxes(visible=False, range=[0, 1], fixedrange=True)

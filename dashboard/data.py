@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-import tempfile
+import threading
 import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -29,13 +29,13 @@ from profiler.analysis.ledger import Ledger, build_ledger
 from profiler.analysis.timeline import Timeline
 from profiler.analysis.traffic import Traffic, memory_traffic
 from profiler.capture.summary import collect
-from profiler.errors import ProfilerError
+from profiler.errors import ProfilerError, TraceError
 from profiler.report.evidence import Evidence
 from profiler.report.layers import engine_layers as report_layers
 from profiler.report.ledger import ledger_document
 from profiler.report.tables import Table
 from profiler.report.tables import tables as report_tables
-from profiler.trace import open_trace
+from profiler.trace import open_trace, temporary
 from profiler.trace.build_log import read_build_log
 from profiler.trace.files import TRACE_SUFFIXES
 from profiler.trace.manifest import Manifest, manifest_of, read_manifest
@@ -43,7 +43,11 @@ from profiler.trace.progress import report
 
 BUNDLED = Path(__file__).resolve().parent.parent / "traces"
 FOLDER_VARIABLE = "PROFILER_TRACES"
+LEAVE_AFTER_S = 180.0
+"""How long uploads outlive a lost connection: somewhat longer than Streamlit keeps the session itself (120 s)."""
 _COPY_CHUNK = 1 << 22
+_MAX_UPLOAD_BYTES = 8 << 30
+_SPARE_BYTES = 1 << 29
 _MAX_LISTED = 500
 
 
@@ -108,18 +112,38 @@ class Uploads:
     """Uploaded traces of one browser session, in a private folder that goes when the session does."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="profiler-uploads-"))
-        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        self._home: Path | None = None
+        self._going: threading.Timer | None = None
+        self._lock = threading.Lock()
         self.sources: dict[str, Source] = {}
 
     def add(self, name: str, stream: BinaryIO) -> Source:
-        """Copy an upload to disk, piece by piece; a file of the same name is replaced."""
+        """Copy an upload to disk, piece by piece; a file of the same name is replaced.
+
+        Raises:
+            TraceError: it is larger than uploads may be, or than the disk can spare.
+        """
         safe = re.sub(r"[^\w.+-]", "_", Path(name).name)[-120:] or "trace"
-        target = self._folder / safe
-        partial = target.with_name(f"{safe}.partial")
-        with partial.open("wb") as sink:
-            while chunk := stream.read(_COPY_CHUNK):
-                sink.write(chunk)
+        folder = self._folder()
+        target, partial = folder / safe, folder / f"{safe}.partial"
+        most = min(_MAX_UPLOAD_BYTES, shutil.disk_usage(folder).free - _SPARE_BYTES)
+        written = 0
+        try:
+            with partial.open("wb") as sink:
+                while chunk := stream.read(_COPY_CHUNK):
+                    written += len(chunk)
+                    if written > most:
+                        raise TraceError(
+                            f"{name[:200]}: larger than the {max(most, 0):,} bytes that can be stored here.",
+                            "Name its folder below instead of uploading it, or make room on the disk of temporary files.",
+                        )
+                    sink.write(chunk)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise TraceError(f"{name[:200]}: could not be stored ({error.strerror or error}).") from error
+        except TraceError:
+            partial.unlink(missing_ok=True)
+            raise
         partial.replace(target)
         source = Source(f"upload/{safe}", name, target, "upload")
         self.sources[source.key] = source
@@ -130,12 +154,49 @@ class Uploads:
         if source is not None:
             source.path.unlink(missing_ok=True)
 
+    def _folder(self) -> Path:
+        if self._home is None:
+            self._home = temporary.private_folder("uploads")
+            weakref.finalize(self, temporary.remove, self._home)
+            (self._home / "files").mkdir()
+        return self._home / "files"
+
+    def stay(self) -> None:
+        """The session is there (again)."""
+        with self._lock:
+            if self._going is not None:
+                self._going.cancel()
+                self._going = None
+
+    def leave(self) -> None:
+        """The session is gone. A browser that only lost its connection for a moment finds its uploads again."""
+        with self._lock:
+            if self._going is None:
+                self._going = threading.Timer(LEAVE_AFTER_S, self.discard)
+                self._going.daemon = True
+                self._going.start()
+
+    def discard(self) -> None:
+        """Remove everything that was uploaded."""
+        self.sources.clear()
+        if self._home is not None:
+            temporary.remove(self._home)
+            self._home = None
+
+
+@st.cache_resource(scope="session", on_release=Uploads.leave, show_spinner=False)
+def _presence(_kept: Uploads) -> Uploads:
+    """Streamlit drops what is cached for a session when that disconnects: its only word of a session's end."""
+    return _kept
+
 
 def uploads() -> Uploads:
     """This session's uploads."""
     if "uploads" not in st.session_state:
         st.session_state["uploads"] = Uploads()
     kept: Uploads = st.session_state["uploads"]
+    _presence(kept)
+    kept.stay()
     return kept
 
 

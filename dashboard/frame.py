@@ -59,7 +59,24 @@ def choose() -> Pair:
     picked = {side: key for side, key in chosen.items() if key and key != NONE}
     loaded = data.load_all([(sources[key], nvtx[side] or None) for side, key in picked.items()])
     sides = dict(zip(picked, loaded))
+    for name, side in sides.items():
+        _mind_environment(name, side)
     return Pair(sides.get("before"), sides.get("after"))
+
+
+def _mind_environment(name: str, side: data.Side) -> None:
+    """Say once a session of each trace that it holds what nobody means to share."""
+    if side.analysis is None or not side.analysis.trace.session.holds_environment:
+        return
+    told: set[object] = st.session_state.setdefault("told_of_environment", set())
+    which = side.identity[:3] if side.identity else None
+    if which not in told:
+        told.add(which)
+        st.toast(
+            f"The trace “{name}” holds the environment or the command line of the traced program. For a copy to share: "
+            "`python -m profiler sanitize TRACE -o COPY`",
+            icon=":material/privacy_tip:",
+        )
 
 
 def _label(sources: dict[str, data.Source], key: str) -> str:
@@ -113,7 +130,11 @@ def _add_traces() -> None:
             "temporary folder of the machine that runs this dashboard, and removed when the session ends.",
         )
         if files:
-            added = [data.uploads().add(file.name, file) for file in files]
+            try:
+                added = [data.uploads().add(file.name, file) for file in files]
+            except ProfilerError as error:
+                show_error(error)
+                return
             for side, source in zip(SIDES if len(added) > 1 else ("after",), added):
                 st.session_state[side] = source.key
             # a new widget, so that the uploaded bytes do not stay in memory beside the copy on disk

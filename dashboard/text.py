@@ -26,12 +26,21 @@ __all__ = [
     "visible",
 ]
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:])")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])")
+_MADE_LATER = re.compile(
+    r":(?=material/|streamlit:)|https?:(?=//)|www(?=\.)|@(?=[-\w])|(?<!\S)[-<>~](?=(?:[-=>]|->)(?!\S))", re.IGNORECASE
+)
+_WORD_JOINER = "\u2060"
 
 
 def markdown(text: str) -> str:
-    """Text that Markdown shows as it is, on one line, with invisible characters made visible."""
-    return _MARKDOWN.sub(r"\\\1", visible(text))
+    """Text that Markdown shows as it is, on one line, with invisible characters made visible.
+
+    Streamlit makes links, icons and arrows of the finished text, where a backslash no longer helps: there an invisible
+    character stands between.
+    """
+    apart = _MADE_LATER.sub(lambda found: found.group() + _WORD_JOINER, visible(text))
+    return _MARKDOWN.sub(r"\\\1", apart)
 
 
 def plotly_text(text: str, width: int = 90) -> str:

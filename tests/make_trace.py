@@ -51,10 +51,11 @@ class TraceMaker:
         self.without_tables = set(without_tables)
         self.without_columns = set(without_columns)
         self.rows: dict[str, list[dict[str, Any]]] = {}
-        self._strings: dict[str, int] = {}
+        self._strings: dict[str | bytes, int] = {}
         self._correlation = 0
 
-    def string(self, text: str) -> int:
+    def string(self, text: str | bytes) -> int:
+        """The id of a text; bytes become a text that need not be UTF-8."""
         return self._strings.setdefault(text, len(self._strings) + 1)
 
     def add(self, table: str, **values: Any) -> None:
@@ -169,7 +170,7 @@ class TraceMaker:
                     )
             if "StringIds" not in self.without_tables:
                 connection.executemany(
-                    "INSERT INTO StringIds VALUES (?, ?)", [(i, s) for s, i in self._strings.items()]
+                    "INSERT INTO StringIds VALUES (?, CAST(? AS TEXT))", [(i, s) for s, i in self._strings.items()]
                 )
         connection.close()
         return path

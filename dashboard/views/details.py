@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboard.data import Side
 from dashboard.frame import Pair, show_problems
+from dashboard.tables import show_table
 from dashboard.text import markdown, number, number_of_bytes
 from profiler.report.describe import describe
 
@@ -59,6 +60,7 @@ def _side(name: str, side: Side) -> None:
         st.subheader("The file")
         shown = (
             "opened",
+            "structure",
             "nsys_version",
             "schema_version",
             "driver_version",
@@ -87,21 +89,22 @@ def _side(name: str, side: Side) -> None:
         rate = f" at {number(metrics['frequency_hz'] / 1e3)} kHz" if metrics["frequency_hz"] else ""
         with st.expander(f"GPU metrics: {metrics['samples']:,} samples{rate}"):
             for gpu, names in metrics["names"].items():
-                st.dataframe(
-                    pd.DataFrame({f"metrics of GPU {gpu}": names}), hide_index=True, key=f"metrics_{name}_{gpu}"
+                show_table(
+                    st, pd.DataFrame({f"metrics of GPU {gpu}": names}), hide_index=True, key=f"metrics_{name}_{gpu}"
                 )
     else:
         st.caption("GPU metrics: none in this trace.")
     diagnostics = trace.session.diagnostics
     with st.expander(f"nsys diagnostics: {len(diagnostics)} messages"):
-        st.dataframe(
+        show_table(
+            st,
             pd.DataFrame({"severity": [d.severity for d in diagnostics], "message": [d.text for d in diagnostics]}),
             hide_index=True,
             key=f"diagnostics_{name}",
         )
     with st.expander("Tables of the export"):
         tables = sorted((t, trace.database.count(t)) for t in trace.database.tables if not t.startswith("ENUM_"))
-        st.dataframe(pd.DataFrame(tables, columns=["table", "rows"]), hide_index=True, key=f"tables_{name}")
+        show_table(st, pd.DataFrame(tables, columns=["table", "rows"]), hide_index=True, key=f"tables_{name}")
     if facts.manifest:
         with st.expander("Manifest"):
             st.code(json.dumps(facts.manifest.extra, indent=2, ensure_ascii=True)[:20000], language="json")
@@ -109,7 +112,8 @@ def _side(name: str, side: Side) -> None:
 
 def _facts(facts: dict[str, str]) -> None:
     table = pd.DataFrame({"fact": list(facts), "value": list(facts.values())})
-    st.dataframe(
+    show_table(
+        st,
         table,
         hide_index=True,
         height=35 * (len(table) + 1) + 3,

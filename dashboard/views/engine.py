@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboard import charts, data
 from dashboard.frame import Pair, show_error, show_problems
+from dashboard.tables import show_table
 from dashboard.text import markdown, number
 from profiler.analysis.autotuning import Autotuning
 
@@ -42,8 +43,8 @@ def _side(name: str, side: data.Side) -> bool:
         f"{len(layers):,} layers in order of execution, {number(float(timed))} µs of GPU work per inference. Formats "
         "and tactics are TensorRT's own words; bytes are the computed minimum."
     )
-    st.dataframe(
-        layers, hide_index=True, key=f"layers_{name}", height=min(520, 35 * (len(layers) + 1) + 3), placeholder=""
+    show_table(
+        st, layers, hide_index=True, key=f"layers_{name}", height=min(520, 35 * (len(layers) + 1) + 3), placeholder=""
     )
     _autotuning(name, side)
     return True
@@ -72,4 +73,4 @@ def _autotuning(name: str, side: data.Side) -> None:
     left.plotly_chart(figure, key=f"candidates_{name}", config=charts.CONFIG)
     table = found.assign(**{"time, µs": found["time_ms"] * 1e3})
     columns = ["time, µs", "chosen", "kernel", "formats", "runner", "tactic"]
-    right.dataframe(table[columns], hide_index=True, height=320, key=f"candidate_table_{name}", placeholder="")
+    show_table(right, table[columns], hide_index=True, height=320, key=f"candidate_table_{name}", placeholder="")

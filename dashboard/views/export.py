@@ -15,6 +15,7 @@ from dashboard import charts, data, images
 from dashboard.figures import Drawn
 from dashboard.frame import Pair, show_error, show_problems
 from dashboard.handover import html_report
+from dashboard.tables import show_table
 from dashboard.text import markdown
 from profiler.errors import ProfilerError
 from profiler.report.evidence import Evidence
@@ -78,7 +79,7 @@ def _gates(evidence: Evidence) -> list[Outcome]:
             "alone it means": [f.default for f in known],
             "note": [f.reason or "" for f in known],
         }
-        st.dataframe(pd.DataFrame(table), hide_index=True, key="gate_figures")
+        show_table(st, pd.DataFrame(table), hide_index=True, key="gate_figures")
     try:
         outcomes = check([parse_gate(line) for line in lines], evidence)
     except ProfilerError as error:
@@ -126,7 +127,7 @@ def _tables(tables: list[Table], name: str) -> None:
     by_id = {t.id: t for t in tables}
     chosen = by_id[st.selectbox("Table", list(by_id), format_func=lambda i: by_id[i].title, key="export_table")]
     st.caption(f"{markdown(chosen.note)} {len(chosen.frame):,} rows.")
-    st.dataframe(chosen.frame, hide_index=True, key="export_table_rows", height=240, placeholder="")
+    show_table(st, chosen.frame, hide_index=True, key="export_table_rows", height=240, placeholder="")
     makers: dict[str, Callable[[Table], bytes]] = {
         "csv": lambda t: to_csv(t.frame).encode(),
         "parquet": lambda t: to_parquet(t.frame),

@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboard import charts, charts_fleet, data, results
 from dashboard.frame import Pair, show_error
+from dashboard.tables import show_table
 from dashboard.text import duration, markdown, number
 from profiler.analysis.classify import CATEGORY_LABELS
 from profiler.errors import ProfilerError
@@ -224,7 +225,8 @@ def _stragglers(mine: dict[str, pd.DataFrame]) -> None:
     rest = outliers[~outliers["straggler"]]
     if len(rest):
         st.subheader("Other outliers")
-        st.dataframe(
+        show_table(
+            st,
             pd.DataFrame(
                 {
                     "trace": rest["trace"],
@@ -280,7 +282,8 @@ def _kernels(merged: pd.DataFrame) -> None:
         st.caption("None of these traces shows its kernels.")
         return
     shown = kernels.head(_MAX_KERNELS)
-    st.dataframe(
+    show_table(
+        st,
         pd.DataFrame(
             {
                 "kernel": shown["name"],
@@ -330,7 +333,7 @@ def _traces(traces: pd.DataFrame, group: str) -> None:
             "no kernel figures because": traces["no_kernels_reason"],
         }
     ).dropna(axis="columns", how="all")
-    st.dataframe(table, hide_index=True, key="fleet_traces", placeholder="—")
+    show_table(st, table, hide_index=True, key="fleet_traces", placeholder="—")
     st.caption(f"{markdown(group)}. Figures are per inference; each is the one that the pages for one trace show.")
 
 
@@ -338,15 +341,15 @@ def _errors(result: FleetResult) -> None:
     errors = result.frame("errors")
     if len(errors):
         st.subheader("Not read")
-        st.dataframe(
+        show_table(st,
             errors[["trace", "message", "hint"]], hide_index=True, key="fleet_errors", placeholder="",
             column_config={c: st.column_config.TextColumn(width="large") for c in ("message", "hint")},
         )  # fmt: skip
     skipped = result.document.get("skipped")
     if isinstance(skipped, list) and skipped:
         with st.expander(f"{len(skipped)} files were skipped"):
-            st.dataframe(
-                pd.DataFrame([s for s in skipped if isinstance(s, dict)]), hide_index=True, key="fleet_skipped"
+            show_table(
+                st, pd.DataFrame([s for s in skipped if isinstance(s, dict)]), hide_index=True, key="fleet_skipped"
             )
 
 

@@ -10,6 +10,7 @@ import streamlit as st
 
 from dashboard import charts, collapse, data
 from dashboard.frame import Pair, ledger_view
+from dashboard.tables import safe, show_table
 from dashboard.text import duration, markdown, number, number_of_bytes
 from profiler.analysis.ledger import Row, grouped
 
@@ -67,7 +68,7 @@ def _head(view: data.LedgerView) -> None:
         with st.expander(
             f"{len(contradictions)} contradictions in the Tensor Core evidence", icon=":material/warning:"
         ):
-            st.dataframe(pd.DataFrame(contradictions), hide_index=True, key="contradictions")
+            show_table(st, pd.DataFrame(contradictions), hide_index=True, key="contradictions")
 
 
 def _picture(view: data.LedgerView) -> None:
@@ -115,7 +116,8 @@ def _table(view: data.LedgerView) -> None:
     )
     if not len(table):
         return
-    event = st.dataframe(
+    event = show_table(
+        st,
         table,
         hide_index=True,
         on_select="rerun",
@@ -136,7 +138,7 @@ def _table(view: data.LedgerView) -> None:
     )
     st.download_button(
         "Download as CSV",
-        _safe_csv(table),
+        safe(table).to_csv(index=False),
         "fusion-ledger.csv",
         "text/csv",
         key="ledger_csv",
@@ -145,12 +147,6 @@ def _table(view: data.LedgerView) -> None:
     chosen = event["selection"]["rows"] if event else []
     if chosen and chosen[0] < len(entries):
         _details(*entries[chosen[0]])
-
-
-def _safe_csv(table: pd.DataFrame) -> str:
-    """CSV whose texts a spreadsheet does not take for formulas."""
-    safe = table.map(lambda v: f"'{v}" if isinstance(v, str) and v.startswith(("=", "+", "-", "@", "\t", "\r")) else v)
-    return str(safe.to_csv(index=False))
 
 
 def _haystack(row: Row) -> str:
@@ -194,7 +190,7 @@ def _groups(view: data.LedgerView, by: str) -> None:
             **{s: [sum(r.status == s for r in g.rows) for g in groups] for s in _STATUS_HELP},
         }
     )
-    st.dataframe(table, hide_index=True, height=min(900, 35 * (len(table) + 1) + 3), key=f"groups_{by}")
+    show_table(st, table, hide_index=True, height=min(900, 35 * (len(table) + 1) + 3), key=f"groups_{by}")
 
 
 def _details(row: Row, entry: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import streamlit as st
 from dashboard import charts
 from dashboard.data import Side
 from dashboard.frame import Pair, show_problems
+from dashboard.tables import show_table
 from dashboard.text import duration, markdown, number
 from profiler.analysis.classify import CATEGORY_LABELS, explain
 from profiler.analysis.compare import Analysis
@@ -76,7 +77,8 @@ def _side(name: str, side: Side, search: str, kinds: list[str]) -> None:
         f"executions; {number(per) if per is not None else 'unknown'} kernels per inference"
         + (f". {markdown(note)}" if note else f", {markdown(analysis.inferences.statement)}.")
     )
-    event = st.dataframe(
+    event = show_table(
+        st,
         shown[list(_COLUMNS)],
         column_config=_COLUMNS,
         hide_index=True,
@@ -117,7 +119,8 @@ def _executions(name: str, analysis: Analysis, row: pd.Series) -> None:
         details = trace.kernel_details(shown.index.to_numpy())
         paths = {int(r): " › ".join(trace.nvtx_path(int(r))) for r in shown["nvtx"].unique()}
         left, right = st.columns([3, 2])
-        left.dataframe(
+        show_table(
+            left,
             pd.DataFrame(
                 {
                     "start, µs": (shown["start_ns"] - origin) / 1e3,

@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboard import charts
 from dashboard.frame import Pair, ledger_view
+from dashboard.tables import show_table
 from dashboard.text import markdown, number_of_bytes
 from profiler.analysis.traffic import SampledBytes, by_stage
 
@@ -64,7 +65,7 @@ def render(pair: Pair) -> None:
             "from, after": [r.after.how for r in traffic.rows],
         }
     )
-    st.dataframe(table, hide_index=True, key="traffic_rows", height=420)
+    show_table(st, table, hide_index=True, key="traffic_rows", height=420)
 
 
 def _known(value: int) -> str:

@@ -9,6 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 from dashboard import charts
 from dashboard.data import Side
 from dashboard.frame import Pair, show_problems
+from dashboard.tables import show_table
 from dashboard.text import UNITS, markdown, metric_value, number, times
 from profiler.analysis.compare import Comparison, Metric
 
@@ -175,7 +176,7 @@ def _all_metrics(comparison: Comparison) -> None:
     )
     wide = {"figure": "medium", "before": "small", "after": "small", "before ÷ after": "small", "how we know": "large"}
     columns = {name: st.column_config.TextColumn(width=width) for name, width in wide.items()}
-    st.dataframe(frame, hide_index=True, height=35 * (len(frame) + 1) + 3, column_config=columns)
+    show_table(st, frame, hide_index=True, height=35 * (len(frame) + 1) + 3, column_config=columns)
 
 
 def _one_side(side: Side) -> None:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboard import charts, data
 from dashboard.frame import Pair
+from dashboard.tables import show_table
 from dashboard.text import markdown
 
 TITLE = "Runs"
@@ -102,7 +103,7 @@ def render(pair: Pair) -> None:
         )
     st.subheader("All runs")
     columns = [c for c in _SHOWN if table[c].notna().any() and (c != "folder" or len(where) > 1)]
-    st.dataframe(table[columns].rename(columns=_SHOWN), hide_index=True, key="all_runs", placeholder="")
+    show_table(st, table[columns].rename(columns=_SHOWN), hide_index=True, key="all_runs", placeholder="")
     for place in where:
         for note in data.study_notes(place):
             st.caption(markdown(note))

@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboard import charts, data
 from dashboard.frame import Pair, show_error, show_problems
+from dashboard.tables import show_table
 from dashboard.text import duration, markdown, times
 from profiler.analysis.autotuning import Autotuning
 from profiler.analysis.decompose import Decomposition, Step
@@ -86,7 +87,7 @@ def _split(place: int, split: Decomposition) -> None:
         }
     )
     with st.expander("The parts, to the nanosecond"):
-        st.dataframe(table, hide_index=True, key=f"parts_{place}", height=35 * (len(table) + 1) + 3)
+        show_table(st, table, hide_index=True, key=f"parts_{place}", height=35 * (len(table) + 1) + 3)
 
 
 def _autotuning(name: str, side: data.Side) -> None:

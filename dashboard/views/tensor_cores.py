@@ -8,6 +8,7 @@ import streamlit as st
 from dashboard import charts
 from dashboard.data import Side
 from dashboard.frame import Pair, show_problems
+from dashboard.tables import show_table
 from dashboard.text import duration, markdown, number
 from profiler.analysis.classify import CATEGORY_LABELS, explain
 from profiler.analysis.tensor_cores import median_inference_samples
@@ -120,4 +121,4 @@ def _names(table: pd.DataFrame, key: str) -> None:
             "why": table["why"] if "why" in table else [explain(r).reason for r in table["rule"]],
         }
     )
-    st.dataframe(shown, hide_index=True, key=key, height=min(320, 35 * (len(shown) + 1) + 3))
+    show_table(st, shown, hide_index=True, key=key, height=min(320, 35 * (len(shown) + 1) + 3))

@@ -13,6 +13,7 @@ from dashboard import bars, data
 from dashboard.data import Side
 from dashboard.facts import facts
 from dashboard.frame import Pair, show_problems
+from dashboard.tables import show_table
 from dashboard.text import duration, markdown
 from profiler.analysis.compare import Analysis
 from profiler.analysis.counterparts import OTHER, Counterparts
@@ -259,8 +260,8 @@ def _other_side(picked: Mapping[str, Any], sides: Mapping[str, Side], parts: Map
     st.caption(
         f"{count}, {duration(int(kernels['duration_ns'].sum()))}; outlined in the picture (the button Both shows it beside the chosen one)."
     )
-    st.dataframe(
-        table.head(_MAX_LISTED), hide_index=True, key="counterparts", height=min(300, 35 * (len(table) + 1) + 3)
+    show_table(
+        st, table.head(_MAX_LISTED), hide_index=True, key="counterparts", height=min(300, 35 * (len(table) + 1) + 3)
     )
 
 
@@ -280,7 +281,7 @@ def _kernels_in_view(sides: Mapping[str, Side], parts: Mapping[str, Part], low: 
                     "kernel": kernels["name"].astype(str),
                 }
             )
-            st.dataframe(table, hide_index=True, key=f"in_view_{name}", height=min(320, 35 * (len(table) + 1) + 3))
+            show_table(st, table, hide_index=True, key=f"in_view_{name}", height=min(320, 35 * (len(table) + 1) + 3))
 
 
 def _export(pair: Pair, parts: Mapping[str, Part], low: int, high: int) -> None:
@@ -320,8 +321,8 @@ def _launches_and_gaps(name: str, analysis: Analysis) -> None:
     calls = report.calls.assign(
         **{"total, µs": report.calls["total_ns"] / 1e3, "median, µs": report.calls["median_ns"] / 1e3}
     )
-    st.dataframe(
-        calls[["name", "count", "per_inference", "total, µs", "median, µs"]], hide_index=True, key=f"calls_{name}"
+    show_table(
+        st, calls[["name", "count", "per_inference", "total, µs", "median, µs"]], hide_index=True, key=f"calls_{name}"
     )
     gaps = report.gaps.assign(**{"gap, µs": report.gaps["duration_ns"] / 1e3})
-    st.dataframe(gaps[["inference", "gap, µs", "after", "before"]], hide_index=True, key=f"gaps_{name}", height=260)
+    show_table(st, gaps[["inference", "gap, µs", "after", "before"]], hide_index=True, key=f"gaps_{name}", height=260)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from profiler.analysis.inferences import Inferences
@@ -134,12 +135,12 @@ def align(names: Sequence[str], categories: Sequence[str], layers: Sequence[Engi
     """
     if not names or not layers or len(names) > _MAX_ALIGNED or len(layers) > _MAX_ALIGNED:
         return [-1] * len(names)
-    fits = np.asarray([[bool(la.tactic) and name.startswith(la.tactic or "\0") for la in layers] for name in names])
+    fits = _named_by_tactic(names, layers)
     m, n = fits.shape
-    best = np.zeros((m + 1, n + 1), dtype=np.int32)
+    best = np.zeros((m + 1, n + 1), dtype=np.int32)  # the longest common subsequence of names[i:] and layers[j:]
     for i in range(m - 1, -1, -1):
-        for j in range(n - 1, -1, -1):
-            best[i, j] = best[i + 1, j + 1] + 1 if fits[i, j] else max(best[i + 1, j], best[i, j + 1])
+        with_this = np.maximum(best[i + 1, :n], (best[i + 1, 1:] + 1) * fits[i])
+        best[i, :n] = np.maximum.accumulate(with_this[::-1])[::-1]
     found = [-1] * m
     i = j = 0
     while i < m and j < n:
@@ -161,6 +162,15 @@ def align(names: Sequence[str], categories: Sequence[str], layers: Sequence[Engi
             else:
                 found[i] = j1 if j1 < n else j0
     return found
+
+
+def _named_by_tactic(names: Sequence[str], layers: Sequence[EngineLayer]) -> npt.NDArray[np.bool_]:
+    """For each kernel and layer whether the kernel's name starts with the layer's tactic."""
+    kernels, tactics = list(dict.fromkeys(names)), list(dict.fromkeys(la.tactic or "" for la in layers))
+    table = np.asarray([[bool(t) and k.startswith(t) for t in tactics] for k in kernels], dtype=bool)
+    row = {name: i for i, name in enumerate(kernels)}
+    column = {tactic: j for j, tactic in enumerate(tactics)}
+    return table[np.ix_([row[n] for n in names], [column[la.tactic or ""] for la in layers])]
 
 
 def _suits(layer: EngineLayer, category: str) -> bool:

@@ -11,22 +11,25 @@ import fnmatch
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from time import monotonic
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import regex
 
 from profiler.analysis.statistics import count_codes, sum_by_code
 from profiler.errors import UsageError
 from profiler.trace import Trace
 from profiler.trace.bulk import IntArray, is_constant, taken
 
-_TRAILING_NUMBER = re.compile(r"\d+(?=\D?$)")
+_TRAILING_NUMBER = re.compile(r"\D?(\d+)")
 _HINT = re.compile(r"iter|infer|forward|step|batch|predict|request|query|enqueue|execute", re.IGNORECASE)
 _WARM_UP = re.compile(r"warm[\s_-]*up", re.IGNORECASE)
 _LAUNCH = re.compile(r"Launch(Kernel|CooperativeKernel|Cooperative|Grid|HostFunc)?|GraphLaunch", re.IGNORECASE)
 _MIN_COVERAGE = 0.5
 _PIECE = 1 << 20
+_PATTERN_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -291,17 +294,29 @@ def _matching(trace: Trace, pattern: str) -> IntArray:
     kinds = [str(k) for k in texts.cat.categories]
     wanted = [fnmatch.fnmatchcase(k, pattern) for k in kinds]
     if not any(wanted):
-        try:
-            compiled = re.compile(pattern)
-        except re.error as error:
-            raise UsageError(
-                f"--nvtx {pattern!r}: no range has such a name, and it is not a regular expression ({error})."
-            ) from error
-        wanted = [compiled.search(k) is not None for k in kinds]
+        wanted = _found_in(pattern, kinds)
     if not any(wanted):
         known = ", ".join(dict.fromkeys(_normalised(k) for k in kinds[:2000]))[:300] or "none"
         raise UsageError(f"--nvtx {pattern!r}: no NVTX range of {trace.path} matches.", f"Ranges in the trace: {known}")
     return np.flatnonzero(np.asarray(wanted)[texts.cat.codes.to_numpy()])
+
+
+def _found_in(pattern: str, texts: list[str]) -> list[bool]:
+    """Which texts hold a match of a regular expression. Pattern and texts can come from anywhere, so its time is limited."""
+    try:
+        compiled = regex.compile(pattern)
+    except regex.error as error:
+        raise UsageError(
+            f"--nvtx {pattern!r}: no range has such a name, and it is not a regular expression ({error})."
+        ) from error
+    until = monotonic() + _PATTERN_SECONDS
+    try:
+        return [compiled.search(t, timeout=max(until - monotonic(), 1e-3)) is not None for t in texts]
+    except TimeoutError as error:
+        raise UsageError(
+            f"--nvtx {pattern!r}: looking for it in {len(texts):,} names took more than {_PATTERN_SECONDS:g} s.",
+            "Write a pattern with fewer nested repetitions.",
+        ) from error
 
 
 def _outermost(trace: Trace, rows: IntArray) -> IntArray:
@@ -318,7 +333,10 @@ def _outermost(trace: Trace, rows: IntArray) -> IntArray:
 
 
 def _normalised(text: str) -> str:
-    return _TRAILING_NUMBER.sub("#", text, count=1)
+    """The text with ``#`` for a number at its end or before its last character."""
+    # from the end: a pattern that looks for the number from the front takes quadratic time on a text of digits
+    found = _TRAILING_NUMBER.match(text[::-1])
+    return text if found is None else f"{text[: len(text) - found.end()]}#{text[len(text) - found.start(1) :]}"
 
 
 def _detect(trace: Trace) -> tuple[IntArray, str | None]:

@@ -15,18 +15,18 @@ from dataclasses import dataclass, replace
 _REFORMAT = re.compile(
     r"^Reformatting CopyNode for (?:(?:Input|Output) Tensor \d+ to |Network Input |Network Output )?(.*)$", re.S
 )
-_PROFILE = re.compile(r"\s*\[profile \d+\]$")
+_PROFILE = re.compile(r"\[profile \d{1,9}\]$")
 _FOREIGN = re.compile(r"^\{ForeignNode\[(.*)\]\}$", re.S)
 _HELPER = re.compile(
     r"^(?:copied_)?(?:(?:un)?squeeze|(?:un)?squeeze_node|reshape|transpose|shuffle)_(?:before|after)_(.*)$", re.S
 )
-_METADATA = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
+_METADATA = re.compile(r"\[ONNX Layer: ((?:(?!\[ONNX Layer: )[^\]])*)\]")
 _UNNAMED = re.compile(r"^\(Unnamed Layer\* \d+\) \[(\w+)\]")
 _QUANTIZE = re.compile(
     r"(?:^|[/_])(?:(?:De)?quantizeLinear|Quantize|Dequantize)(?:_\d+|_Input|_Output|$)|^D?Q_|^node_of_.*_d?q$|_(?:quantize|dequantize)_scale_node$",
     re.IGNORECASE,
 )
-_NUMBERED = re.compile(r"^(.*?)_(\d+)$")
+_NUMBERED = re.compile(r"^(.*)_(\d{1,9})$", re.S)
 _OLD_STYLE = re.compile(r"^([A-Z][A-Za-z]+)_\d+$")
 _MAX_NAME = 1 << 16
 
@@ -78,7 +78,7 @@ def parse_layer_name(name: str, metadata: str | None = None) -> LayerName:
 
     Never fails: what cannot be understood becomes a node without module.
     """
-    name = _PROFILE.sub("", name[:_MAX_NAME].strip())
+    name = _PROFILE.sub("", name[:_MAX_NAME].strip()).rstrip()
     reformat = _REFORMAT.match(name)
     if reformat:
         return LayerName((), reformat_for=reformat.group(1))
@@ -143,9 +143,11 @@ def _split(text: str, separators: tuple[str, ...]) -> list[str]:
 
 
 def _node(name: str) -> OnnxNode:
-    helper = _HELPER.match(name)
-    if helper:
-        inner = _node(helper.group(1))
+    inside = name
+    while helper := _HELPER.match(inside):
+        inside = helper.group(1)
+    if inside != name:
+        inner = _node(inside)
         return OnnxNode(name, HELPER, None, inner.module, inner.call)
     if _QUANTIZE.search(name):
         return OnnxNode(name, QUANTIZE, None, module_of_scope(name.split("/")[1:-1]) if name.startswith("/") else None)

@@ -10,18 +10,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
 
 from profiler.analysis.inferences import Inferences
+from profiler.analysis.kernel_name import shorten
 from profiler.analysis.statistics import combined, first_of_each
 from profiler.trace import Trace
 
 _MODULE = re.compile(r"^[A-Za-z_]\w*(\.\w+)*$")
 _FUNCTOR = re.compile(
-    r"(?:CUDAFunctorOnSelf_|CUDAFunctor_|BinaryFunctor<[^>]*?)(add|sub|mul|div)|(\w+?)_kernel_cuda|(Mul|Div|Add)Functor"
+    r"(?:CUDAFunctorOnSelf_|CUDAFunctor_|BinaryFunctor<[^>]{0,500}?)(add|sub|mul|div)|(\w{1,64}?)_kernel_cuda|(Mul|Div|Add)Functor"
 )
 _OTHERS = (
     ("CatArray", "concat"),
@@ -245,8 +246,10 @@ def _common(first: str, second: str) -> str:
     return ".".join(shared)
 
 
+@lru_cache(maxsize=65_536)
 def operation_of(kernel: str) -> str:
     """What a framework's own kernel computes, as far as its name tells: "add", "mul", "concat", …, else "operation"."""
+    kernel = shorten(kernel)
     match = _FUNCTOR.search(kernel)
     if match:
         return next(g for g in match.groups() if g).lower().replace("direct_copy", "copy")

@@ -16,6 +16,10 @@ REMOVED = "…"
 
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|CRED|AUTH|API_?KEY|ACCESS_?KEY|PRIVATE", re.IGNORECASE)
 _PERSON_NAME = re.compile(r"^(HOST|HOSTNAME|USER|USERNAME|LOGNAME|SUDO_USER|COMPUTERNAME|NODENAME)$", re.IGNORECASE)
+_NAME_KEYS = ("Hostname", "DEVICE_DISPLAY_NAME", "EXPORT_HOST", "EXPORT_USER", "USER_NAME")
+_PLACE_KEY = re.compile(
+    r"COMMAND|ARGUMENT|WORKING_DIR|PATH|TargetInstallDir|PARAM_(?:INPUT|OUTPUT|OUTUPT)|SESSION_UUID"
+)
 _GENERIC_NAMES = frozenset(
     {"root", "user", "admin", "ubuntu", "nvidia", "localhost", "local", "host", "default", "none", "profiler", "python", "unknown", "vm"}
 )  # fmt: skip
@@ -43,8 +47,9 @@ class Identifying:
 
     @property
     def searched(self) -> tuple[bytes, ...]:
-        """What the finished file is searched for, byte by byte."""
-        return tuple(v.encode() for v in (*self.values, *(n for n in self.names if len(n) >= _MIN_VALUE)))
+        """What the finished file is searched for, byte by byte: SQLite stores text as UTF-8 or, if the file says so, UTF-16."""
+        texts = (*self.values, *(n for n in self.names if len(n) >= _MIN_VALUE))
+        return tuple(t.encode(code, "surrogatepass") for t in texts for code in ("utf-8", "utf-16-le", "utf-16-be"))
 
     def scrubber(self) -> Scrubber:
         return Scrubber(self)
@@ -88,9 +93,7 @@ def find_identifying(db: sqlite3.Connection, schema: str, public: str) -> Identi
     names: set[str] = set()
     for name, value in _named_values(db, schema):
         key = name.rsplit(":", 1)[-1]
-        if key in ("Hostname", "DEVICE_DISPLAY_NAME", "EXPORT_HOST", "EXPORT_USER", "USER_NAME") or _PERSON_NAME.match(
-            key
-        ):
+        if key in _NAME_KEYS or _PERSON_NAME.match(key):
             names.add(value)
         elif key in ("ENVIRONMENT_VARIABLE", "DeviceEnvironment"):
             for variable, content in _environment(value):
@@ -121,6 +124,31 @@ def find_identifying(db: sqlite3.Connection, schema: str, public: str) -> Identi
         if len(n) >= _MIN_NAME and n.lower() not in _GENERIC_NAMES and not n.isdigit() and n not in public
     }
     return Identifying(tuple(sorted(keep)), tuple(sorted(people)))
+
+
+def count_removed(db: sqlite3.Connection, schema: str) -> dict[str, int]:
+    """How much an export holds of each kind of thing that tells who recorded it and where; kinds of which there is nothing are left out."""
+    counts = dict.fromkeys(
+        ("host and user names", "environment variables", "command lines, folders and options with paths"), 0
+    )
+    for name, value in _named_values(db, schema):
+        key = name.rsplit(":", 1)[-1]
+        if key in ("ENVIRONMENT_VARIABLE", "DeviceEnvironment"):
+            counts["environment variables"] += max(1, sum(1 for _ in _environment(value)))
+        elif key in _NAME_KEYS or _PERSON_NAME.match(key):
+            counts["host and user names"] += 1
+        elif _PLACE_KEY.search(key):
+            counts["command lines, folders and options with paths"] += 1
+    for kind, table, column in (
+        ("standard output and error streams", "ProcessStreams", "contentId"),
+        ("files that nsys kept", "ANALYSIS_FILE", "filename"),
+        ("process names", "PROCESSES", "name"),
+        ("thread names", "ThreadNames", "nameId"),
+    ):
+        if _has(db, schema, table, column):
+            counts[kind] = int(db.execute(f"SELECT count({column}) FROM {schema}.{table}").fetchone()[0])  # noqa: S608 - literals
+    counts["GPU serial numbers (UUID) and bus locations"] = sum(1 for _ in _gpu_ids(db, schema))
+    return {kind: n for kind, n in counts.items() if n}
 
 
 def _sort_in(name: str, value: str, values: set[str], names: set[str]) -> None:

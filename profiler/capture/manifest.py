@@ -13,6 +13,7 @@ from profiler.capture.nsys import Nsys, Recording
 from profiler.capture.spec import RunSpec, file_sha256, fingerprint
 from profiler.errors import ProfilerError
 from profiler.trace.manifest import FORMAT, parse_manifest
+from profiler.trace.regular import read_regular
 
 if TYPE_CHECKING:
     from profiler.capture.record import Checked
@@ -21,6 +22,7 @@ SIDE_FILES = ("layers.json", "build.json")
 BUILD_LOG = "build.log.xz"
 _ENGINE_KEYS = {"layers": "layers.json", "build": "build.json", "build_log": BUILD_LOG}
 _MAX_TEXT = 2000
+_MAX_DOCUMENT_BYTES = 64 << 20
 
 
 def build_manifest(
@@ -186,8 +188,8 @@ def is_complete(folder: Path, parameters_sha256: str) -> bool:
 def read_document(path: Path) -> dict[str, Any] | None:
     """A JSON object, or None when it is not there or damaged."""
     try:
-        document = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+        document = json.loads(read_regular(path, "a run's document", _MAX_DOCUMENT_BYTES).decode("utf-8"))
+    except (ProfilerError, ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
 

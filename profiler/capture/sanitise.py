@@ -12,14 +12,14 @@ import contextlib
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from profiler.capture import sanitise_rules as rules
-from profiler.capture.identifying import Identifying, Scrubber, find_identifying
+from profiler.capture.identifying import Identifying, Scrubber, count_removed, find_identifying
 from profiler.errors import OutputError, TraceError
 
 
@@ -35,6 +35,7 @@ class SanitiseReport:
         kernels: kernels in the copy; each was compared with the source, field by field.
         inferences: inference ranges kept when ``keep_inferences`` was given, else None.
         bytes_before, bytes_after: sizes of the two files, not compressed.
+        removed: what the source held of each kind that tells who recorded it and where.
     """
 
     tables_kept: tuple[str, ...]
@@ -48,13 +49,28 @@ class SanitiseReport:
     inferences: int | None
     bytes_before: int
     bytes_after: int
+    removed: dict[str, int]
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Window:
+    """The part of a recording that is kept: host activity from ``start_ns`` to ``end_ns``, and the GPU work that it launched."""
+
+    start_ns: int
+    end_ns: int
+    inferences: int
+
+
 def sanitise(
-    source: Path, target: Path, keep_inferences: int | None = None, drop_unused_tables: bool = False
+    source: Path,
+    target: Path,
+    keep_inferences: int | None = None,
+    drop_unused_tables: bool = False,
+    window: Window | None = None,
+    check: Callable[[Path], None] | None = None,
 ) -> SanitiseReport:
     """Write a shareable copy of the SQLite export ``source`` to ``target``.
 
@@ -63,6 +79,8 @@ def sanitise(
         target: must not exist; it appears only when the copy is complete and checked.
         keep_inferences: keep only the time of the first N inferences (NVTX ranges named "inference N" or "iterN").
         drop_unused_tables: keep only the tables that this project reads.
+        window: keep only this part, in place of ``keep_inferences``.
+        check: called with the finished copy before it gets its name; what it raises leaves no copy.
 
     Raises:
         TraceError: ``source`` is not an export, holds no such ranges, or the check of the copy failed.
@@ -77,9 +95,13 @@ def sanitise(
         partial.unlink(missing_ok=True)
         with _attached(source, partial) as db:
             copy = _Copy(db, source, drop_unused_tables)
-            window = copy.window(keep_inferences) if keep_inferences is not None else None
+            if window is None and keep_inferences is not None:
+                window = copy.window(keep_inferences)
+            removed = count_removed(db, "source")
             copy.run(window)
         _search(partial, copy.identifying, source)
+        if check is not None:
+            check(partial)
         report = SanitiseReport(
             tuple(copy.kept),
             tuple(copy.emptied),
@@ -89,9 +111,10 @@ def sanitise(
             copy.scrub.changed,
             len(copy.identifying.searched),
             copy.kernels,
-            window[2] if window else None,
+            window.inferences if window else None,
             source.stat().st_size,
             partial.stat().st_size,
+            removed,
         )
         partial.replace(target)
     except sqlite3.Error as error:
@@ -121,14 +144,16 @@ def _attached(source: Path, target: Path) -> Iterator[sqlite3.Connection]:
     if not source.is_file():
         raise TraceError(f"{source}: no such file.", "Expected an uncompressed SQLite export.")
     with source.open("rb") as file:
-        head = file.read(20)
+        head = file.read(60)
     if not head.startswith(b"SQLite format 3\0"):
         raise TraceError(
             f"{source}: not an SQLite database.", "Expected an uncompressed export: nsys export --type sqlite REPORT"
         )
-    wal = len(head) == 20 and 2 in (head[18], head[19])
+    wal = len(head) == 60 and 2 in (head[18], head[19])
+    encoding = {2: "UTF-16le", 3: "UTF-16be"}.get(int.from_bytes(head[56:60], "big"), "UTF-8")
     db = sqlite3.connect(f"file:{quote(str(target.absolute()))}", uri=True, isolation_level=None)
     try:
+        db.execute(f"PRAGMA encoding='{encoding}'")  # the two must agree
         db.execute("PRAGMA journal_mode=OFF")
         db.execute("PRAGMA synchronous=OFF")
         db.execute("PRAGMA trusted_schema=OFF")
@@ -151,6 +176,8 @@ class _Copy:
         self.rows_dropped = self.strings_dropped = self.kernels = 0
         self.schema = self._schema()
         self._only_read_tables = only_read_tables
+        self._launches_known = False
+        self._gpu_end_ns = 0
         self.identifying = find_identifying(db, "source", self._public_texts())
         self.scrub: Scrubber = self.identifying.scrubber()
         self._compare: Scrubber = self.identifying.scrubber()
@@ -197,8 +224,8 @@ class _Copy:
             table in rules.READ_BY_PROFILER or table in rules.ALSO_HARMLESS or table.startswith(rules.HARMLESS_PREFIXES)
         )
 
-    def window(self, n: int) -> tuple[int, int, int]:
-        """Start and end of the first n inferences, and how many there are."""
+    def window(self, n: int) -> Window:
+        """The first n inferences."""
         columns = self._columns("NVTX_EVENTS") if "NVTX_EVENTS" in self.schema else {}
         inline = "e.text" if "text" in columns else "NULL"
         registered = (
@@ -221,9 +248,11 @@ class _Copy:
                 "Sanitise it whole, or record with: python -m profiler capture",
             )
         kept = ranges[:n]
-        return min(a for a, _ in kept), max(b for _, b in kept), len(kept)
+        return Window(min(a for a, _ in kept), max(b for _, b in kept), len(kept))
 
-    def run(self, window: tuple[int, int, int] | None) -> None:
+    def run(self, window: Window | None) -> None:
+        if window is not None:
+            self._find_launches(window)
         self.db.execute("BEGIN")
         for table, sql in self.schema.items():
             if table == "StringIds":
@@ -246,7 +275,25 @@ class _Copy:
         self.db.execute("COMMIT")
         self._verify(window)
 
-    def _copy_rows(self, table: str, window: tuple[int, int, int] | None) -> None:
+    def _find_launches(self, window: Window) -> None:
+        """GPU work belongs to the window when it was launched in it, whenever it ran: launches are asynchronous."""
+        table = "CUPTI_ACTIVITY_KIND_RUNTIME"
+        if table not in self.schema or not {"start", "correlationId", "globalTid"} <= self._columns(table).keys():
+            return
+        self.db.execute("CREATE TEMP TABLE launched (correlation, pid, PRIMARY KEY (correlation, pid)) WITHOUT ROWID")
+        self.db.execute(
+            "INSERT OR IGNORE INTO launched SELECT correlationId, globalTid & ~16777215 FROM source.CUPTI_ACTIVITY_KIND_RUNTIME "
+            'WHERE "start" BETWEEN ? AND ? AND correlationId IS NOT NULL AND globalTid IS NOT NULL',
+            (window.start_ns, window.end_ns),
+        )
+        self._launches_known = True
+        for work in rules.GPU_WORK:
+            if work in self.schema and {"correlationId", "globalPid", "end"} <= self._columns(work).keys():
+                where, values = self._where(work, self._columns(work), window)
+                latest = self.db.execute(f'SELECT max("end") FROM source."{work}" {where}', values).fetchone()[0]  # noqa: S608 - literals
+                self._gpu_end_ns = max(self._gpu_end_ns, int(latest or 0))
+
+    def _copy_rows(self, table: str, window: Window | None) -> None:
         columns = self._columns(table)
         names = ", ".join(f'"{c}"' for c in columns)
         picked = ", ".join(self._expression(table, c, kind, required) for c, (kind, required) in columns.items())
@@ -269,7 +316,7 @@ class _Copy:
         return f"CASE WHEN typeof({quoted}) IN ('integer', 'real') THEN {quoted} ELSE {blank} END"
 
     def _where(
-        self, table: str, columns: dict[str, tuple[str, bool]], window: tuple[int, int, int] | None
+        self, table: str, columns: dict[str, tuple[str, bool]], window: Window | None
     ) -> tuple[str, Sequence[Any]]:
         if table == "TARGET_INFO_SYSTEM_ENV":
             return f"WHERE name IN ({','.join('?' * len(rules.SYSTEM_FACTS))})", rules.SYSTEM_FACTS
@@ -285,14 +332,19 @@ class _Copy:
             return f"WHERE rowid IN ({','.join(map(str, keep))})", ()
         if window is None:
             return "", ()
-        first, last, _ = window
+        first, last = window.start_ns, window.end_ns
         if table == "NVTX_EVENTS":
             return 'WHERE eventType NOT IN (34, 59, 60) OR ("start" <= ? AND coalesce("end", "start") >= ?)', (
                 last,
                 first,
             )
         if "timestamp" in columns and table in ("GPU_METRICS", "GENERIC_EVENTS"):
-            return "WHERE timestamp BETWEEN ? AND ?", (first - rules.METRIC_MARGIN_NS, last + rules.METRIC_MARGIN_NS)
+            return "WHERE timestamp BETWEEN ? AND ?", (
+                first - rules.METRIC_MARGIN_NS,
+                max(last, self._gpu_end_ns) + rules.METRIC_MARGIN_NS,
+            )
+        if self._launches_known and table in rules.GPU_WORK and {"correlationId", "globalPid"} <= columns.keys():
+            return "WHERE (correlationId, globalPid) IN (SELECT correlation, pid FROM launched)", ()
         if "start" in columns and "end" in columns:
             return 'WHERE "start" BETWEEN ? AND ?', (first, last)
         return "", ()
@@ -317,7 +369,7 @@ class _Copy:
     def _count(self, schema: str, table: str) -> int:
         return int(self.db.execute(f'SELECT count(*) FROM {schema}."{table}"').fetchone()[0])  # noqa: S608 - names from the schema
 
-    def _verify(self, window: tuple[int, int, int] | None) -> None:
+    def _verify(self, window: Window | None) -> None:
         """The same figures row by row, and the same names."""
         for table, wanted in rules.FINGERPRINT.items():
             if table not in self.kept:

@@ -61,43 +61,61 @@ def collect(folder: Path) -> list[dict[str, Any]]:
 
 def row(name: str, document: Mapping[str, Any]) -> dict[str, Any]:
     """The figures of one manifest or bench document."""
-    bench = document.get("bench") or {}
-    latency, telemetry = bench.get("latency_ms") or {}, bench.get("telemetry") or {}
-    profiled = document.get("profiled") or {}
-    kernels, inferences = profiled.get("kernels"), profiled.get("inferences")
-    found = document.get("accuracy") or {}
-    accurate, agrees = found.get("accuracy") or {}, found.get("agreement") or {}
+    bench = _mapping(document.get("bench"))
+    latency, telemetry = _mapping(bench.get("latency_ms")), _mapping(bench.get("telemetry"))
+    throughput = bench.get("throughput")
+    profiled = _mapping(document.get("profiled"))
+    kernels, inferences = _number(profiled.get("kernels")), _number(profiled.get("inferences"))
+    found = _mapping(document.get("accuracy"))
+    accurate, agrees = _mapping(found.get("accuracy")), _mapping(found.get("agreement"))
     doubt = agrees.get("warning")
     agrees = {} if doubt else agrees  # figures that say nothing are not shown as if they did
-    memory = telemetry.get("memory_used_bytes_process")
+    memory = _number(telemetry.get("memory_used_bytes_process"))
+    warnings = document.get("warnings")
+    batch = _number(document.get("batch"))
     return {
         "name": name,
-        "model": document.get("model"),
-        **{key: document.get(key) for key in ("framework", "precision", "mode", "batch")},
-        **{f"{key}_ms": latency.get(key) for key in ("p50", "p90", "p99", "mean")},
-        "images_per_s": images_per_s(bench.get("throughput")),
-        "streams": (bench.get("throughput") or {}).get("streams", 1)
-        if isinstance(bench.get("throughput"), Mapping)
-        else None,
+        "model": _text(document.get("model")),
+        **{key: _text(document.get(key)) for key in ("framework", "precision", "mode")},
+        "batch": int(batch) if batch is not None else None,
+        **{f"{key}_ms": _number(latency.get(key)) for key in ("p50", "p90", "p99", "mean")},
+        "images_per_s": images_per_s(throughput),
+        "streams": _number(throughput.get("streams", 1)) if isinstance(throughput, Mapping) else None,
         "speedup": None,
         # kernels that a graph-level trace hides are not known, and not 0
         "kernels_per_inference": kernels / inferences if kernels and inferences else None,
-        "profiled_ms": profiled.get("ms_per_inference"),
+        "profiled_ms": _number(profiled.get("ms_per_inference")),
         "memory_mib": memory / 2**20 if memory else None,
-        "power_w": (telemetry.get("power_w") or {}).get("mean"),
-        "top1_pct": accurate.get("top1_pct"),
-        "top5_pct": accurate.get("top5_pct"),
-        "top1_agreement_pct": agrees.get("top1_agreement_pct"),
-        "cosine": agrees.get("cosine"),
-        "sqnr_db": agrees.get("sqnr_db"),
-        "notes": "; ".join(n for n in (*(document.get("warnings") or []), doubt) if isinstance(n, str)) or None,
+        "power_w": _number(_mapping(telemetry.get("power_w")).get("mean")),
+        "top1_pct": _number(accurate.get("top1_pct")),
+        "top5_pct": _number(accurate.get("top5_pct")),
+        "top1_agreement_pct": _number(agrees.get("top1_agreement_pct")),
+        "cosine": _number(agrees.get("cosine")),
+        "sqnr_db": _number(agrees.get("sqnr_db")),
+        "notes": "; ".join(n for n in (*(warnings if isinstance(warnings, list) else []), doubt) if isinstance(n, str))
+        or None,
     }
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """A document may hold anything: what is of another kind is not known."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _number(value: Any) -> float | int | None:
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
+    return value if known else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def images_per_s(throughput: Any) -> float | None:
     if isinstance(throughput, Mapping):
         throughput = throughput.get("images_per_s")
-    return float(throughput) if isinstance(throughput, (int, float)) else None
+    found = _number(throughput)
+    return float(found) if found is not None else None
 
 
 def one_line(document: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from profiler.cli.output import visible
 from profiler.trace import Trace
 from profiler.trace.progress import Listener
 
@@ -43,7 +44,7 @@ def add_pair(parser: argparse.ArgumentParser) -> None:
 
 def warn(messages: Iterable[str]) -> None:
     for message in messages:
-        print(f"warning: {' '.join(message.split())}", file=sys.stderr)
+        print(f"warning: {visible(' '.join(message.split()))}", file=sys.stderr)
 
 
 def terminal_progress() -> Listener:

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from profiler.cli.common import add_trace
-from profiler.cli.output import add_output_options, check_target, emit, number
+from profiler.cli.output import add_output_options, check_target, emit, number, visible
 from profiler.report.describe import describe
 from profiler.trace import open_trace
 
@@ -17,16 +17,23 @@ DESCRIPTION = "Say what a trace holds and what is wrong with it."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_trace(parser)
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="check the structure of the database file, also of a large one (small ones always are; about 3 s per GB)",
+    )
     add_output_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     check_target(args)
     with open_trace(args.trace) as trace:
+        if args.check:
+            trace.database.check_structure()
         document = describe(trace)
     rows = [{"fact": key, "value": _text(value)} for key, value in document.items()]
     width = max(len(r["fact"]) for r in rows)
-    emit(args, document, "\n".join(f"{r['fact']:<{width}}  {r['value']}" for r in rows), rows)
+    emit(args, document, "\n".join(f"{r['fact']:<{width}}  {visible(r['value'])}" for r in rows), rows)
 
 
 def _text(value: Any) -> str:

@@ -17,10 +17,10 @@ from typing import Any
 from tabulate import tabulate
 
 from profiler.errors import OutputError, UsageError
+from profiler.report.spreadsheet import cell
 
 FORMATS = ("table", "json", "csv")
 _MAX_CELL = 100
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +58,7 @@ def emit(args: argparse.Namespace, document: Any, table: str, rows: Sequence[Map
     elif args.format == "csv":
         text = _csv(rows)
     else:
-        text = table.rstrip("\n") + "\n"
+        text = "\n".join(visible(line) for line in table.rstrip("\n").split("\n")) + "\n"
     if args.output is None:
         sys.stdout.write(text)
     else:
@@ -98,9 +98,14 @@ def plain(value: Any) -> Any:
     return value
 
 
+def visible(text: str) -> str:
+    """Control, direction and other unprintable characters as ``\\uXXXX``: on a terminal they could do more than be shown."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+
+
 def printable(text: str, width: int = _MAX_CELL) -> str:
-    """One line for a terminal: control and direction characters escaped, the middle of long names cut."""
-    shown = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text[: 4 * width])
+    """One line for a terminal: control and direction characters escaped, long names cut."""
+    shown = visible(text[: 4 * width])
     return shown if len(shown) <= width and len(text) <= 4 * width else f"{shown[: width - 1]}…"
 
 
@@ -148,8 +153,8 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _csv_cell(value: Any) -> Any:
-    """Text that a spreadsheet would run as a formula gets a leading apostrophe."""
+    """Text that a spreadsheet would run as a formula gets a leading apostrophe; unprintable characters are written ``\\uXXXX``."""
     value = plain(value)
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
-        return f"'{value}"
+    if isinstance(value, str):
+        return visible(cell(value))
     return "" if value is None else value

@@ -16,6 +16,7 @@ def describe(trace: Trace) -> dict[str, Any]:
     return {
         "trace": str(trace.path),
         "opened": trace.how_opened or "as it is",
+        "structure": trace.database.structure,
         "nsys_version": session.nsys_version,
         "schema_version": session.schema_version,
         "driver_version": session.driver_version,

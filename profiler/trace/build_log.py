@@ -21,11 +21,13 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 import pandas as pd
 
 from profiler.errors import TraceError
+from profiler.trace.compressed import XZ_MAGIC, open_xz
+from profiler.trace.regular import open_regular
 
 ROW_COLUMNS = (
     "layer",
@@ -41,28 +43,31 @@ ROW_COLUMNS = (
 )
 LAYER_COLUMNS = ("layer", "runner", "tactic", "kernel", "inputs", "outputs", "timed")
 SKIP_COLUMNS = ("layer", "runner", "kind", "formats", "reason")
-_MAX_LINE_CHARACTERS = 1 << 20
+_MAX_LINE_CHARACTERS = 1 << 16
+_MAX_BYTES = 1 << 30
+_MAX_ROWS = 5_000_000
 
 # prefixes of loggers: "Severity.VERBOSE: ", "[V] ", "[TRT] [V] ", "[01/31/2026-10:00:00] [V] [TRT] ", "[TensorRT] VERBOSE: "
 _PREFIX = re.compile(
     r"^(?:\s*(?:\[[^\]]{1,40}\]|Severity\.\w+:|VERBOSE:|INFO:|WARNING:|ERROR:|\d\d:\d\d:\d\d - \w+ -)\s*)+"
 )
-_AUTOTUNING = re.compile(r"\*{5,} Autotuning (format combination|Reformat):\s*(.*?)\s*\*{5,}")
-_TIMING = re.compile(r"-{5,} Timing Runner: (.*) \(([A-Za-z_]\w*)(?:\[0x[0-9a-fA-F]+\])?\)\s*$")
-_COSTS = re.compile(r"={5,} Computing (costs for|reformatting costs)\s*:?\s*(.*?)\s*(?:={5,})?$")
-_NAMED = re.compile(
-    r"(?:^|(?P<layer>.*) )(?:Set )?Tactic Name: (?P<kernel>.*?)\s*(?:Tactic: (?P<tactic>\S+))?"
-    r"(?: numSplitK: .*?)?(?:\s+Time: (?P<time>\S+))?\s*$"
-)
-_TIMED = re.compile(r"^Tactic: (\S+)(?: numSplitK: .*?)? [Tt]ime:? (\S+)\s*$")
+# Lines are cut at _MAX_LINE_CHARACTERS, and no pattern has two neighbouring parts that can share out the same characters: a line of nothing
+# but blanks or stars would take quadratic time.
+_AUTOTUNING = re.compile(r"\*{5} Autotuning (format combination|Reformat):([^*]*)\*{5}")
+_TIMING = re.compile(r"-{5} Timing Runner: (.*) \(([A-Za-z_]\w*)(?:\[0x[0-9a-fA-F]+\])?\)$")
+_COSTS = re.compile(r"={5} Computing (costs for|reformatting costs)(.*)$")
+_TACTIC_NAME = "Tactic Name: "
+_NAMED = re.compile(r"^(\S+)(?: numSplitK: .*?)?(?: Time: (\S+))?$")
+_TIMED = re.compile(r"^Tactic: (\S+)(?: numSplitK: .*?)? [Tt]ime:? (\S+)$")
 _FASTEST = re.compile(r"Fastest Tactic: (\S+) [Tt]ime:? (\S+)")
-_CHOSE = re.compile(r">{5,} Chose Runner Type: (\S+) Tactic: (\S+)")
+_CHOSE = re.compile(r">{5} Chose Runner Type: (\S+) Tactic: (\S+)")
 _SKIP_8 = re.compile(r"^(\w+) has no valid tactics for this config, skipping")
 _SKIP_10 = re.compile(r"^Skipping (\w+): (No valid tactics.*?)(?: for (.*))?$")
 _SKIP_TACTIC = re.compile(r"Skipping tactic (\S+) due to (.*)$")
-_ENGINE_LAYER = re.compile(r"^Layer\((\w+)\): (.*), Tactic: (0x[0-9a-fA-F]+|-?\d+), (.*) -> (.*)$")
-_MYELIN = re.compile(r"Autotuning op (.*?)\(key: (0x[0-9a-fA-F]+)\)")
-_MYELIN_ROW = re.compile(r"^\s*\d+,\s*([^,\s]+),\s*[^,]*,\s*[^,]*,\s*(.*?),\s*(0x[0-9a-fA-F]+)\s*(?:,|$)")
+_ENGINE_LAYER = re.compile(r"^Layer\((\w+)\): (.*)$")
+_ENGINE_TACTIC = re.compile(r"^(0x[0-9a-fA-F]+|-?\d+), (.*) -> (.*)$")
+_MYELIN = re.compile(r"\(key: 0x[0-9a-fA-F]+\)")
+_MYELIN_ROW = re.compile(r"^\s*\d+,\s*([^,\s]+),[^,]*,[^,]*,(.*?),\s*(0x[0-9a-fA-F]+)\s*(?:,|$)")
 _MYELIN_CHOSE = re.compile(r"The selected tactic is \(tactic hash, cost\(in ms\)\):\s*(0x[0-9a-fA-F]+)")
 _ONNX_LAYER = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 
@@ -103,10 +108,9 @@ def read_build_log(path: Path) -> TacticTable:
     """
     cut: list[str] = []
     try:
-        with _open(path) as stream:
-            table = parse_build_log(_lines(stream, cut))
-    except FileNotFoundError:
-        raise TraceError(f"{path}: no such file.", "A build log is PLAN.build.log.xz, beside the plan.") from None
+        with open_regular(path, "a build log (PLAN.build.log.xz, beside the plan)") as file:
+            is_xz = file.peek(len(XZ_MAGIC)).startswith(XZ_MAGIC)  # type: ignore[attr-defined]
+            table = parse_build_log(_lines(open_xz(file) if is_xz else file, cut, path))
     except OSError as error:
         raise TraceError(f"{path}: cannot be read ({error.strerror or error}).") from error
     if table.rows.empty and table.layers.empty and table.skipped.empty:
@@ -123,18 +127,17 @@ def parse_build_log(lines: Iterable[str]) -> TacticTable:
     """Parse the lines of a verbose build log."""
     parser = _Parser()
     count = 0
-    for count, line in enumerate(lines, start=1):  # noqa: B007 - the last count is used
+    for count, line in enumerate(lines, start=1):
         parser.feed(line.rstrip("\r\n"))
+        if len(parser.rows) + len(parser.skipped) + len(parser.layers) > _MAX_ROWS:
+            raise TraceError(
+                f"The build log holds more than {_MAX_ROWS:,} candidates by line {count:,}: none is so long."
+            )
     return parser.finish(count)
 
 
-def _open(path: Path) -> IO[bytes]:
-    with path.open("rb") as file:
-        magic = file.read(6)
-    return cast("IO[bytes]", lzma.open(path, "rb")) if magic == b"\xfd7zXZ\x00" else path.open("rb")
-
-
-def _lines(stream: IO[bytes], cut: list[str]) -> Iterator[str]:
+def _lines(stream: IO[bytes], cut: list[str], path: Path) -> Iterator[str]:
+    read = 0
     while True:
         try:
             raw = stream.readline(_MAX_LINE_CHARACTERS)
@@ -143,6 +146,9 @@ def _lines(stream: IO[bytes], cut: list[str]) -> Iterator[str]:
             return
         if not raw:
             return
+        read += len(raw)
+        if read > _MAX_BYTES:
+            raise TraceError(f"{path}: holds more than {_MAX_BYTES:,} bytes, which no build log does.")
         yield raw.decode("utf-8", "replace")
 
 
@@ -176,14 +182,14 @@ class _Parser:
     kernel: str | None = None
     kernel_tactic: str | None = None
     group: int = 0
-    group_start: int = 0
-    runner_start: int = 0
+    of_group: dict[tuple[str, str], _Row] = field(default_factory=dict)
+    of_runner: dict[tuple[str, str], _Row] = field(default_factory=dict)
     myelin: str = ""
     myelin_start: int = 0
 
     def feed(self, line: str) -> None:
         prefix = _PREFIX.match(line)
-        text = line[prefix.end() :] if prefix else line
+        text = (line[prefix.end() :] if prefix else line)[:_MAX_LINE_CHARACTERS].rstrip()
         # most lines of a log are none of these: look for a word before trying a pattern
         if "Tactic" in text:
             self._tactic_line(text)
@@ -196,7 +202,7 @@ class _Parser:
         elif "Computing " in text:
             found = _COSTS.search(text)
             if found:
-                self.costs_layer = found[2]
+                self.costs_layer = _without_rule(found[2].lstrip(" \t:"))
                 self.kind = "reformat" if found[1].startswith("reformatting") else "layer"
                 self._leave_myelin()
         elif self.myelin:
@@ -206,15 +212,16 @@ class _Parser:
         found = _AUTOTUNING.search(text)
         if found:
             self.kind = "reformat" if found[1] == "Reformat" else "layer"
-            self.formats = found[2]
+            self.formats = found[2].strip()
             self.layer, self.runner = self.costs_layer, ""
             self._new_group()
             self._leave_myelin()
             return
-        found = _MYELIN.search(text)
+        _, _, operation = text.partition("Autotuning op ")
+        found = _MYELIN.search(operation)
         if found:
             onnx = _ONNX_LAYER.search(text)
-            self.myelin = onnx[1] if onnx else found[1]
+            self.myelin = onnx[1] if onnx else operation[: found.start()]
             self.myelin_start = len(self.rows)
 
     def _timing_line(self, text: str) -> None:
@@ -225,12 +232,12 @@ class _Parser:
             self._new_group()
         self.layer, self.runner = found[1], found[2]
         self.kernel = self.kernel_tactic = None
-        self.runner_start = len(self.rows)
+        self.of_runner = {}
         self._leave_myelin()
 
     def _new_group(self) -> None:
         self.group += 1
-        self.group_start = self.runner_start = len(self.rows)
+        self.of_group, self.of_runner = {}, {}
         self.kernel = self.kernel_tactic = None
 
     def _leave_myelin(self) -> None:
@@ -240,17 +247,24 @@ class _Parser:
         if text.startswith("Layer("):
             found = _ENGINE_LAYER.match(text)
             if found:
-                self.layers.append((found[2], found[1], _number(found[3]), found[4], found[5]))
+                layer, _, rest = found[2].rpartition(", Tactic: ")
+                using = _ENGINE_TACTIC.match(rest)
+                if using:
+                    self.layers.append((layer, found[1], _number(using[1]), using[2], using[3]))
             return
         found = _CHOSE.search(text)
         if found:
-            self._mark_fastest(_number(found[2]), found[1], "fastest_of_formats", self.group_start)
+            row = self.of_group.get((found[1], _number(found[2])))
+            if row is not None:
+                row.fastest_of_formats = True
             return
         found = _FASTEST.search(text)
         if found:
-            self._mark_fastest(_number(found[1]), self.runner, "fastest_of_runner", self.runner_start)
+            row = self.of_runner.get((self.runner, _number(found[1])))
+            if row is not None:
+                row.fastest_of_runner = True
             return
-        found = _TIMED.match(text)
+        found = _TIMED.match(" ".join(text.split())) if text.startswith("Tactic: ") else None
         if found:
             tactic = _number(found[1])
             named = self.kernel if self.kernel_tactic in (None, tactic) else None
@@ -260,26 +274,23 @@ class _Parser:
         if "Skipping tactic" in text:
             self._skip_line(text)
             return
-        found = _NAMED.match(text)
-        if found and self.runner:
-            if found["tactic"] and found["time"]:
-                self._add(found["kernel"], _number(found["tactic"]), found["time"])
+        before, mark, rest = text.partition(_TACTIC_NAME)
+        if mark and self.runner and (not before or before.endswith(" ")):
+            kernel, _, timing = rest.partition("Tactic: ")
+            found = _NAMED.match(" ".join(timing.split()))
+            if found and found[2]:
+                self._add(kernel.rstrip(), _number(found[1]), found[2])
             else:
-                self.kernel = found["kernel"] or None
-                self.kernel_tactic = _number(found["tactic"]) if found["tactic"] else None
+                self.kernel = kernel.rstrip() or None
+                self.kernel_tactic = _number(found[1]) if found else None
 
     def _add(self, kernel: str | None, tactic: str, time: str) -> None:
         if self.runner:
             time_ms = _milliseconds(time)
-            self.rows.append(
-                _Row(self.layer, self.runner, self.kind, self.formats, kernel, tactic, time_ms, self.group)
-            )
-
-    def _mark_fastest(self, tactic: str, runner: str, column: str, start: int) -> None:
-        for row in self.rows[start:]:
-            if row.tactic == tactic and row.runner == runner and row.group == self.group:
-                setattr(row, column, True)
-                return
+            row = _Row(self.layer, self.runner, self.kind, self.formats, kernel, tactic, time_ms, self.group)
+            self.rows.append(row)
+            self.of_group.setdefault((self.runner, tactic), row)
+            self.of_runner.setdefault((self.runner, tactic), row)
 
     def _skip_line(self, text: str) -> None:
         found = _SKIP_8.match(text)
@@ -320,8 +331,11 @@ class _Parser:
         if self.layers:
             for row in self.rows:
                 row.chosen = bool(row.chosen)
-            for layer, runner, tactic, inputs, outputs in self.layers:
-                _mark_chosen(self.rows, layer, runner, tactic, inputs, outputs)
+            candidates: dict[tuple[str, str, str], list[_Row]] = {}
+            for row in self.rows:
+                candidates.setdefault((row.layer, row.runner, row.tactic), []).append(row)
+            for layer, runner, tactic, inputs, outputs in dict.fromkeys(self.layers):
+                _mark_chosen(candidates.get((layer, runner, tactic), []), inputs, outputs)
         elif self.rows and not all(row.kind == "myelin" for row in self.rows):
             warnings.append(
                 "the log ends before the list of the engine's layers, so which tactics were chosen is not known"
@@ -343,13 +357,12 @@ class _Parser:
         return TacticTable(rows, layers, skipped, tuple(warnings), lines)
 
 
-def _mark_chosen(rows: list[_Row], layer: str, runner: str, tactic: str, inputs: str, outputs: str) -> None:
-    """Mark the candidate that an engine's layer uses: same layer, runner and tactic, and the formats that fit best.
+def _mark_chosen(candidates: list[_Row], inputs: str, outputs: str) -> None:
+    """Mark, of the candidates with the layer, runner and tactic of an engine's layer, the one whose formats fit best.
 
     A tactic's number can appear in several combinations of formats (every reformatting kernel's does), and the list of layers gives
     dimensions where the log of the timing gives strides; data type and vector width are in both.
     """
-    candidates = [row for row in rows if row.layer == layer and row.runner == runner and row.tactic == tactic]
     if not candidates:
         return
     wanted = (_signature(inputs)[:1], _signature(outputs)[:1])
@@ -362,7 +375,7 @@ def _mark_chosen(rows: list[_Row], layer: str, runner: str, tactic: str, inputs:
     min(candidates, key=fit).chosen = True
 
 
-_FORMAT = re.compile(r"\b(Float|Half|Int8|Int32|Int64|Bool|BFloat16|BF16|FP8|UInt8|INT4)([(\[])([^)\]]*)[)\]]")
+_FORMAT = re.compile(r"\b(Float|Half|Int8|Int32|Int64|Bool|BFloat16|BF16|FP8|UInt8|INT4)([(\[])([^)\]]{0,400})[)\]]")
 
 
 def _signature(formats: str) -> list[tuple[str, int]]:
@@ -372,6 +385,13 @@ def _signature(formats: str) -> list[tuple[str, int]]:
         width = next((int(part.split(":")[1]) for part in numbers.split(",") if re.fullmatch(r"\s*\d+:\d+", part)), 1)
         found.append((dtype, width))
     return found
+
+
+def _without_rule(text: str) -> str:
+    """Without the ``=====`` at the end of a heading."""
+    text = text.rstrip()
+    bare = text.rstrip("=")
+    return bare.rstrip() if len(text) - len(bare) >= 5 else text
 
 
 def _number(text: str) -> str:

@@ -26,6 +26,7 @@ MISSING = np.iinfo(np.int64).min
 
 _BATCH_ROWS = 1 << 16
 _MAX_WORKERS = 4
+_ENDED = -1  # among the numbers of rows: the others stop
 _SETTINGS = ("trusted_schema=OFF", "query_only=ON", "cell_size_check=ON", "mmap_size=0", "temp_store=MEMORY")
 _INT32 = np.iinfo(np.int32)
 
@@ -34,7 +35,9 @@ class BulkError(Exception):
     """The fast way cannot read this; the plain way can, or says what is wrong."""
 
 
-def integers(uri: str, sql: str, columns: int, bounds: tuple[int, int], what: str) -> list[IntArray]:
+def integers(
+    uri: str, sql: str, columns: int, bounds: tuple[int, int], what: str, tick: Callable[[], None]
+) -> list[IntArray]:
     """Integer columns of a query.
 
     Args:
@@ -42,6 +45,7 @@ def integers(uri: str, sql: str, columns: int, bounds: tuple[int, int], what: st
         sql: a SELECT of ``columns`` integer expressions with a condition on rowid that has two ``?``.
         bounds: smallest and largest rowid.
         what: is being read, for :mod:`profiler.trace.progress`.
+        tick: called a few times a second; what it raises ends the reading.
 
     Returns:
         An array a column, in rowid order; NULL is :data:`MISSING`.
@@ -61,12 +65,14 @@ def integers(uri: str, sql: str, columns: int, bounds: tuple[int, int], what: st
             at += len(batch)
         return at - (rowids[0] - low)
 
-    counts = _in_parts(part, bounds, what, done)
+    counts = _in_parts(part, bounds, what, done, tick)
     places = [rowids[0] - low for rowids in _split(*bounds)]
     return [column.joined(list(zip(places, counts))) for column in made]
 
 
-def texts(uri: str, sql: str, bounds: tuple[int, int], what: str) -> tuple[npt.NDArray[np.int32], list[str]]:
+def texts(
+    uri: str, sql: str, bounds: tuple[int, int], what: str, tick: Callable[[], None]
+) -> tuple[npt.NDArray[np.int32], list[str]]:
     """A text column as codes in rowid order (-1: NULL) and the distinct texts.
 
     Args:
@@ -90,7 +96,7 @@ def texts(uri: str, sql: str, bounds: tuple[int, int], what: str) -> tuple[npt.N
 
     everything: list[npt.NDArray[np.int32]] = []
     places: dict[str, int] = {}
-    for pieces, own in _in_parts(part, bounds, what, done):
+    for pieces, own in _in_parts(part, bounds, what, done, tick):
         table = np.asarray([*(places.setdefault(text, len(places)) for text in own), -1], dtype=np.int32)
         everything += [table[piece] for piece in pieces]
     return np.concatenate(everything or [np.empty(0, np.int32)]), list(places)
@@ -105,12 +111,18 @@ def _batches(uri: str, sql: str, rowids: tuple[int, int], done: list[int]) -> It
         cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_BATCH_ROWS)})
         cursor.execute(sql, rowids)
         for batch in cursor.fetch_record_batch():
+            if _ENDED in done:
+                return
             done.append(len(batch))
             yield batch
 
 
 def _in_parts(
-    task: Callable[[tuple[int, int]], _Part], bounds: tuple[int, int], what: str, done: list[int]
+    task: Callable[[tuple[int, int]], _Part],
+    bounds: tuple[int, int],
+    what: str,
+    done: list[int],
+    tick: Callable[[], None],
 ) -> list[_Part]:
     """The task's results for equal parts of the rowids, in order; done at the same time."""
     import adbc_driver_sqlite.dbapi as adbc  # noqa: PLC0415 - as above
@@ -121,6 +133,11 @@ def _in_parts(
             futures = [pool.submit(task, rowids) for rowids in ranges]
             while wait(futures, timeout=0.2).not_done:
                 progress.report(what, sum(done) / (bounds[1] - bounds[0] + 1))
+                try:
+                    tick()
+                except BaseException:
+                    done.append(_ENDED)
+                    raise
             progress.report(what, 1.0)
             return [future.result() for future in futures]
     except (adbc.Error, OSError, ValueError, TypeError) as error:  # UnicodeError is a ValueError

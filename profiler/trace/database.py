@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import numpy as np
@@ -17,13 +17,19 @@ import sqlite_utils
 from profiler.errors import TraceError
 from profiler.trace import bulk
 from profiler.trace.bulk import MISSING, IntArray
+from profiler.trace.guard import TIME_LIMIT_VARIABLE, TimeLimit, harden, plain_tables, query_seconds, quoted, restrict
 
 Int64Array = npt.NDArray[np.int64]
 __all__ = ["MISSING", "Database"]
+MAX_CHECKED_BYTES = 1 << 26
+"""Larger files are checked on request only: the check reads the whole file, in about 3 s per GB."""
+_ROWS_AT_ONCE = 50_000
+_MIN_ROW_BYTES = 4  # a pointer of two bytes, the payload's size and the row's number
+_Result = TypeVar("_Result")
 _LARGE_TABLE = 50_000
 """Rows from which a table is read by :mod:`profiler.trace.bulk`."""
 DURATION_BITS = 40
-_MAX_TIME = 1 << 62
+_MAX_TIME = 1 << 61
 _MAX_KEY = 1 << 22
 _MANY_STRINGS = 20_000
 """Ids from which all of StringIds is read at once."""
@@ -32,34 +38,43 @@ _MANY_STRINGS = 20_000
 class Database:
     """Columns out of an nsys export.
 
-    The connection is opened with ``mode=ro`` and ``trusted_schema=OFF``; only ordinary tables are read. A view or
-    a virtual table that stands where nsys puts a table could compute anything, so it is refused.
+    The connection is read-only and hardened (:mod:`profiler.trace.guard`); only plain tables are read. A view or a virtual table that
+    stands where nsys puts a table could compute anything, so it is refused; others are passed over. A file that changes while it is
+    read would give figures of two states: that is an error, too.
 
     Args:
         path: the SQLite file.
         label: what error messages call it: the file that the user gave.
         immutable: open without locks (needed for a database left in WAL mode).
 
+    Attributes:
+        structure: whether the file's structure was checked, in words.
+
     Raises:
-        TraceError: not a database, damaged, locked, or holding views or virtual tables.
+        TraceError: not a database, damaged, locked, or holding views or virtual tables in the place of tables.
     """
 
     def __init__(self, path: Path, label: str, immutable: bool = False) -> None:
         self.label = label
+        self._path = path
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
-        self._size = path.stat().st_size
+        self._limit = TimeLimit(query_seconds())
         self._uri = uri = f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' if immutable else ''}"
         with self._errors():
             # a Trace that a dashboard keeps is read from several threads in turn, so the check is off and a lock is used
             connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
             try:
-                connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
-                connection.execute("PRAGMA trusted_schema=OFF")
-                connection.execute("PRAGMA query_only=ON")
-                connection.execute("PRAGMA mmap_size=0")
+                self._state = self._file_state()
+                self._size = self._state[1] if self._state else 0
+                harden(connection, self._limit)
+                self._limit.start()
+                self.tables: Mapping[str, frozenset[str]] = plain_tables(connection, label)
+                restrict(connection, self.tables)
                 self._db = sqlite_utils.Database(connection, recursive_triggers=False, execute_plugins=False)
-                self.tables: Mapping[str, frozenset[str]] = self._discover()
+                self.structure = "not checked, as the file is large (python -m profiler info --check TRACE does)"
+                if self._size <= MAX_CHECKED_BYTES:
+                    self.check_structure()
             except BaseException:
                 connection.close()
                 raise
@@ -72,23 +87,48 @@ class Database:
         try:
             yield
         except (sqlite3.Error, UnicodeError, OverflowError) as error:
+            if str(error) == "interrupted":
+                raise TraceError(
+                    f"{self.label}: a query took more than {self._limit.seconds:g} s and was ended.",
+                    f"If the file is sound and only large, set {TIME_LIMIT_VARIABLE} to more seconds.",
+                ) from error
             raise TraceError(
                 f"{self.label}: cannot be read as an SQLite database ({error}).",
                 "If it is still being written, wait; if it is damaged, copy or export it again.",
             ) from error
 
-    def _discover(self) -> dict[str, frozenset[str]]:
-        tables = {}
-        for name, kind, sql in self._db.execute("SELECT name, type, sql FROM sqlite_master").fetchall():
-            if kind == "view" or (kind == "table" and str(sql).lstrip().upper().startswith("CREATE VIRTUAL")):
-                raise TraceError(
-                    f"{self.label}: holds a {'view' if kind == 'view' else 'virtual table'} named {str(name)[:80]!r}; "
-                    "an nsys export holds only plain tables.",
-                    "This file was changed after the export. Export the report again.",
-                )
-            if kind == "table" and not str(name).startswith("sqlite_"):
-                tables[name] = frozenset(row[1] for row in self._db.execute(f"PRAGMA table_info({_quoted(name)})"))
-        return tables
+    def check_structure(self) -> None:
+        """Check that every page of the file is where it belongs: damage there can make SQLite pass over rows without an error.
+
+        The values themselves carry no checksum, so a bit that flipped inside one cannot be noticed.
+
+        Raises:
+            TraceError: the structure is damaged.
+        """
+        with self._lock, self._errors():
+            self._limit.start()
+            found = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
+        if found != "ok":
+            raise TraceError(
+                f"{self.label}: the database is damaged ({' '.join(found.split())[:200]}).",
+                "Its figures could be wrong without notice. Copy or export it again.",
+            )
+        self.structure = "sound"
+
+    def _file_state(self) -> tuple[int, int, int] | None:
+        """What changes when somebody writes to the file; None when it has gone, which an open file does not mind."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    def _check_unchanged(self) -> None:
+        now = self._file_state()
+        if now is not None and self._state is not None and now[0] == self._state[0] and now != self._state:
+            raise TraceError(
+                f"{self.label}: was changed while it was being read.", "Wait until it is written, and open it again."
+            )
 
     def has(self, table: str, *columns: str) -> bool:
         """Whether the table is there with all of these columns."""
@@ -100,17 +140,29 @@ class Database:
             return 0
         if not where and table in self._counts:
             return self._counts[table]
-        with self._lock, self._errors():
-            sql = f"SELECT count(*) FROM {_quoted(table)} {f'WHERE {where}' if where else ''}"  # noqa: S608 - quoted; where is the program's
-            found = int(self._db.execute(sql, list(values)).fetchone()[0])
+        # NOT INDEXED: an index that somebody added, or that is damaged, could count differently
+        sql = f"SELECT count(*) FROM {quoted(table)} NOT INDEXED {f'WHERE {where}' if where else ''}"  # noqa: S608 - quoted; where is the program's
+        found = int(self.rows(sql, values)[0][0])
         if not where:
             self._counts[table] = found
         return found
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query. The SQL is the program's own; values that come from a trace are bound."""
+        found: list[tuple[Any, ...]] = []
         with self._lock, self._errors():
-            return list(self._db.execute(sql, list(values)).fetchall())
+            self._check_unchanged()
+            self._limit.start()
+            cursor = self._db.execute(sql, list(values))
+            while part := cursor.fetchmany(_ROWS_AT_ONCE):
+                found += part
+                if len(found) > self._size // _MIN_ROW_BYTES:  # pages are referred to more than once
+                    raise TraceError(
+                        f"{self.label}: damaged: it gives more rows than a file of its size can hold.",
+                        "Copy or export it again.",
+                    )
+            self._check_unchanged()
+        return found
 
     def integers(
         self, table: str, columns: Sequence[str], where: str = "", values: Sequence[Any] = ()
@@ -137,8 +189,8 @@ class Database:
     def _few_integers(
         self, table: str, columns: Sequence[str], where: str, values: Sequence[Any]
     ) -> dict[str, IntArray]:
-        picked = ", ".join(f"coalesce({_quoted(c)}, {MISSING})" for c in columns)
-        sql = f"SELECT {picked} FROM {_quoted(table)} {f'WHERE {where}' if where else ''}"  # noqa: S608 - as above
+        picked = ", ".join(f"coalesce({quoted(c)}, {MISSING})" for c in columns)
+        sql = f"SELECT {picked} FROM {quoted(table)} NOT INDEXED {f'WHERE {where}' if where else ''}"  # noqa: S608 - as above
         rows = self.rows(sql, values)
         series = zip(*rows) if rows else ((),) * len(columns)
         return {column: self._as_int64(table, column, s) for column, s in zip(columns, series)}
@@ -148,14 +200,29 @@ class Database:
         bounds = self._rowids(table)
         if bounds is None or bounds[1] - bounds[0] < _LARGE_TABLE:
             return None
-        picked = ", ".join(_quoted(c) for c in columns)
+        picked = ", ".join(quoted(c) for c in columns)
         condition = f"rowid BETWEEN ? AND ?{f' AND ({where})' if where else ''}"
-        sql = f"SELECT {picked} FROM {_quoted(table)} NOT INDEXED WHERE {condition} ORDER BY rowid"  # noqa: S608 - as above
+        sql = f"SELECT {picked} FROM {quoted(table)} NOT INDEXED WHERE {condition} ORDER BY rowid"  # noqa: S608 - as above
         try:
-            arrays = bulk.integers(self._uri, sql, len(columns), bounds, table)
+            arrays = self._watched(lambda: bulk.integers(self._uri, sql, len(columns), bounds, table, self._tick))
         except bulk.BulkError:
             return None
         return dict(zip(columns, arrays))
+
+    def _watched(self, reading: Callable[[], _Result]) -> _Result:
+        """A bulk reading under the rules of :meth:`rows`: of an unchanged file, and not for ever."""
+        self._check_unchanged()
+        self._limit.start()
+        found = reading()
+        self._check_unchanged()
+        return found
+
+    def _tick(self) -> None:
+        if self._limit.is_over():
+            raise TraceError(
+                f"{self.label}: a query took more than {self._limit.seconds:g} s and was ended.",
+                f"If the file is sound and only large, set {TIME_LIMIT_VARIABLE} to more seconds.",
+            )
 
     def packed_durations(self, table: str, key: str) -> Int64Array | None:
         """For every row of a large table ``key × 2**DURATION_BITS + (end - start)``, in no particular order.
@@ -166,18 +233,16 @@ class Database:
         bounds = self._rowids(table) if self.has(table, "start", "end", key) else None
         if bounds is None or bounds[1] - bounds[0] < _LARGE_TABLE:
             return None
-        name, limit = _quoted(key), 1 << DURATION_BITS
+        name, limit = quoted(key), 1 << DURATION_BITS
         # text is greater than any number, so it fails the comparisons; a fraction or an overflow makes the sum a fraction, which is refused
-        fits = (
-            f'"start" <= {_MAX_TIME} AND "end" <= {_MAX_TIME} AND "end" - "start" BETWEEN 0 AND {limit - 1} '
-            f"AND {name} BETWEEN 0 AND {_MAX_KEY}"
-        )
+        times = " AND ".join(f'"{c}" BETWEEN {-_MAX_TIME} AND {_MAX_TIME}' for c in ("start", "end"))
+        fits = f'{times} AND "end" - "start" BETWEEN 0 AND {limit - 1} AND {name} BETWEEN 0 AND {_MAX_KEY}'
         sql = (
-            f'SELECT CASE WHEN {fits} THEN {name} * {limit} + ("end" - "start") END FROM {_quoted(table)} NOT INDEXED '  # noqa: S608 - quoted
+            f'SELECT CASE WHEN {fits} THEN {name} * {limit} + ("end" - "start") END FROM {quoted(table)} NOT INDEXED '  # noqa: S608 - quoted
             "WHERE rowid BETWEEN ? AND ?"
         )
         try:
-            (keys,) = bulk.integers(self._uri, sql, 1, bounds, table)
+            (keys,) = self._watched(lambda: bulk.integers(self._uri, sql, 1, bounds, table, self._tick))
         except bulk.BulkError:
             return None
         return keys.astype(np.int64) if len(keys) and keys.min() >= 0 else None
@@ -186,7 +251,7 @@ class Database:
         """The smallest and the largest rowid; None where a column takes that name, or the table has none."""
         if {c.lower() for c in self.tables[table]} & {"rowid", "_rowid_", "oid"}:
             return None
-        name = _quoted(table)
+        name = quoted(table)
         try:
             low, high = self.rows(
                 f"SELECT (SELECT min(rowid) FROM {name}), (SELECT max(rowid) FROM {name})"  # noqa: S608 - quoted
@@ -198,8 +263,12 @@ class Database:
         return int(low), int(high)
 
     def _as_int64(self, table: str, column: str, series: Sequence[Any]) -> Int64Array:
-        array = np.asarray(series) if series else np.empty(0, dtype=np.int64)
-        if array.dtype.kind != "i":
+        array: npt.NDArray[Any] | None
+        try:
+            array = np.asarray(series) if series else np.empty(0, dtype=np.int64)
+        except ValueError:  # bytes among numbers
+            array = None
+        if array is None or array.dtype.kind != "i":
             odd = next((v for v in series if not isinstance(v, int)), None)
             raise TraceError(
                 f"{self.label}: table {table}, column {column}: found {str(odd)[:80]!r} where a whole number was expected.",
@@ -222,17 +291,17 @@ class Database:
 
     def texts(self, table: str, column: str, where: str = "") -> tuple[IntArray, list[str]]:
         """A text column as codes in row order (-1: NULL) and the distinct texts; both empty when all are NULL."""
-        name = _quoted(column)
+        name = quoted(column)
         given = f"{name} IS NOT NULL{f' AND ({where})' if where else ''}"
-        if not self.rows(f"SELECT EXISTS (SELECT 1 FROM {_quoted(table)} WHERE {given})")[0][0]:  # noqa: S608 - as above
+        if not self.rows(f"SELECT EXISTS (SELECT 1 FROM {quoted(table)} WHERE {given})")[0][0]:  # noqa: S608 - as above
             return np.empty(0, dtype=np.int32), []
         bounds = self._rowids(table)
         if bounds is not None and bounds[1] - bounds[0] >= _LARGE_TABLE:
             condition = f"rowid BETWEEN ? AND ?{f' AND ({where})' if where else ''}"
-            sql = f"SELECT {name} IS NULL, coalesce({name}, '') FROM {_quoted(table)} NOT INDEXED WHERE {condition} ORDER BY rowid"  # noqa: S608 - as above
+            sql = f"SELECT {name} IS NULL, coalesce({name}, '') FROM {quoted(table)} NOT INDEXED WHERE {condition} ORDER BY rowid"  # noqa: S608 - as above
             with contextlib.suppress(bulk.BulkError):
-                return bulk.texts(self._uri, sql, bounds, table)
-        sql = f"SELECT {name} FROM {_quoted(table)} {f'WHERE {where}' if where else ''}"  # noqa: S608 - as above
+                return self._watched(lambda: bulk.texts(self._uri, sql, bounds, table, self._tick))
+        sql = f"SELECT {name} FROM {quoted(table)} {f'WHERE {where}' if where else ''}"  # noqa: S608 - as above
         places: dict[object, int] = {None: -1}
         codes = [places.setdefault(text, len(places) - 1) for (text,) in self.rows(sql)]
         return np.asarray(codes, dtype=np.int32), [str(text) for text in places if text is not None]
@@ -241,7 +310,7 @@ class Database:
         """Whether the table is missing or has no row."""
         if table not in self.tables:
             return True
-        return not self.rows(f"SELECT EXISTS (SELECT 1 FROM {_quoted(table)})")[0][0]  # noqa: S608 - quoted
+        return not self.rows(f"SELECT EXISTS (SELECT 1 FROM {quoted(table)})")[0][0]  # noqa: S608 - quoted
 
     def strings(self, ids: IntArray) -> dict[int, str]:
         """The text of these ids from StringIds; ids that are not there are left out."""
@@ -260,7 +329,3 @@ class Database:
                 if value is not None:
                     found[int(key)] = str(value)
         return found
-
-
-def _quoted(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from profiler.errors import TraceError
+from profiler.trace.regular import read_regular
 
 _MAX_FILE_BYTES = 1 << 30
 _TYPES = (
@@ -128,10 +129,8 @@ def read_engine_file(path: Path) -> tuple[EngineLayer, ...]:
         TraceError: not readable, not JSON, or without layers; the message says what was found.
     """
     try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise TraceError(f"{path}: larger than {_MAX_FILE_BYTES:,} bytes, which no engine description is.")
-        document = json.loads(path.read_text("utf-8", "replace"))
-    except (OSError, ValueError, RecursionError) as error:
+        document = json.loads(read_regular(path, "an engine description", _MAX_FILE_BYTES).decode("utf-8", "replace"))
+    except (ValueError, RecursionError) as error:
         raise TraceError(f"{path}: not a readable engine description ({error}).", _EXPECTED) from error
     layers = document.get("Layers") if isinstance(document, dict) else document
     found = [parse_layer(entry) for entry in layers] if isinstance(layers, list) else []

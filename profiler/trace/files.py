@@ -7,25 +7,27 @@ export) goes to a private temporary folder; nothing is written beside the user's
 
 from __future__ import annotations
 
-import gzip
-import lzma
 import shutil
-import stat
-import tempfile
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, BinaryIO
 
 from profiler.errors import TraceError
-from profiler.trace import nsys_export
+from profiler.trace import nsys_export, temporary
+from profiler.trace.compressed import decompressor
+from profiler.trace.regular import open_regular
 
 SQLITE_MAGIC = b"SQLite format 3\x00"
 REPORT_SUFFIXES = (".nsys-rep", ".qdrep")
 COMPRESSED_SUFFIXES = (".xz", ".zst", ".gz")
 TRACE_SUFFIXES = (".sqlite", ".db", *(f".sqlite{s}" for s in COMPRESSED_SUFFIXES), *REPORT_SUFFIXES)
 MAX_DECOMPRESSED_BYTES = 64 * 2**30
+MAX_RATIO = 250
+"""Real traces, also repetitive ones, were seen to compress to a seventh up to a fifteenth."""
+_FREE_OF_RATIO_BYTES = 1 << 28
+_SPARE_BYTES = 1 << 28
 _CHUNK = 1 << 20
 _SQLITE_HEADER_BYTES = 100
 
@@ -52,7 +54,7 @@ class TraceFile:
         """Tie the private temporary folder to ``owner``: it is removed when that object goes."""
         if self._workdir is None:
             return lambda: None
-        return weakref.finalize(owner, shutil.rmtree, self._workdir, ignore_errors=True)
+        return weakref.finalize(owner, temporary.remove, self._workdir)
 
 
 def prepare(path: Path, max_bytes: int = MAX_DECOMPRESSED_BYTES) -> TraceFile:
@@ -66,13 +68,12 @@ def prepare(path: Path, max_bytes: int = MAX_DECOMPRESSED_BYTES) -> TraceFile:
         TraceError: the file is missing, unreadable, empty, of another kind, damaged, or unpacks to too much.
         MissingToolError: a native report, and no nsys to export it.
     """
-    _check_is_file(path)
     head = _read_head(path)
     if not head:
         raise TraceError(f"{path}: the file is empty.", "Export the report again: nsys export --type sqlite REPORT")
     if head.startswith(SQLITE_MAGIC):
         return TraceFile(path, path, "", _check_sqlite_header(path, head))
-    opener = _decompressor(head)
+    opener = decompressor(head)
     if opener is None and path.name.lower().endswith(REPORT_SUFFIXES):
         return _unpack(path, lambda target: nsys_export.export(path, target), "exported with nsys")
     if opener is not None:
@@ -85,27 +86,12 @@ def prepare(path: Path, max_bytes: int = MAX_DECOMPRESSED_BYTES) -> TraceFile:
     )
 
 
-def _check_is_file(path: Path) -> None:
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        raise TraceError(
-            f"{path}: no such file.", "Check the path; a trace is a .sqlite export or a .nsys-rep report."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise TraceError(f"{str(path)[:500]!r}: cannot be read ({error}).") from error
-    if stat.S_ISDIR(mode):
-        raise TraceError(f"{path}: is a folder, and a trace file was expected.", "Name the .sqlite file inside it.")
-    if not stat.S_ISREG(mode):
-        raise TraceError(f"{path}: not a regular file (a pipe or a device).", "Copy the trace to a file first.")
-
-
 def _read_head(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
+    with open_regular(path, "a trace (a .sqlite export or a .nsys-rep report)") as file:
+        try:
             return file.read(_SQLITE_HEADER_BYTES)
-    except OSError as error:
-        raise TraceError(f"{path}: cannot be read ({error.strerror or error}).", "Check the permissions.") from error
+        except OSError as error:
+            raise TraceError(f"{path}: cannot be read ({error.strerror or error}).") from error
 
 
 def _check_sqlite_header(path: Path, head: bytes) -> bool:
@@ -132,26 +118,11 @@ def _check_sqlite_header(path: Path, head: bytes) -> bool:
     return head[18] == 2 or head[19] == 2
 
 
-def _decompressor(head: bytes) -> tuple[str, Callable[[Path], IO[bytes]]] | None:
-    if head.startswith(b"\xfd7zXZ\x00"):
-        return "xz", lambda path: cast("IO[bytes]", lzma.open(path, "rb"))
-    if head.startswith(b"\x28\xb5\x2f\xfd"):
-        return "zstd", _open_zstd
-    if head.startswith(b"\x1f\x8b"):
-        return "gzip", lambda path: cast("IO[bytes]", gzip.open(path, "rb"))
-    return None
-
-
-def _open_zstd(path: Path) -> IO[bytes]:
-    import zstandard  # noqa: PLC0415 - only for this kind of file
-
-    return cast("IO[bytes]", zstandard.open(path, "rb"))
-
-
-def _decompress(path: Path, open_stream: Callable[[Path], IO[bytes]], target: Path, max_bytes: int) -> None:
+def _decompress(path: Path, open_stream: Callable[[BinaryIO], IO[bytes]], target: Path, max_bytes: int) -> None:
     written = 0
+    limit, why = _limit(path, target, max_bytes)
     try:
-        with open_stream(path) as source, target.open("wb") as sink:
+        with open_regular(path, "a trace") as packed, open_stream(packed) as source, target.open("wb") as sink:
             while chunk := source.read(_CHUNK):
                 if not written and not chunk.startswith(SQLITE_MAGIC):
                     raise TraceError(
@@ -159,9 +130,9 @@ def _decompress(path: Path, open_stream: Callable[[Path], IO[bytes]], target: Pa
                         "Expected a compressed nsys SQLite export; unpack archives of several files first.",
                     )
                 written += len(chunk)
-                if written > max_bytes:
+                if written > limit:
                     raise TraceError(
-                        f"{path}: unpacks to more than {max_bytes:,} bytes.",
+                        f"{path}: unpacks to more than {limit:,} bytes, {why}.",
                         "Unpack it yourself if you trust it, and open the .sqlite file.",
                     )
                 sink.write(chunk)
@@ -177,12 +148,25 @@ def _decompress(path: Path, open_stream: Callable[[Path], IO[bytes]], target: Pa
         raise TraceError(f"{path}: unpacks to nothing.", "Copy or compress it again.")
 
 
+def _limit(path: Path, target: Path, max_bytes: int) -> tuple[int, str]:
+    """How many bytes may be unpacked, and which of the limits that is."""
+    free = shutil.disk_usage(target.parent).free - _SPARE_BYTES
+    return min(
+        (max_bytes, "the most that is unpacked"),
+        (
+            max(_FREE_OF_RATIO_BYTES, MAX_RATIO * path.stat().st_size),
+            f"which is {MAX_RATIO} times its size: no trace compresses so well",
+        ),
+        (max(free, 0), f"which is what the disk of {target.parent} has to spare"),
+    )
+
+
 def _unpack(path: Path, make: Callable[[Path], None], how: str) -> TraceFile:
-    workdir = Path(tempfile.mkdtemp(prefix="profiler-"))
+    workdir = temporary.private_folder("trace")
     try:
         database = workdir / "trace.sqlite"
         make(database)
         return TraceFile(path, database, how, _check_sqlite_header(database, _read_head(database)), workdir)
     except BaseException:
-        shutil.rmtree(workdir, ignore_errors=True)
+        temporary.remove(workdir)
         raise

@@ -80,7 +80,8 @@ class GpuMetrics:
                 "SELECT DISTINCT t.typeId, t.metricName FROM TARGET_INFO_GPU_METRICS t "
                 "WHERE EXISTS (SELECT 1 FROM GPU_METRICS) ORDER BY t.typeId, t.metricId"
             ):
-                names.setdefault(int(type_id) & _GPU_INDEX_MASK, []).append(str(name))
+                if isinstance(type_id, int) and isinstance(name, str):
+                    names.setdefault(type_id & _GPU_INDEX_MASK, []).append(name)
             if names:
                 return cls("GPU_METRICS", {gpu: tuple(dict.fromkeys(n)) for gpu, n in names.items()}, database)
         if database.has("GENERIC_EVENTS", "typeId", "data"):
@@ -125,10 +126,9 @@ class GpuMetrics:
             with contextlib.suppress(TraceError):  # a value that is no whole number
                 return self._load_integers(gpu, name)
             rows = self._database.rows(
-                "SELECT m.timestamp, m.value FROM GPU_METRICS m JOIN TARGET_INFO_GPU_METRICS t "
-                "ON t.typeId = m.typeId AND t.metricId = m.metricId "
-                "WHERE t.metricName = ? AND (m.typeId & ?) = ? ORDER BY m.timestamp",
-                (name, _GPU_INDEX_MASK, gpu),
+                "SELECT timestamp, value FROM GPU_METRICS WHERE (typeId & ?) = ? AND (typeId, metricId) IN "
+                "(SELECT typeId, metricId FROM TARGET_INFO_GPU_METRICS WHERE metricName = ?) ORDER BY timestamp",
+                (_GPU_INDEX_MASK, gpu, name),
             )
         else:
             rows = [(when, sample.get(name)) for when, sample in self._json_rows.get(gpu, [])]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from profiler.errors import TraceError
+from profiler.trace.regular import read_regular
 
 FORMAT = "profiler-run/1"
 _MAX_BYTES = 4 << 20
@@ -75,10 +76,8 @@ def read_manifest(path: Path) -> Manifest:
         TraceError: not readable, not JSON, or a field of the wrong kind; the message names the field.
     """
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise TraceError(f"{path}: larger than {_MAX_BYTES:,} bytes, which no manifest is.")
-        document = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        document = json.loads(read_regular(path, "a manifest", _MAX_BYTES).decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise TraceError(
             f"{path}: not a readable manifest ({error}).", "Expected JSON; correct or remove the file."
         ) from error

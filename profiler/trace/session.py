@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,14 +79,22 @@ def read_session(database: Database) -> Session:
         nsys_version=export.get("EXPORT_PRODUCT_VERSION") or system.get("NsysVersion"),
         schema_version=export.get("EXPORT_SCHEMA_VERSION"),
         driver_version=system.get("NvDriverVersion"),
-        cuda_version=f"{int(cuda) // 1000}.{int(cuda) % 1000 // 10}" if cuda and cuda.isdigit() else None,
+        cuda_version=_cuda_version(cuda),
         gpus=_gpus(database),
         graph_trace_mode=mode.lower() if mode else None,
         recorded_utc=_recorded(database),
         options={k.split(":", 1)[-1]: v for k, v in capture.items() if _is_option(k)},
         diagnostics=_diagnostics(database),
-        holds_environment=any("ENVIRONMENT" in k.upper() or k.upper().endswith("COMMAND_LINE") for k in capture),
+        holds_environment=any("ENVIRONMENT" in k.upper() or k.upper().endswith("COMMAND_LINE") for k in capture)
+        or "DeviceEnvironment" in system,
     )
+
+
+def _cuda_version(text: str | None) -> str | None:
+    """CUDA writes 12.4 as 12040."""
+    if text is None or re.fullmatch(r"[0-9]{4,6}", text) is None:
+        return None
+    return f"{int(text) // 1000}.{int(text) % 1000 // 10}"
 
 
 def _pairs(database: Database, table: str) -> dict[str, str]:
@@ -103,11 +112,11 @@ def _is_option(name: str) -> bool:
 def _system(database: Database) -> dict[str, str]:
     if not database.has("TARGET_INFO_SYSTEM_ENV", "name", "value"):
         return {}
-    wanted = ("NvDriverVersion", "CudaDriverVersion", "NsysVersion")
+    wanted = ("NvDriverVersion", "CudaDriverVersion", "NsysVersion", "DeviceEnvironment")
     return {
         str(name): str(value)
         for name, value in database.rows(
-            "SELECT name, value FROM TARGET_INFO_SYSTEM_ENV WHERE name IN (?, ?, ?)", wanted
+            "SELECT name, value FROM TARGET_INFO_SYSTEM_ENV WHERE name IN (?, ?, ?, ?)", wanted
         )
     }
 

@@ -37,6 +37,7 @@ NVTX = "NVTX_EVENTS"
 
 _CHUNK = 1 << 20
 _PROCESS_MASK = ~0xFFFFFF  # a globalTid without its low 24 bits is the globalPid
+_MAX_NS = 2**61  # 73 years: a time beyond is a mark for "none" or damage
 _VERSION_SUFFIX = re.compile(r"_v\d+$|_ptsz$|_ptds$")
 # CUpti_ActivityMemcpyKind; used where the export lacks its own table of labels
 _MEMCPY_KINDS = {
@@ -369,8 +370,9 @@ class Trace:
         is_closed = raw["end"] != MISSING
         ends = raw.pop("end")
         if not is_closed.all():
-            ends = np.where(is_closed, ends, max(self.last_ns, int(raw["start"].max(initial=0))))
-        rows = _in_order(raw["start"], (raw["start"] != MISSING) & (ends >= raw["start"]))
+            known = raw["start"][_is_time(raw["start"])]
+            ends = np.where(is_closed, ends, max(self.last_ns, int(known.max(initial=0))))
+        rows = _in_order(raw["start"], _is_time(raw["start"]) & _is_time(ends) & (ends >= raw["start"]))
         self._count_dropped(n - (n if rows is None else len(rows)), "NVTX ranges")
         tid = _or_minus_one(taken(raw.pop("globalTid"), rows))
         pid = _process_of(tid)
@@ -426,7 +428,11 @@ class Trace:
         starts, ends = [], []
         for table in (KERNELS, MEMCPY, MEMSET, GRAPHS, API_CALLS):
             if self.database.has(table, "start", "end"):
-                low, high = self.database.rows(f'SELECT min("start"), max("end") FROM {table}')[0]  # noqa: S608 - literals only
+                low, high = self.database.rows(
+                    f'SELECT min("start"), max("end") FROM {table} '  # noqa: S608 - literals only
+                    'WHERE "start" BETWEEN ? AND ? AND "end" BETWEEN "start" AND ?',
+                    (-_MAX_NS, _MAX_NS, _MAX_NS),
+                )[0]
                 starts += [low] if isinstance(low, int) else []
                 ends += [high] if isinstance(high, int) else []
         return (min(starts), max(ends)) if starts and ends else None
@@ -443,12 +449,21 @@ class Trace:
     # -- helpers ---------------------------------------------------------------------------------------------
 
     def _valid(self, raw: dict[str, IntArray], what: str) -> IntArray | None:
-        """Rows with a start and an end in order, sorted by start; None when that is all rows as they are."""
+        """Rows with a start and an end in order, sorted by start; None when that is all rows as they are.
+
+        Raises:
+            TraceError: the durations add up to more than 64 bits hold, so no sum of them would be right.
+        """
         starts, ends = raw["start"], raw["end"]
-        good = (starts != MISSING) & (ends != MISSING) & (ends >= starts)
-        if len(good) and np.result_type(starts, ends) == np.int64:
-            good &= ends - starts >= 0  # the difference of two far-apart numbers can overflow
-        self._count_dropped(len(good) - int(np.count_nonzero(good)), what)
+        good = _is_time(starts) & _is_time(ends) & (ends >= starts)
+        dropped = len(good) - int(np.count_nonzero(good))
+        kept = (starts, ends) if not dropped else (starts[good], ends[good])
+        if float(np.sum(kept[1].astype(np.int64, copy=False) - kept[0], dtype=np.float64)) > _MAX_NS:
+            raise TraceError(
+                f"{self.path}: the durations of {len(kept[0]):,} {what} add up to more than 73 years.",
+                "The file is damaged, or was changed after the export. Export the report again.",
+            )
+        self._count_dropped(dropped, what)
         return _in_order(starts, good)
 
     def _count_dropped(self, n: int, what: str) -> None:
@@ -548,6 +563,11 @@ class Trace:
         if is_constant(codes) and is_constant(pid_codes):
             return _from_labels(codes, labels)
         return _from_labels(pid_codes.astype(np.int32) * len(values) + codes, labels)
+
+
+def _is_time(values: IntArray) -> npt.NDArray[np.bool_]:
+    """Whether each is a time that a recording can have: present, and such that no difference of two overflows."""
+    return (values >= -_MAX_NS) & (values <= _MAX_NS)
 
 
 def _or_minus_one(values: IntArray) -> IntArray:

@@ -1,0 +1,76 @@
+"""``sanitize``: a copy of a trace that can be shared."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from profiler.cli.common import add_nvtx, add_trace
+from profiler.cli.output import FORMATS, emit
+from profiler.errors import UsageError
+from profiler.report.share import share
+
+NAME = "sanitize"
+HELP = "a copy without host, user, command line, environment, paths, output, process names, GPU serial numbers"
+DESCRIPTION = (
+    "Write a copy of a trace that can be shared. Host and user names, command line, environment, paths, standard output, process "
+    "and thread names, GPU UUID and bus location are left out; the copy is written anew, so nothing survives in free pages, and its "
+    "bytes are searched for every value that was removed. All our figures of the copy are compared with those of the trace; if one "
+    "differs, no copy is kept. The trace itself is not changed. Kernel and range names stay: read them before you share the copy."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_trace(parser)
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="COPY", help="NAME.sqlite, or NAME.sqlite.xz to compress it"
+    )
+    parser.add_argument(
+        "--inferences", type=_positive, metavar="N", help="keep only the first N inferences and what they launched"
+    )
+    parser.add_argument(
+        "--drop-unused", action="store_true", help="leave out the tables that no figure of this project needs"
+    )
+    add_nvtx(parser)
+    parser.add_argument("-f", "--force", action="store_true", help="replace COPY if it exists")
+    parser.add_argument(
+        "--format", choices=FORMATS, default="table", help="how to print what was removed (default: table)"
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
+
+
+def run(args: argparse.Namespace) -> None:
+    target: Path = args.output
+    if target.exists():
+        if Path(args.trace).exists() and target.samefile(args.trace):
+            raise UsageError(f"{target}: is the trace itself, which is never changed.", "Choose another name.")
+        if not args.force:
+            raise UsageError(f"{target}: exists already.", "Choose another name, or give --force to replace it.")
+    report, compared = share(Path(args.trace), target, args.inferences, args.drop_unused, args.nvtx, args.force)
+    document = {"trace": args.trace, "copy": str(target), "figures_compared": compared, **report.as_dict()}
+    rows = [{"removed": kind, "count": n} for kind, n in report.removed.items()]
+    rows += [
+        {"removed": "tables left out", "count": len(report.tables_dropped)},
+        {"removed": "tables emptied", "count": len(report.tables_emptied)},
+        {"removed": "rows", "count": report.rows_dropped},
+        {"removed": "texts that nothing refers to any more", "count": report.strings_dropped},
+        {"removed": "texts from which a path or a name was cut", "count": report.texts_changed},
+    ]
+    width = max(len(str(row["removed"])) for row in rows)
+    lines = [
+        f"{target}: {report.bytes_before:,} → {report.bytes_after:,} bytes"
+        + (f", the first {report.inferences:,} inferences" if report.inferences is not None else ""),
+        "",
+        "removed" if report.removed else "removed (the trace held nothing that names a machine or a person)",
+        *(f"  {row['removed']:<{width}}  {row['count']:>9,}" for row in rows if row["count"]),
+        "",
+        f"checked: {compared} figures and series are the same in the copy ({report.kernels:,} kernels one by one); "
+        f"{report.values_searched:,} removed values were searched for in its bytes and not found",
+        "Kernel and range names are kept: read them before you share the copy.",
+    ]
+    emit(argparse.Namespace(format=args.format, output=None, force=False), document, "\n".join(lines), rows)

@@ -1,0 +1,16 @@
+"""Texts for spreadsheets: a cell that starts like a formula is run as one by Excel, LibreOffice and Google Sheets, also from a CSV file.
+
+Such a text gets an apostrophe in front, which says "text" to all three (https://owasp.org/www-community/attacks/CSV_Injection).
+"""
+
+from __future__ import annotations
+
+import re
+
+_FORMULA = re.compile(r"[\s\x00]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
+_QUANTITY = re.compile(r"[+-]?\d[\d,.]*(?:e[+-]?\d+)?(?: ?[\w%×/]{1,12})?")
+
+
+def cell(text: str) -> str:
+    """The text, with an apostrophe in front if a spreadsheet would take it for a formula; a signed quantity is none."""
+    return f"'{text}" if _FORMULA.match(text) and not _QUANTITY.fullmatch(text) else text
