@@ -124,6 +124,7 @@ def test_the_attacks_were_shown_at_all() -> None:
             "memory",
             "fleet",
             "timeline",
+            "export",
         }, SEEN
 
 
