@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shutil
-import threading
-import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -21,6 +17,7 @@ from dashboard import progress
 from dashboard.figures import Drawn
 from dashboard.figures import figures as all_figures
 from dashboard.text import number
+from dashboard.uploads import Source, Uploads
 from profiler.analysis.autotuning import Autotuning, autotuning, build_log_of
 from profiler.analysis.compare import Analysis, Comparison, compare
 from profiler.analysis.counterparts import Counterparts
@@ -29,44 +26,21 @@ from profiler.analysis.ledger import Ledger, build_ledger
 from profiler.analysis.timeline import Timeline
 from profiler.analysis.traffic import Traffic, memory_traffic
 from profiler.capture.summary import collect
-from profiler.errors import ProfilerError, TraceError
+from profiler.errors import ProfilerError
 from profiler.report.evidence import Evidence
 from profiler.report.layers import engine_layers as report_layers
 from profiler.report.ledger import ledger_document
 from profiler.report.tables import Table
 from profiler.report.tables import tables as report_tables
-from profiler.trace import open_trace, temporary
+from profiler.trace import open_trace
 from profiler.trace.build_log import read_build_log
 from profiler.trace.files import TRACE_SUFFIXES
-from profiler.trace.manifest import Manifest, manifest_of, read_manifest
+from profiler.trace.manifest import manifest_of, read_manifest
 from profiler.trace.progress import report
 
 BUNDLED = Path(__file__).resolve().parent.parent / "traces"
 FOLDER_VARIABLE = "PROFILER_TRACES"
-LEAVE_AFTER_S = 180.0
-"""How long uploads outlive a lost connection: somewhat longer than Streamlit keeps the session itself (120 s)."""
-_COPY_CHUNK = 1 << 22
-_MAX_UPLOAD_BYTES = 8 << 30
-_SPARE_BYTES = 1 << 29
 _MAX_LISTED = 500
-
-
-@dataclass(frozen=True)
-class Source:
-    """A trace that can be chosen.
-
-    Attributes:
-        key: what stands in the URL; never a path of the machine.
-        title: what the reader sees.
-        path: the file.
-        origin: "bundled", "folder" or "upload".
-    """
-
-    key: str
-    title: str
-    path: Path
-    origin: str
-    manifest: Manifest | None = None
 
 
 @st.cache_data(ttl=30, max_entries=20, show_spinner=False)
@@ -106,82 +80,6 @@ def folder_sources(folder: str) -> list[Source]:
         if len(found) >= _MAX_LISTED:
             break
     return found
-
-
-class Uploads:
-    """Uploaded traces of one browser session, in a private folder that goes when the session does."""
-
-    def __init__(self) -> None:
-        self._home: Path | None = None
-        self._going: threading.Timer | None = None
-        self._lock = threading.Lock()
-        self.sources: dict[str, Source] = {}
-
-    def add(self, name: str, stream: BinaryIO) -> Source:
-        """Copy an upload to disk, piece by piece; a file of the same name is replaced.
-
-        Raises:
-            TraceError: it is larger than uploads may be, or than the disk can spare.
-        """
-        safe = re.sub(r"[^\w.+-]", "_", Path(name).name)[-120:] or "trace"
-        folder = self._folder()
-        target, partial = folder / safe, folder / f"{safe}.partial"
-        most = min(_MAX_UPLOAD_BYTES, shutil.disk_usage(folder).free - _SPARE_BYTES)
-        written = 0
-        try:
-            with partial.open("wb") as sink:
-                while chunk := stream.read(_COPY_CHUNK):
-                    written += len(chunk)
-                    if written > most:
-                        raise TraceError(
-                            f"{name[:200]}: larger than the {max(most, 0):,} bytes that can be stored here.",
-                            "Name its folder below instead of uploading it, or make room on the disk of temporary files.",
-                        )
-                    sink.write(chunk)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise TraceError(f"{name[:200]}: could not be stored ({error.strerror or error}).") from error
-        except TraceError:
-            partial.unlink(missing_ok=True)
-            raise
-        partial.replace(target)
-        source = Source(f"upload/{safe}", name, target, "upload")
-        self.sources[source.key] = source
-        return source
-
-    def remove(self, key: str) -> None:
-        source = self.sources.pop(key, None)
-        if source is not None:
-            source.path.unlink(missing_ok=True)
-
-    def _folder(self) -> Path:
-        if self._home is None:
-            self._home = temporary.private_folder("uploads")
-            weakref.finalize(self, temporary.remove, self._home)
-            (self._home / "files").mkdir()
-        return self._home / "files"
-
-    def stay(self) -> None:
-        """The session is there (again)."""
-        with self._lock:
-            if self._going is not None:
-                self._going.cancel()
-                self._going = None
-
-    def leave(self) -> None:
-        """The session is gone. A browser that only lost its connection for a moment finds its uploads again."""
-        with self._lock:
-            if self._going is None:
-                self._going = threading.Timer(LEAVE_AFTER_S, self.discard)
-                self._going.daemon = True
-                self._going.start()
-
-    def discard(self) -> None:
-        """Remove everything that was uploaded."""
-        self.sources.clear()
-        if self._home is not None:
-            temporary.remove(self._home)
-            self._home = None
 
 
 @st.cache_resource(scope="session", on_release=Uploads.leave, show_spinner=False)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import streamlit as st
 
 from dashboard import data
 from dashboard.text import markdown
+from dashboard.uploads import Candidate, order
 from profiler.analysis.compare import Comparison
 from profiler.errors import ProfilerError
 from profiler.trace.files import TRACE_SUFFIXES
@@ -120,26 +122,22 @@ def _swap() -> None:
 def _add_traces() -> None:
     with st.expander("Open your own traces", expanded=False, icon=":material/upload_file:"):
         st.caption(
-            "An nsys SQLite export (.sqlite, also .xz, .zst, .gz), or a .nsys-rep where nsys is installed on this machine."
+            "nsys SQLite exports (.sqlite, also .xz, .zst, .gz), .nsys-rep where nsys is installed on this machine, and what belongs to "
+            "them: manifest, engine inspector JSON, build log; or a run's folder as .zip."
         )
         files = st.file_uploader(
             "Upload traces",
             accept_multiple_files=True,
             key=f"uploader_{st.session_state.get('upload_round', 0)}",
-            help="Two files can be dropped at once: the first becomes “before”, the second “after”. Stored in a private "
+            help="Drop several at once: of two traces, PyTorch's or the slower one becomes “before”. Stored in a private "
             "temporary folder of the machine that runs this dashboard, and removed when the session ends.",
         )
         if files:
-            try:
-                added = [data.uploads().add(file.name, file) for file in files]
-            except ProfilerError as error:
-                show_error(error)
-                return
-            for side, source in zip(SIDES if len(added) > 1 else ("after",), added):
-                st.session_state[side] = source.key
-            # a new widget, so that the uploaded bytes do not stay in memory beside the copy on disk
-            st.session_state["upload_round"] = st.session_state.get("upload_round", 0) + 1
-            st.rerun()
+            _receive([(file.name, file) for file in files], sum(file.size for file in files))
+        for note in st.session_state.get("upload_notes", ()):
+            st.caption(markdown(note))
+        for error in st.session_state.get("upload_errors", ()):
+            show_error(error)
         for source in list(data.uploads().sources.values()):
             st.button(
                 f"Remove {markdown(source.title)}",
@@ -155,6 +153,42 @@ def _add_traces() -> None:
         )
         if folder:
             _check_folder(folder)
+
+
+def _receive(files: list[tuple[str, BinaryIO]], total: int) -> None:
+    """Store what was dropped, choose it, and draw the page anew."""
+    bar = st.progress(0.0, "Storing the files…")
+    stored: dict[str, int] = {}
+
+    def progress(name: str, written: int) -> None:
+        stored[name] = written
+        bar.progress(min(1.0, sum(stored.values()) / max(total, 1)), f"Storing {markdown(name[:60])}…")
+
+    drop = data.uploads().receive(files, progress)
+    bar.progress(1.0, "Reading…")
+    notes = list(drop.notes)
+    if len(drop.sources) == 1:
+        st.session_state["after"] = drop.sources[0].key
+    elif drop.sources:
+        first, second = drop.sources[:2]
+        is_before, why = order(*(_candidate(source) for source in (first, second)))
+        before, after = (first, second) if is_before else (second, first)
+        st.session_state["before"], st.session_state["after"] = before.key, after.key
+        notes.append(f"“{before.title}” was taken for before: {why}. Swap them below if that is wrong.")
+        if len(drop.sources) > 2:
+            notes.append(f"{len(drop.sources)} traces came; the others can be chosen below.")
+    st.session_state["upload_notes"], st.session_state["upload_errors"] = notes, drop.errors
+    # a new widget, so that the uploaded bytes do not stay in memory beside the copy on disk
+    st.session_state["upload_round"] = st.session_state.get("upload_round", 0) + 1
+    st.rerun()
+
+
+def _candidate(source: data.Source) -> Candidate:
+    analysis = data.load(source, None).analysis
+    if analysis is None:
+        return Candidate(source.title, source.manifest.framework if source.manifest else None, None)
+    latency = analysis.inferences.table["latency_ns"]
+    return Candidate(source.title, analysis.facts.framework, float(latency.median()) if len(latency) else None)
 
 
 def _check_folder(folder: str) -> None:
