@@ -14,7 +14,7 @@ except (
 
 import streamlit as st
 
-from dashboard import frame
+from dashboard import frame, links, tour
 from dashboard.views import PAGES
 
 
@@ -34,8 +34,13 @@ def main(first: str = "overview") -> None:
         )
         for view in PAGES
     ]
+    by_url = {view.URL: page for view, page in zip(PAGES, pages)}
     page = st.navigation(pages)
+    links.register(by_url)
+    tour.begin()
     holder.append(frame.choose())
+    if page is by_url["overview"]:
+        tour.draw()
     page.run()
 
 

@@ -7,6 +7,7 @@ from dashboard.views import (
     export,
     fleet,
     fusion,
+    help,
     kernels,
     memory,
     overview,
@@ -30,4 +31,5 @@ PAGES = (
     fleet,
     capture,
     details,
+    help,
 )

@@ -1,0 +1,61 @@
+"""The documents of ``docs/`` inside the dashboard, so that their words are written once."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from profiler.errors import ProfilerError
+
+FOLDER = Path(__file__).resolve().parent.parent / "docs"
+_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?://)([^)\s]+)\)")
+_ENTRY = re.compile(r"^- \*\*(.+?)\*\*: (.+)$")
+
+
+def document(name: str) -> str:
+    """The Markdown of ``docs/NAME.md`` without its first heading. Links between documents, which lead nowhere in a page
+    of the dashboard, become the file's name.
+
+    Raises:
+        ProfilerError: the file is not there: the package was installed without the repository.
+    """
+    path = FOLDER / f"{name}.md"
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise ProfilerError(
+            f"docs/{name}.md is not beside the dashboard ({error.strerror or error}).",
+            "Start the dashboard from the repository, installed by: pip install -e . The texts are in the repository's folder docs.",
+        ) from error
+    _, _, body = text.partition("\n")
+    return _LINK.sub(_named, body)
+
+
+def _named(match: re.Match[str]) -> str:
+    text, target = match.group(1), match.group(2).partition("#")[0]
+    return f"`docs/{target}`" if text == target or not target else f"{text} (`docs/{target}`)"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A word of the glossary: its group, the word or words, what it means (Markdown)."""
+
+    group: str
+    word: str
+    meaning: str
+
+
+def glossary() -> list[Entry]:
+    """The entries of ``docs/glossary.md`` in their order.
+
+    Raises:
+        ProfilerError: the file is not there.
+    """
+    entries, group = [], ""
+    for line in document("glossary").splitlines():
+        if line.startswith("## "):
+            group = line[3:].strip()
+        elif match := _ENTRY.match(line):
+            entries.append(Entry(group, match.group(1), match.group(2)))
+    return entries
