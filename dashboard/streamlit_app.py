@@ -35,7 +35,7 @@ def main(first: str = "overview") -> None:
         for view in PAGES
     ]
     by_url = {view.URL: page for view, page in zip(PAGES, pages)}
-    page = st.navigation(pages)
+    page = st.navigation(pages, expanded=True)
     links.register(by_url)
     tour.begin()
     holder.append(frame.choose())

@@ -215,3 +215,32 @@ def test_upload_two_traces(page: Any) -> None:
     _settled(page, "What did TensorRT do to the model?")
     assert "before=upload" in page.url
     _picture(page, "uploaded")
+
+
+def test_first_run_guide_by_keyboard_and_remembered(page: Any, address: str) -> None:
+    _settled(page, "What did TensorRT do to the model?")
+    focused = "document.activeElement.innerText"
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate(focused) == "Got it":
+            break
+    assert page.evaluate(focused) == "Got it"
+    _picture(page, "guide")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Got it").wait_for(state="hidden")
+    page.wait_for_function("document.cookie.includes('evidence_tour=seen')")
+    page.goto(address)  # a new session at the bare address
+    _settled(page, "What did TensorRT do to the model?")
+    assert page.get_by_role("button", name="Got it").count() == 0
+
+
+def test_first_run_guide_leads_to_pages_with_the_choice(page: Any) -> None:
+    _settled(page, "What did TensorRT do to the model?")
+    page.get_by_role("link", name="1. Fusion").click()
+    _settled(page, "Fusion")
+    assert "before=" in page.url and "/fusion" in page.url
+    page.get_by_role("link", name="Help", exact=True).click()
+    _settled(page, "Help")
+    page.get_by_role("tab", name="Glossary").click()
+    page.get_by_text("Tensor Core instructions in machine code").wait_for()
+    _picture(page, "help_glossary")

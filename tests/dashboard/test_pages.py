@@ -19,7 +19,8 @@ from tests.conftest import bundled
 from tests.make_trace import TraceMaker, simple
 
 URLS = [p.URL for p in PAGES]
-OF_A_PAIR = [u for u in URLS if u not in ("runs", "fleet", "capture")]  # the others are about all runs, or about none
+# the others are about all runs, or about none
+OF_A_PAIR = [u for u in URLS if u not in ("runs", "fleet", "capture", "help")]
 GRAPH_LEVEL = "trt-int8-badqdq-b8-graphlevel"
 
 
