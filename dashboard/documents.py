@@ -10,12 +10,13 @@ from profiler.errors import ProfilerError
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs"
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?://)([^)\s]+)\)")
+_HEADING = re.compile(r"^(#{2,4} )", re.MULTILINE)
 _ENTRY = re.compile(r"^- \*\*(.+?)\*\*: (.+)$")
 
 
 def document(name: str) -> str:
-    """The Markdown of ``docs/NAME.md`` without its first heading. Links between documents, which lead nowhere in a page
-    of the dashboard, become the file's name.
+    """The Markdown of ``docs/NAME.md`` without its first heading, the others one level lower, as the page has a title.
+    Links between documents, which lead nowhere in a page of the dashboard, become the file's name.
 
     Raises:
         ProfilerError: the file is not there: the package was installed without the repository.
@@ -29,7 +30,7 @@ def document(name: str) -> str:
             "Start the dashboard from the repository, installed by: pip install -e . The texts are in the repository's folder docs.",
         ) from error
     _, _, body = text.partition("\n")
-    return _LINK.sub(_named, body)
+    return _HEADING.sub(r"#\1", _LINK.sub(_named, body))
 
 
 def _named(match: re.Match[str]) -> str:
@@ -54,8 +55,8 @@ def glossary() -> list[Entry]:
     """
     entries, group = [], ""
     for line in document("glossary").splitlines():
-        if line.startswith("## "):
-            group = line[3:].strip()
+        if line.startswith("### "):
+            group = line[4:].strip()
         elif match := _ENTRY.match(line):
             entries.append(Entry(group, match.group(1), match.group(2)))
     return entries
