@@ -7,10 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-_PAGES = "pages_by_url"
+_PAGES = "pages"
 
 
-def register(pages: Mapping[str, Any]) -> None:
+def remember(pages: Mapping[str, Any]) -> None:
     """Make the pages of this run known, by ``URL``."""
     st.session_state[_PAGES] = dict(pages)
 

@@ -36,7 +36,7 @@ def main(first: str = "overview") -> None:
     ]
     by_url = {view.URL: page for view, page in zip(PAGES, pages)}
     page = st.navigation(pages, expanded=True)
-    links.register(by_url)
+    links.remember(by_url)
     tour.begin()
     holder.append(frame.choose())
     if page is by_url["overview"]:

@@ -20,6 +20,7 @@ STEPS = (
     ("export", "Export", "the report, figures and tables, to hand over"),
     ("help", "Help", "how to read the pages, every word, methods and limits"),
 )
+_PRESENTING = "present"  # true in the session while it presents
 _SHOWN, _REMEMBER = "tour_shown", "tour_remember"
 _SCRIPT = f"<script>document.cookie = '{COOKIE}=seen; path=/; max-age=31536000; SameSite=Strict'</script>"
 
@@ -35,7 +36,7 @@ def draw() -> None:
     """The guide, where it is to be shown; after its dismissal, once, what makes the browser remember."""
     if st.session_state.pop(_REMEMBER, False):
         st.html(_SCRIPT, unsafe_allow_javascript=True)
-    if not is_shown():
+    if not is_shown() or st.session_state.get(_PRESENTING):
         return
     with st.container(border=True, key="tour"):
         text, button = st.columns([5, 1], vertical_alignment="center")
@@ -43,7 +44,9 @@ def draw() -> None:
             "**New here?** This page says what TensorRT changed: *before → after*, per inference. The question marks say how "
             "we know. Then:"
         )
-        button.button("Got it", key="tour_dismiss", on_click=dismiss, width="stretch", help="Not shown again here")
+        button.button(
+            "Got it", key="tour_dismiss", on_click=dismiss, width="stretch", help="Not shown again in this browser"
+        )
         for start in range(0, len(STEPS), 3):
             for column, (number, (url, label, what)) in zip(
                 st.columns(3), enumerate(STEPS[start : start + 3], start + 1)

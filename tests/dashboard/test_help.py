@@ -48,6 +48,12 @@ def test_guide_is_on_the_overview_alone() -> None:
     assert not _dismissal_is_there(app("fusion").run())
 
 
+def test_a_presentation_shows_no_guide() -> None:
+    test = app("overview")
+    test.session_state["present"] = True
+    assert not _dismissal_is_there(test.run())
+
+
 @pytest.mark.parametrize(("cookie", "shown"), [("seen", False), ("other", True)])
 def test_the_cookie_of_an_earlier_visit_is_heeded(monkeypatch: pytest.MonkeyPatch, cookie: str, shown: bool) -> None:
     context = SimpleNamespace(cookies={tour.COOKIE: cookie}, is_embedded=None)
