@@ -125,6 +125,7 @@ def test_the_attacks_were_shown_at_all() -> None:
             "fleet",
             "timeline",
             "export",
+            "help",
         }, SEEN
 
 
