@@ -30,16 +30,16 @@ def in_blocks(markdown: str) -> list[str]:
 
 
 def check(command: str) -> None:
-    """Parse a command as the program would, gates included; “…” stands for something, so there the verb alone is checked.
+    """Parse a command as the program would, gates included; of “A|B” the first is taken, and where “…” stands for
+    something the verb alone is checked.
 
     Raises:
         AssertionError: the command line does not know it.
     """
-    arguments = shlex.split(command)
+    arguments = [a.partition("|")[0] for a in shlex.split(command)]
     parser = build_parser()
     if "…" in arguments:
         arguments = [arguments[0], *arguments[1 : arguments.index("…")], "--help"]
-        arguments = [a.partition("|")[0] for a in arguments]
     try:
         parsed = parser.parse_args(arguments)
     except SystemExit as end:
