@@ -14,7 +14,7 @@ except (
 
 import streamlit as st
 
-from dashboard import frame
+from dashboard import frame, labels, presenting, show
 from dashboard.views import PAGES
 
 
@@ -34,8 +34,12 @@ def main(first: str = "overview") -> None:
         )
         for view in PAGES
     ]
+    presenting.from_address()
+    st.html(Path(__file__).with_name("style.css"))
     page = st.navigation(pages)
+    show.remember({view.URL: page for view, page in zip(PAGES, pages, strict=True)})
     holder.append(frame.choose())
+    presenting.controls(pages, page, labels.ground(st.context.theme.type))
     page.run()
 
 

@@ -38,7 +38,8 @@ class Evidence:
         return {"before": self.comparison.before, "after": self.comparison.after}
 
     @cached_property
-    def _ledger(self) -> Ledger | ProfilerError:
+    def built(self) -> Ledger | ProfilerError:
+        """The fusion ledger, or what is wrong with it."""
         try:
             return build_ledger(self.comparison.before, self.comparison.after, *self.engines)
         except ProfilerError as error:
@@ -47,11 +48,11 @@ class Evidence:
     @property
     def ledger(self) -> Ledger | None:
         """The fusion ledger; None when these traces have none, and then :attr:`no_ledger` says why."""
-        return self._ledger if isinstance(self._ledger, Ledger) else None
+        return self.built if isinstance(self.built, Ledger) else None
 
     @property
     def no_ledger(self) -> str | None:
-        return self._ledger.message if isinstance(self._ledger, ProfilerError) else None
+        return self.built.message if isinstance(self.built, ProfilerError) else None
 
     @cached_property
     def ledger_document(self) -> dict[str, Any] | None:

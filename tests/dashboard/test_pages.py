@@ -192,7 +192,7 @@ def test_runs_show_measured_latencies_of_the_bundled_study() -> None:
 def test_runs_draws_one_bar_a_run_even_if_two_engines_share_precision_and_mode() -> None:
     test = app("runs").run()
     figure = json.loads(test.get("plotly_chart")[0].proto.spec)
-    names = figure["layout"]["yaxis"]["ticktext"]
+    names = [name.replace("<br>", " ") for name in figure["layout"]["yaxis"]["ticktext"]]
     assert len(set(names)) == len(names) == len(set(_numbers(figure["data"][0]["y"])))
     drawn = dict(zip(names, _numbers(figure["data"][0]["x"]), strict=True))
     table = test.dataframe[0].value.set_index("run")["p50, ms"]
