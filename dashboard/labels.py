@@ -12,9 +12,9 @@ from dashboard.palette import GROUNDS, INK
 from dashboard.text import plotly_text
 from profiler.analysis.facts import RunFacts
 
-_TITLE_WIDTH, _LINE_WIDTH = 40, 56  # characters that fit a phone at 16 and 12 px
+_TITLE_WIDTH, _LINE_WIDTH = 46, 56  # characters that fit a phone at 15 and 12 px
 _MAX_LINES = 8
-_TITLE_PX, _LINE_PX = 16, 12
+_TITLE_PX, _LINE_PX = 15, 12
 _UNKNOWN = "unknown"
 
 
@@ -43,10 +43,10 @@ def labelled(
         theme: "light" or "dark" sets the colour of all texts; None leaves it to the template.
     """
     made = go.Figure(figure)
-    title, *more = textwrap.wrap(html.unescape(str(made.layout.title.text or "")), _TITLE_WIDTH) or [""]
+    title, *more = _wrap(html.unescape(str(made.layout.title.text or "")), _TITLE_WIDTH) or [""]
     # Plotly lets a title of several lines reach over its upper edge, so what does not fit one goes on below it
-    under = [f"<b>{plotly_text(part, 200)}</b>" for part in textwrap.wrap(" ".join(more), _LINE_WIDTH)]
-    under += [plotly_text(w, 200) for line in lines for w in textwrap.wrap(line, _LINE_WIDTH)][:_MAX_LINES]
+    under = [f"<b>{plotly_text(part, 200)}</b>" for part in _wrap(" ".join(more), _LINE_WIDTH)]
+    under += [plotly_text(w, 200) for line in lines for w in _wrap(line, _LINE_WIDTH)][:_MAX_LINES]
     sizes = {name: round(px * scale) for name, px in (("title", _TITLE_PX), ("line", _LINE_PX), ("text", 12))}
     ink = {"color": INK[theme]} if theme else {}
     top = round(1.3 * (sizes["title"] + len(under) * sizes["line"])) + 22
@@ -78,6 +78,10 @@ def labelled(
             annotation.font.color = INK[theme or "light"]
         annotation.font.size = round((annotation.font.size or 12) * scale)
     return made
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_on_hyphens=False)
 
 
 def ground(theme: str | None) -> str:

@@ -23,11 +23,11 @@ CATEGORY_COLOURS = dict(
 )  # fmt: skip
 VERDICT_COLOURS = {"yes": "#1C9E77", "no": "#D9604C", "unknown": "#7B8794"}
 STATUS_COLOURS = {
-    "kept": "#3B7DD8",
-    "fused": "#7A5CC9",
-    "absorbed": "#1C9E77",
-    "new": "#CC6A1B",
-    "unexplained": "#D9604C",
+    "kept": "#2E7DD7",
+    "fused": "#C25D94",
+    "absorbed": "#0AA44B",
+    "new": "#AA8C16",
+    "unexplained": "#B5375E",
 }
 NEUTRAL = "#7B8794"
 NVTX_COLOUR = "#7F8B99"
