@@ -465,23 +465,22 @@ def pairs_of_bars(
 def traffic_by_stage(stages: Mapping[str, tuple[int, int]]) -> go.Figure:
     """Computed minimum of memory traffic: stage of the model → bytes before and after (see ``traffic.by_stage``)."""
     before, after = ([sums[i] / 1e6 for sums in stages.values()] for i in (0, 1))
-    return pairs_of_bars(list(stages), before, after, "MB", "Computed minimum per inference, by stage of the model")
+    return pairs_of_bars(list(stages), before, after, "MB", "Computed minimum of traffic, by stage")
 
 
 def split_waterfall(split: Decomposition) -> go.Figure:
     """The exact split of a latency difference as a waterfall; parts that are 0 on both sides are left out."""
     parts = [p for p in split.parts if p.before_ns or p.after_ns]
-    inferences = f"inferences {split.before_inference} and {split.after_inference}"
-    title = (
-        f"Latency {duration(split.before_latency_ns)} → {duration(split.after_latency_ns)}, {inferences}, nsys attached"
-    )
-    return waterfall(
+    title = f"Latency {duration(split.before_latency_ns)} → {duration(split.after_latency_ns)}, nsys attached"
+    figure = waterfall(
         [p.label for p in parts],
         [p.saved_ns / 1e3 for p in parts],
         split.before_latency_ns / 1e3,
         split.after_latency_ns / 1e3,
         plotly_text(title, 160),
     )
+    inferences = plotly_text(f"{split.before_inference} and {split.after_inference}", 60)
+    return figure.update_xaxes(title=f"latency of {inferences}, µs")
 
 
 def tuned_layers(tuned: Autotuning, count: int = 12) -> go.Figure:

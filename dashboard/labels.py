@@ -38,7 +38,7 @@ def labelled(
     The title may be escaped already; it is escaped once.
 
     Args:
-        lines: plain text; escaped here.
+        lines: plain text; escaped here. Without any, those that the figure has are kept.
         scale: of the type; more than 1 to be read from the back of a room.
         theme: "light" or "dark" sets the colour of all texts; None leaves it to the template.
     """
@@ -46,7 +46,9 @@ def labelled(
     title, *more = _wrap(html.unescape(str(made.layout.title.text or "")), _TITLE_WIDTH) or [""]
     # Plotly lets a title of several lines reach over its upper edge, so what does not fit one goes on below it
     under = [f"<b>{plotly_text(part, 200)}</b>" for part in _wrap(" ".join(more), _LINE_WIDTH)]
-    under += [plotly_text(w, 200) for line in lines for w in _wrap(line, _LINE_WIDTH)][:_MAX_LINES]
+    given = [plotly_text(w, 200) for line in lines for w in _wrap(line, _LINE_WIDTH)][:_MAX_LINES]
+    kept = made.layout.title.subtitle.text
+    under += given or (kept.split("<br>") if kept else [])
     sizes = {name: round(px * scale) for name, px in (("title", _TITLE_PX), ("line", _LINE_PX), ("text", 12))}
     ink = {"color": INK[theme]} if theme else {}
     top = round(1.3 * (sizes["title"] + len(under) * sizes["line"])) + 22

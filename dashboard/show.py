@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -16,11 +16,15 @@ _PAGES = "pages"
 
 
 def chart(
-    figure: go.Figure, key: str, sides: Mapping[str, Side] | None = None, place: DeltaGenerator | None = None
+    figure: go.Figure,
+    key: str,
+    sides: Mapping[str, Side] | None = None,
+    place: DeltaGenerator | None = None,
+    about: Sequence[str] = (),
 ) -> None:
-    """Draw a figure that names what it shows: under its title the runs, batch and GPU of the sides that it is about."""
+    """Draw a figure that names what it shows: under its title the runs, batch and GPU of its sides, or what it is ``about``."""
     known = {name: side.analysis.facts for name, side in (sides or {}).items() if side.analysis is not None}
-    lines = labels.runs(known)
+    lines = [*labels.runs(known), *about]
     theme = st.context.theme.type or "light"
     scale = presenting.SCALE if presenting.on() else 1.0
     title = str(figure.layout.title.text or "").replace("<br>", " ")

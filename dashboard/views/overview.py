@@ -12,13 +12,14 @@ from dashboard.data import Side
 from dashboard.frame import Pair, show_problems
 from dashboard.show import card, cards, chart, how_we_know, link
 from dashboard.tables import show_table
-from dashboard.text import UNITS, markdown, metric_value, number, number_of_bytes, times
+from dashboard.text import markdown, metric_value, number, number_of_bytes, times
 from profiler.analysis.compare import Comparison, Metric
 from profiler.analysis.decompose import Decomposition
 from profiler.analysis.measured import Quality
 from profiler.analysis.traffic import by_stage
 from profiler.report.evidence import Evidence
 from profiler.report.story import StoryFacts, sampling, speed_of, subject
+from profiler.report.words import before_after, change
 
 TITLE = "Overview"
 ICON = ":material/summarize:"
@@ -86,21 +87,21 @@ def _warnings(comparison: Comparison) -> None:
 
 def _latency(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
     batch = facts.before.batch if facts.before.batch == facts.after.batch else None
-    of = f"one batch of {batch}" if batch else "one inference"
+    of = f"Latency, batch {batch}" if batch else "Latency of one inference"
     b, a = facts.clean
     t, u = facts.traced
     if b is not None and a is not None:
         sides = {n: charts.Measured(m.p50_ms, m.low_ms, m.high_ms, m.n) for n, m in (("before", b), ("after", a))}
-        how = "without a profiler" if b.measured and a.measured else "without a profiler, partly stated"
-        chart(charts.two_latencies(sides, f"Median latency of {of}, {how}"), "latencies", pair.readable)
+        how = "without a profiler" if b.measured and a.measured else "partly stated, not measured"
+        chart(charts.two_latencies(sides, f"{of}, {how}"), "latencies", pair.readable)
     elif t is not None and u is not None:
         sides = {n: charts.Measured(m.median_ms, m.low_ms, m.high_ms, m.n) for n, m in (("before", t), ("after", u))}
-        chart(charts.two_latencies(sides, f"Median latency of {of}, nsys attached"), "latencies", pair.readable)
+        chart(charts.two_latencies(sides, f"{of}, nsys attached"), "latencies", pair.readable)
     row = cards("latency")
     for metric_id in ("latency", "gpu_span"):
         metric = held.comparison.metric(metric_id)
         label = "Latency, nsys attached" if metric_id == "latency" else metric.label
-        card(row, label, _before_after(metric), _delta(metric), _how_we_know(metric))
+        card(row, label, " → ".join(before_after(metric)), change(metric), _how_we_know(metric))
 
 
 def _origin(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
@@ -114,7 +115,7 @@ def _kernels(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
     row = cards("kernels")
     for metric_id in ("kernels_per_inference", "launches_per_inference", "kernel_time"):
         metric = comparison.metric(metric_id)
-        card(row, metric.label, _before_after(metric), _delta(metric), _how_we_know(metric))
+        card(row, metric.label, " → ".join(before_after(metric)), change(metric), _how_we_know(metric))
     if not isinstance(facts.statuses, str):
         chart(charts.statuses(facts.statuses), "statuses", pair.readable)
     if not comparison.refusals:
@@ -139,7 +140,7 @@ def _tensor_cores(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
         metric = held.comparison.metric(metric_id)
         rates = [s for side in held.sides.values() if (s := sampling(side.tensor_cores.sampled))]
         more = f" {'; '.join(rates)}." if metric_id == "tensor_active" and rates else ""
-        card(row, metric.label, _before_after(metric), _delta(metric), _how_we_know(metric) + markdown(more))
+        card(row, metric.label, " → ".join(before_after(metric)), change(metric), _how_we_know(metric) + markdown(more))
 
 
 def _memory(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
@@ -189,25 +190,6 @@ def _more_or_less(ratio: float | None) -> str | None:
     if ratio is None:
         return None
     return f"{times(ratio)} less" if ratio >= 1 else f"{times(1 / ratio)} more"
-
-
-def _before_after(metric: Metric) -> str:
-    """“3.93 → 0.402 ms”: the unit once, as it is the same."""
-    unit = UNITS.get(metric.unit, metric.unit)
-    return f"{number(metric.before)} → {number(metric.after, unit)}"
-
-
-def _delta(metric: Metric) -> str | None:
-    if metric.before is None or metric.after is None:
-        return "unknown"
-    if metric.unit == "%":
-        return f"{metric.after - metric.before:+.1f} points"
-    if metric.ratio is None:
-        return None
-    word = {"kernels": ("fewer", "more"), "calls": ("fewer", "more"), "ms": ("less", "more")}.get(
-        metric.unit, ("lower", "higher")
-    )
-    return f"{times(metric.ratio)} {word[0]}" if metric.ratio >= 1 else f"{times(1 / metric.ratio)} {word[1]}"
 
 
 def _how_we_know(metric: Metric) -> str:

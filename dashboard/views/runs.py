@@ -70,10 +70,8 @@ def render(pair: Pair) -> None:
     alone = table["streams"].fillna(1) == 1  # a run on several streams has the latency of its engine's other run
     mine = table[(table["model"] == model) & (table["batch"] == batch) & alone].sort_values("p50_ms", ascending=False)
     gpus = ", ".join(sorted({str(g) for g in table.loc[table["model"] == model, "gpu"].dropna()})) or "GPU unknown"
-    figure = charts.latencies(
-        mine["label"].tolist(), mine, plotly_text(f"Latency, {model}, batch {batch}, {gpus}", 120)
-    )
-    chart(figure, "latencies")
+    figure = charts.latencies(mine["label"].tolist(), mine, plotly_text(f"Latency, {model}, batch {batch}", 120))
+    chart(figure, "latencies", about=[gpus])
     st.caption(
         "One inference at a time on one stream. Bars are medians; the line reaches from the median to the 99th percentile."
     )
@@ -84,23 +82,17 @@ def render(pair: Pair) -> None:
             f"{framework} {precision.upper()}": part.sort_values("batch")
             for (framework, precision), part in best.groupby(["framework", "precision"])
         }
-        chart(
-            charts.throughput(series, plotly_text(f"Throughput against batch size, {model}, {gpus}", 120)), "throughput"
-        )
+        figure = charts.throughput(series, plotly_text(f"Throughput, {model}", 120))
+        chart(figure, "throughput", about=[gpus])
         st.caption(
             "The best run of each precision at each batch, whatever its mode and number of streams; the pointer says which."
         )
     quality = next((q for q in ("top1_pct", "sqnr_db") if mine[q].notna().any()), None)
     if quality:
-        title = (
-            "Accuracy beside speed"
-            if quality == "top1_pct"
-            else "Agreement with PyTorch FP32 beside speed (not accuracy)"
-        )
+        title = "Accuracy beside speed" if quality == "top1_pct" else "Agreement with PyTorch FP32 (not accuracy)"
         shown = mine[mine[quality].notna()]
-        title = plotly_text(f"{title}, {model}, batch {batch}, {gpus}", 160)
         figure = charts.quality(shown["p50_ms"], shown[quality], shown["label"].tolist(), _SHOWN[quality], title)
-        chart(figure, "quality")
+        chart(figure, "quality", about=[f"{model}, batch {batch}", gpus])
         st.caption(
             "Dotted: the Pareto front. No run is both faster and better than one on it; its runs are numbered, the pointer names all."
         )

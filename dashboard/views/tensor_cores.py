@@ -82,11 +82,11 @@ def _over_time(sides: dict[str, Side]) -> None:
         if found is not None:
             series[name] = found
     if series:
-        title = "Sampled Tensor Active over one inference (the one of median GPU span)"
+        title = "Tensor Active (sampled) over one inference"
         chart(charts.metric_over_time(series, title, "% of peak"), "tensor_active_over_time", sides)
         st.caption(
-            "Each step is one sample: the average since the sample before. nsys stores whole percents; kernels shorter "
-            "than a step cannot be told apart."
+            "The inference of median GPU span. Each step is one sample: the average since the sample before. nsys stores whole "
+            "percents; kernels shorter than a step cannot be told apart."
         )
 
 

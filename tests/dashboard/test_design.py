@@ -181,6 +181,7 @@ def test_larger_type_for_a_room() -> None:
     small, large = labels.labelled(figure, ["x"]), labels.labelled(figure, ["x"], scale=1.5, theme="dark")
     assert large.layout.font.size == 1.5 * small.layout.font.size
     assert large.layout.yaxis.tickfont.color == palette.INK["dark"]
+    assert labels.labelled(small).layout.title.subtitle.text == "x"
     assert figure.layout.title.subtitle.text is None  # the figure that was given is left as it was
 
 
