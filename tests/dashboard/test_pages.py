@@ -333,7 +333,7 @@ def test_presentation_of_every_page_is_in_the_address_and_can_be_left(page: str)
     assert "present" not in test.query_params
     assert not [b for b in test.button if b.key == "present_end"]
     test.button(key="present_begin").click().run()
-    assert test.query_params["present"] == ["1"]
+    assert test.query_params["present"] in ("1", ["1"])
 
 
 def test_overview_is_an_argument_whose_figures_open_their_evidence() -> None:
