@@ -26,7 +26,7 @@ from profiler.trace import open_trace
 from tests.conftest import ROOT, bundled
 from tests.make_trace import simple
 
-THEMES = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text("utf-8"))["theme"]
+THEMES = tomllib.loads((ROOT / "dashboard" / ".streamlit" / "config.toml").read_text("utf-8"))["theme"]
 GRAPHICS = {
     **palette.CATEGORY_COLOURS,
     **{f"side {k}": v for k, v in palette.SIDES.items()},
