@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dashboard.charts import CATEGORY_COLOURS, NVTX_COLOUR, SIDES
+from dashboard.palette import CATEGORY_COLOURS, NVTX_COLOUR, SIDES, text_on
 from dashboard.text import duration, visible
 from profiler.analysis.classify import CATEGORY_LABELS
 from profiler.analysis.timeline import GRAPH, KERNEL, MEMCPY, NVTX, Bars, Part, Timeline
@@ -100,6 +100,11 @@ def for_canvas(
 def colours() -> dict[str, str]:
     """What a bar is → its colour."""
     return {**CATEGORY_COLOURS, NVTX: NVTX_COLOUR}
+
+
+def inks() -> dict[str, str]:
+    """What a bar is → the colour of the text on it."""
+    return {key: text_on(colour) for key, colour in colours().items()}
 
 
 def legend(sides: Iterable[Mapping[str, Any]]) -> list[tuple[str, str | None]]:

@@ -1,12 +1,9 @@
-"""Frames in, Plotly figures out. No Streamlit here.
-
-Colours: one per side and one per category, the same on every page and in both themes. The two sides are an orange and a
-blue that people with any colour vision tell apart and that keep a contrast of at least 3:1 on either background.
-"""
+"""Frames in, Plotly figures out. No Streamlit here. Colours: see ``palette``."""
 
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,32 +12,38 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.text import duration, number, plotly_text
+from dashboard.palette import (
+    AFTER,
+    BEFORE,
+    CATEGORY_COLOURS,
+    NEUTRAL,
+    NVTX_COLOUR,
+    SIDES,
+    STATUS_COLOURS,
+    VERDICT_COLOURS,
+    text_on,
+)
+from dashboard.text import duration, number, plotly_text, shorten, visible
 from profiler.analysis.autotuning import Autotuning
 from profiler.analysis.classify import CATEGORIES, CATEGORY_LABELS
 from profiler.analysis.decompose import Decomposition
 
-BEFORE, AFTER = "#CC6A1B", "#2E7DD7"
-SIDES = {"before": BEFORE, "after": AFTER}
-CATEGORY_COLOURS = dict(
-    zip(
-        CATEGORIES,
-        (
-            "#3B7DD8", "#56B4E9", "#7A5CC9", "#C9A227", "#D9604C", "#1C9E77", "#9AA5B1", "#B07AA1", "#E39CC0", "#8C6D31",
-            "#6B7F99", "#17BECF", "#2CA02C", "#7F7F7F",
-        ),
-    )
-)  # fmt: skip
 _HATCH = {"fillmode": "overlay", "fgcolor": "rgba(255,255,255,0.55)", "size": 6, "solidity": 0.3}
-VERDICT_COLOURS = {"yes": "#1C9E77", "no": "#D9604C", "unknown": "#9AA5B1"}
-NEUTRAL = "#9AA5B1"
-NVTX_COLOUR = "#8894A3"
 _LAYOUT: dict[str, Any] = {
-    "margin": {"l": 8, "r": 8, "t": 48, "b": 96},
+    "margin": {"l": 8, "r": 8, "t": 48, "b": 88},
     # at the very bottom, so that it never lies on an axis title
-    "legend": {"orientation": "h", "yanchor": "bottom", "y": 0.0, "yref": "container", "x": 0, "title": None},
+    "legend": {
+        "orientation": "h",
+        "traceorder": "normal",
+        "yanchor": "bottom",
+        "y": 0.0,
+        "yref": "container",
+        "x": 0,
+        "title": None,
+    },
     "hoverlabel": {"align": "left"},
 }
+_PLAIN: dict[str, Any] = {**_LAYOUT, "margin": {**_LAYOUT["margin"], "b": 56}, "showlegend": False}
 CONFIG = {"displaylogo": False, "scrollZoom": False}
 """For ``st.plotly_chart``: no link to elsewhere, and the wheel scrolls the page."""
 _UNIFORM = {"minsize": 10, "mode": "hide"}  # a label that does not fit at this size is left out
@@ -56,8 +59,8 @@ def by_category(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
         ("time_ns", 1e-6, "ms", "Kernel time per inference"),
         ("kernels", 1.0, "kernels", "Kernels per inference"),
     )
-    figure = _subplots(rows=2, vertical_spacing=0.3, titles=[title for *_, title in panels])
-    labels = [plotly_text(label, 44) for label in tables]
+    figure = _subplots(rows=2, vertical_spacing=0.34, titles=[title for *_, title in panels])
+    labels = [plotly_text(label, 24) for label in tables]
     for row, (column, scale, unit, _) in enumerate(panels, 1):
         for category in CATEGORIES:
             values = [float(t.set_index("category")[column].get(category, 0.0)) * scale for t in tables.values()]
@@ -77,11 +80,18 @@ def by_category(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
                     textposition="inside",
                     insidetextanchor="middle",
                     textangle=0,
+                    insidetextfont_color=text_on(CATEGORY_COLOURS[category]),
                     hovertemplate=f"{label}: %{{x:,.4~g}} {unit}<extra>%{{y}}</extra>",
                 )
         figure.update_xaxes(title=unit, rangemode="tozero", row=row, col=1)
         figure.update_yaxes(autorange="reversed", row=row, col=1)
-    figure.update_layout(**_LAYOUT, barmode="stack", height=260 + 85 * 2 * max(len(labels), 1), uniformtext=_UNIFORM)
+    figure.update_layout(
+        **_LAYOUT,
+        barmode="stack",
+        title="Kernels by kind, per inference",
+        height=230 + 110 * max(len(labels), 1),
+        uniformtext=_UNIFORM,
+    )
     return figure
 
 
@@ -102,16 +112,17 @@ def verdict_bars(shares: Mapping[str, Mapping[str, float]], title: str) -> go.Fi
         values = [by_verdict.get(verdict, 0.0) for by_verdict in shares.values()]
         figure.add_bar(
             x=values,
-            y=[plotly_text(label, 44) for label in shares],
+            y=[plotly_text(label, 24) for label in shares],
             orientation="h",
             name=names[verdict],
             marker={"color": colour, "pattern": {"shape": shapes[verdict], **_HATCH}},
+            insidetextfont={"color": text_on(colour), "weight": 600},
             text=[f"{number(v)} %" if v >= 4 else "" for v in values],
             textposition="inside",
             insidetextanchor="middle",
             hovertemplate="%{x:.4~g} % of kernel time<extra>" + names[verdict] + "</extra>",
         )
-    figure.update_layout(**_LAYOUT, barmode="stack", title=title, height=320)
+    figure.update_layout(**_LAYOUT, barmode="stack", title=title, height=190 + 45 * len(shares))
     figure.update_xaxes(title="% of kernel time", range=[0, 100])
     figure.update_yaxes(autorange="reversed", title=None)
     return figure
@@ -130,7 +141,7 @@ def durations(frames: Mapping[str, np.ndarray], title: str) -> go.Figure:
             marker_color=SIDES.get(side, AFTER),
             opacity=0.75,
         )
-    figure.update_layout(**_LAYOUT, barmode="overlay", title=title, height=340, showlegend=len(frames) > 1)
+    figure.update_layout(**(_LAYOUT if len(frames) > 1 else _PLAIN), barmode="overlay", title=title, height=320)
     figure.update_xaxes(title="duration, µs")
     figure.update_yaxes(title="kernels")
     return figure
@@ -205,7 +216,7 @@ def timeline(
                 textposition="inside",
                 insidetextanchor="start",
                 textangle=0,
-                textfont={"color": "#FFFFFF"},
+                textfont={"color": text_on(NVTX_COLOUR)},
             )
             seen.add(str(key))
         figure.update_yaxes(
@@ -213,6 +224,7 @@ def timeline(
         )
     figure.update_layout(
         **_LAYOUT,
+        title="Timeline of one inference of each side",
         barmode="overlay",
         bargap=0.15,
         height=250 + 42 * sum(heights),
@@ -221,15 +233,6 @@ def timeline(
     )
     figure.update_xaxes(title="µs since the start of the inference", row=len(sides), col=1)
     return figure
-
-
-STATUS_COLOURS = {
-    "kept": "#3B7DD8",
-    "fused": "#7A5CC9",
-    "absorbed": "#1C9E77",
-    "new": "#CC6A1B",
-    "unexplained": "#D9604C",
-}
 
 
 @dataclass(frozen=True)
@@ -275,35 +278,35 @@ def collapse(above: Sequence[Box], below: Sequence[Box], titles: tuple[str, str]
                 showlegend=all(above[p].status != status for t, s in members.items() for p in s if p < place),
             )
     for boxes, spans, base in ((above, upper, 1.0), (below, lower, -0.3)):
-        for box, (a, b) in zip(boxes, spans):
-            gap = 0.06 * (b - a)
-            figure.add_scatter(
-                x=[a + gap, b - gap, b - gap, a + gap, a + gap],
-                y=[base, base, base + 0.3, base + 0.3, base],
-                fill="toself",
-                mode="lines",
-                line={"width": 0},
-                fillcolor=CATEGORY_COLOURS.get(box.category, "#9AA5B1"),
-                text=f"<b>{plotly_text(box.label, 120)}</b><br>{plotly_text(box.note, 160)}",
-                hoverinfo="text",
-                hoveron="fills",
-                showlegend=False,
-            )
-            shown = max(3, int(150 * (b - a)))
-            figure.add_annotation(
-                x=(a + b) / 2,
-                y=base + 0.15,
-                text=f"{plotly_text(box.label, shown)}<br>{plotly_text(box.note, shown)}",
-                showarrow=False,
-                font={"color": "#FFFFFF", "size": 11},
-            )
+        colours = [CATEGORY_COLOURS.get(box.category, NEUTRAL) for box in boxes]
+        figure.add_bar(
+            x=[(a + b) / 2 for a, b in spans],
+            width=[0.88 * (b - a) for a, b in spans],
+            base=base,
+            y=[0.3] * len(boxes),
+            marker={"color": colours, "line": {"width": 0}},
+            text=[f"{plotly_text(box.label, 24)}<br>{plotly_text(box.note, 24)}" for box in boxes],
+            textposition="inside",
+            insidetextanchor="middle",
+            textangle=0,
+            insidetextfont={"color": [text_on(c) for c in colours], "size": 11},
+            hovertext=[f"<b>{plotly_text(box.label, 120)}</b><br>{plotly_text(box.note, 160)}" for box in boxes],
+            hovertemplate="%{hovertext}<extra></extra>",
+            showlegend=False,
+        )
     for text, height in ((titles[0], 1.42), (titles[1], -0.42)):
         figure.add_annotation(
             x=0, xanchor="left", y=height, text=f"<b>{plotly_text(text, 120)}</b>", showarrow=False, font={"size": 14}
         )
-    figure.update_layout(**_LAYOUT, height=430, hovermode="closest")
+    figure.update_layout(
+        **{**_LAYOUT, "margin": {**_LAYOUT["margin"], "b": 32}},
+        height=380,
+        hovermode="closest",
+        barmode="overlay",
+        uniformtext={"minsize": 9, "mode": "hide"},  # on a phone the pointer names the boxes
+    )
     figure.update_xaxes(visible=False, range=[0, 1], fixedrange=True)
-    figure.update_yaxes(visible=False, range=[-0.55, 1.55], fixedrange=True)
+    figure.update_yaxes(visible=False, range=[-0.5, 1.5], fixedrange=True)
     return figure
 
 
@@ -328,29 +331,101 @@ def _alpha(colour: str, alpha: float) -> str:
 def waterfall(
     labels: Sequence[str], saved_us: Sequence[float], before_us: float, after_us: float, title: str
 ) -> go.Figure:
-    """From the latency before, part by part, to the latency after; all in µs."""
-    names = ["before", *labels, "after"]
+    """From the latency before, part by part and downwards, to the latency after; all in µs."""
     level, bases, colours = before_us, [0.0], [BEFORE]
     for saved in saved_us:
         bases.append(min(level, level - saved))
         colours.append(VERDICT_COLOURS["yes"] if saved >= 0 else STATUS_COLOURS["unexplained"])
         level -= saved
+    bases.append(0.0)
+    values = [before_us, *[abs(s) for s in saved_us], after_us]
     shown = [number(before_us), *[f"{'−' if s > 0 else '+'}{number(abs(s))}" for s in saved_us], number(after_us)]
+    ticks = _ticks(["before", *labels, "after"], 60, 24)
     figure = go.Figure(
         go.Bar(
-            x=[plotly_text(n, 60) for n in names],
-            y=[before_us, *[abs(s) for s in saved_us], after_us],
-            base=[*bases, 0.0],
+            y=ticks["tickvals"],
+            x=values,
+            base=bases,
+            orientation="h",
             marker_color=[*colours, AFTER],
             text=shown,
             textposition="outside",
             cliponaxis=False,
-            hovertemplate="%{x}: %{text} µs<extra></extra>",
+            hovertext=ticks["ticktext"],
+            hovertemplate="%{hovertext}: %{text} µs<extra></extra>",
         )
     )
-    figure.update_layout(**_LAYOUT, title=title, height=460, showlegend=False)
-    figure.update_yaxes(title="latency, µs (nsys attached)", rangemode="tozero")
-    figure.update_xaxes(tickangle=-20, automargin=True)
+    figure.update_layout(**_PLAIN, title=title, height=110 + 42 * len(values))
+    ends = [b + v for b, v in zip(bases, values, strict=True)]
+    figure.update_xaxes(title="latency, µs (nsys attached)", range=[min(0.0, *bases), 1.2 * max(ends)])
+    figure.update_yaxes(autorange="reversed", automargin=True, **ticks)
+    return figure
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Median latency of one side in ms, its spread where it is known, and how many inferences it is of."""
+
+    median_ms: float
+    low_ms: float | None
+    high_ms: float | None
+    n: int | None
+
+
+def two_latencies(sides: Mapping[str, Measured], title: str) -> go.Figure:
+    """Median latency of each side; a line from the smallest to the largest that is shown."""
+    figure = go.Figure()
+    for name, m in sides.items():
+        spread = m.low_ms is not None and m.high_ms is not None
+        figure.add_bar(
+            x=[m.median_ms],
+            y=[name],
+            orientation="h",
+            marker_color=SIDES[name],
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [(m.high_ms or 0) - m.median_ms if spread else 0],
+                "arrayminus": [m.median_ms - (m.low_ms or 0) if spread else 0],
+                "color": NEUTRAL,
+                "visible": spread,
+            },
+            text=[f"  {number(m.median_ms, 'ms')}{f', n = {m.n:,}' if m.n else ''}"],
+            textposition="auto",
+            textangle=0,
+            insidetextanchor="start",
+            insidetextfont_color=text_on(SIDES[name]),
+            hovertemplate="%{y}: median %{text}<extra></extra>",
+            cliponaxis=False,
+        )
+    largest = max((m.high_ms or m.median_ms for m in sides.values()), default=1.0)
+    figure.update_layout(**_PLAIN, title=title, height=110 + 45 * len(sides), barmode="overlay")
+    figure.update_xaxes(title="latency, ms", range=[0, 1.15 * largest])
+    figure.update_yaxes(autorange="reversed")
+    return figure
+
+
+def statuses(counts: Mapping[str, int]) -> go.Figure:
+    """Rows of the fusion ledger by what became of them, in one bar."""
+    figure = go.Figure()
+    for status, colour in STATUS_COLOURS.items():
+        if counts.get(status):
+            figure.add_bar(
+                x=[counts[status]],
+                y=["rows"],
+                orientation="h",
+                name=status,
+                marker_color=colour,
+                text=[f"{counts[status]:,}"],
+                textposition="inside",
+                insidetextanchor="middle",
+                textangle=0,
+                insidetextfont={"color": text_on(colour), "size": 13},
+                hovertemplate=f"{status}: %{{x:,}}<extra></extra>",
+            )
+    figure.update_layout(**_LAYOUT, barmode="stack", title="What became of the model's units", height=200)
+    figure.update_xaxes(title="rows of the fusion ledger")
+    figure.update_yaxes(visible=False)
     return figure
 
 
@@ -361,56 +436,74 @@ def pairs_of_bars(
     unit: str,
     title: str,
     names: tuple[str, str] = ("before", "after"),
+    lying: bool = False,
 ) -> go.Figure:
-    """Two values side by side per label."""
+    """Two values side by side per label; ``lying`` bars leave room for long labels."""
     figure = go.Figure()
-    ticks = _ticks(labels, 40)
+    ticks = _ticks(labels, 28 if lying else 40)
+    value, label = ("x", "y") if lying else ("y", "x")
     for name, values, colour in zip(names, (before, after), (BEFORE, AFTER), strict=True):
         figure.add_bar(
-            x=ticks["tickvals"],
-            y=list(values),
+            **{label: ticks["tickvals"], value: list(values)},
+            orientation="h" if lying else "v",
             name=name,
             marker_color=colour,
-            hovertext=ticks["ticktext"],
-            hovertemplate=f"%{{hovertext}}, {name}: %{{y:,.4~g}} {unit}<extra></extra>",
+            hovertext=[plotly_text(full, 200) for full in labels],
+            hovertemplate=f"%{{hovertext}}, {name}: %{{{value}:,.4~g}} {unit}<extra></extra>",
         )
-    figure.update_layout(**_LAYOUT, barmode="group", title=title, height=380)
-    figure.update_yaxes(title=unit, rangemode="tozero")
-    figure.update_xaxes(automargin=True, **ticks)
+    height = 170 + 34 * len(labels) if lying else 380
+    figure.update_layout(**_LAYOUT, barmode="group", title=title, height=height)
+    values_axis, labels_axis = ("xaxis", "yaxis") if lying else ("yaxis", "xaxis")
+    figure.update_layout(
+        {values_axis: {"title": unit, "rangemode": "tozero"}, labels_axis: {"automargin": True, **ticks}}
+    )
+    if lying:
+        figure.update_yaxes(autorange="reversed")
     return figure
 
 
 def traffic_by_stage(stages: Mapping[str, tuple[int, int]]) -> go.Figure:
     """Computed minimum of memory traffic: stage of the model → bytes before and after (see ``traffic.by_stage``)."""
     before, after = ([sums[i] / 1e6 for sums in stages.values()] for i in (0, 1))
-    return pairs_of_bars(list(stages), before, after, "MB", "Computed minimum per inference, by stage of the model")
+    return pairs_of_bars(list(stages), before, after, "MB", "Computed minimum of traffic, by stage")
 
 
 def split_waterfall(split: Decomposition) -> go.Figure:
     """The exact split of a latency difference as a waterfall; parts that are 0 on both sides are left out."""
     parts = [p for p in split.parts if p.before_ns or p.after_ns]
-    inferences = f"inferences {split.before_inference} and {split.after_inference}"
-    title = f"{duration(split.before_latency_ns)} → {duration(split.after_latency_ns)}, {inferences}"
-    return waterfall(
+    title = f"Latency {duration(split.before_latency_ns)} → {duration(split.after_latency_ns)}, nsys attached"
+    figure = waterfall(
         [p.label for p in parts],
         [p.saved_ns / 1e3 for p in parts],
         split.before_latency_ns / 1e3,
         split.after_latency_ns / 1e3,
         plotly_text(title, 160),
     )
+    inferences = plotly_text(f"{split.before_inference} and {split.after_inference}", 60)
+    return figure.update_xaxes(title=f"latency of {inferences}, µs")
 
 
 def tuned_layers(tuned: Autotuning, count: int = 12) -> go.Figure:
     """Median and chosen candidate of the layers for which auto-tuning saved most."""
     best = tuned.layers.nlargest(count, "saved_ms")
     median, chosen = (best["median_ms"] * 1e3).tolist(), (best["chosen_ms"] * 1e3).tolist()
-    title = "Median candidate and chosen one"
-    return pairs_of_bars(best["layer"].tolist(), median, chosen, "µs", title, ("median candidate", "chosen"))
+    title = "Auto-tuning: median candidate and chosen one"
+    return pairs_of_bars(
+        best["layer"].tolist(), median, chosen, "µs", title, ("median candidate", "chosen"), lying=True
+    )
 
 
-def _ticks(labels: Sequence[str], width: int) -> dict[str, Any]:
-    """An axis with a place a label: Plotly would put the bars of equal labels, or equally shortened ones, in one place."""
+def _ticks(labels: Sequence[str], width: int, line: int | None = None) -> dict[str, Any]:
+    """An axis with a place a label: Plotly would put the bars of equal labels, or equally shortened ones, in one place.
+
+    Args:
+        width: longest label in characters; longer ones lose their middle.
+        line: characters after which a label goes on in a new line.
+    """
     texts = [plotly_text(label, width) for label in labels]
+    if line is not None:
+        wrapped = (textwrap.wrap(visible(shorten(label, width)), line, break_on_hyphens=False) for label in labels)
+        texts = ["<br>".join(plotly_text(part, line) for part in parts) for parts in wrapped]
     # Categories, as a numeric axis drops the labels that reach over its end.
     return {"type": "category", "tickvals": list(range(len(labels))), "ticktext": texts}
 
@@ -420,8 +513,10 @@ def candidates(times_ms: Sequence[float], chosen_ms: float, title: str) -> go.Fi
     figure = go.Figure(
         go.Histogram(x=[t * 1e3 for t in times_ms], marker_color=NVTX_COLOUR, nbinsx=50, name="candidates")
     )
-    figure.add_vline(x=chosen_ms * 1e3, line={"color": AFTER, "width": 3}, annotation_text="chosen")
-    figure.update_layout(**_LAYOUT, title=title, height=320, showlegend=False)
+    figure.add_vline(
+        x=chosen_ms * 1e3, line={"color": AFTER, "width": 3}, annotation_text="chosen", annotation_position="top right"
+    )
+    figure.update_layout(**_PLAIN, title=title, height=300)
     figure.update_xaxes(title="time that TensorRT measured, µs")
     figure.update_yaxes(title="candidates")
     return figure
@@ -430,13 +525,15 @@ def candidates(times_ms: Sequence[float], chosen_ms: float, title: str) -> go.Fi
 def latencies(labels: Sequence[str], runs: pd.DataFrame, title: str) -> go.Figure:
     """Median latency a run, with a line to the 99th percentile; ``runs`` has ``framework``, ``p50_ms``, ``p99_ms``, ``mean_ms``."""
     p50, p99 = runs["p50_ms"].astype(float), runs["p99_ms"].astype(float)
-    ticks = _ticks(labels, 50)
+    ticks = _ticks(labels, 60, 30)
+    colours = [AFTER if f == "TensorRT" else BEFORE for f in runs["framework"]]
     figure = go.Figure(
         go.Bar(
             x=p50,
             y=ticks["tickvals"],
             orientation="h",
-            marker_color=[AFTER if f == "TensorRT" else BEFORE for f in runs["framework"]],
+            marker_color=colours,
+            insidetextfont_color=[text_on(c) for c in colours],
             error_x={
                 "type": "data",
                 "symmetric": False,
@@ -451,7 +548,7 @@ def latencies(labels: Sequence[str], runs: pd.DataFrame, title: str) -> go.Figur
             hovertemplate="%{hovertext}: median %{x:.4~g} ms<extra></extra>",
         )
     )
-    figure.update_layout(**_LAYOUT, title=title, height=170 + 34 * len(labels), uniformtext=_UNIFORM)
+    figure.update_layout(**_PLAIN, title=title, height=110 + 36 * len(labels), uniformtext=_UNIFORM)
     figure.update_xaxes(title="latency of one batch, ms", rangemode="tozero")
     figure.update_yaxes(**ticks)
     return figure
@@ -492,12 +589,16 @@ def _log_axis(values: Iterable[float]) -> dict[str, Any]:
 
 
 def quality(latency_ms: pd.Series, value: pd.Series, labels: Sequence[str], unit: str, title: str) -> go.Figure:
-    """Quality against latency, a point a run, with the Pareto front: runs than which none is both faster and better."""
+    """Quality against latency, a point a run, with the Pareto front: runs than which none is both faster and better.
+
+    The points of the front carry numbers, whose names stand in the legend: names beside the points would cover each other.
+    """
     points = pd.DataFrame({"x": list(latency_ms), "y": list(value), "label": [plotly_text(v, 40) for v in labels]})
     colour = [AFTER if label.startswith("TensorRT") else BEFORE for label in labels]
     ordered = points.sort_values(["x", "y"], ascending=[True, False])
     shown = ordered["y"].round(1)  # what differs by less than is shown is no better
     front = ordered[shown > shown.cummax().shift(fill_value=-math.inf)]
+    places = {index: str(place) for place, index in enumerate(front.index, 1)}
     figure = go.Figure()
     figure.add_scatter(
         x=front["x"],
@@ -511,15 +612,22 @@ def quality(latency_ms: pd.Series, value: pd.Series, labels: Sequence[str], unit
         x=points["x"],
         y=points["y"],
         mode="markers+text",
-        # names only where there is something to say and room to say it
-        text=[label if index in front.index else "" for index, label in points["label"].items()],
+        text=[places.get(index, "") for index in points.index],
         customdata=points["label"],
         textposition="top center",
         marker={"size": 11, "color": colour},
-        cliponaxis=False,  # the names of the outermost points reach over the edge
+        cliponaxis=False,  # the numbers of the outermost points reach over the edge
         hovertemplate="%{customdata}: %{x:.4~g} ms, %{y:.4~g}<extra></extra>",
         showlegend=False,
     )
+    for index, place in places.items():
+        figure.add_scatter(
+            x=[None],
+            y=[None],
+            mode="markers",
+            marker={"size": 11, "color": colour[index]},
+            name=f"{place}: {points['label'][index]}",
+        )
     figure.update_layout(**_LAYOUT, title=title, height=420)
     figure.update_xaxes(title="median latency, ms", **_log_axis(points["x"]))
     figure.update_yaxes(title=unit)

@@ -9,10 +9,11 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.charts import _LAYOUT, _ticks
+from dashboard.palette import AFTER, NVTX_COLOUR, STATUS_COLOURS
 from dashboard.text import number, plotly_text
 
-USUAL, STRAGGLER, OUTLIER = "#2E7DD7", "#D9604C", "#C9A227"
-_MEDIAN_COLOUR = "#8894A3"
+USUAL, STRAGGLER, OUTLIER = AFTER, STATUS_COLOURS["unexplained"], STATUS_COLOURS["new"]
+_MEDIAN_COLOUR = NVTX_COLOUR
 _NAMED = 64  # more labels than this do not fit on an axis
 
 

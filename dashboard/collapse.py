@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from dashboard import charts
 from dashboard.charts import Box
-from dashboard.text import duration, number
+from dashboard.text import duration, number, plotly_text
 from profiler.analysis.ledger import Cell, Group, Ledger, Row, grouped
 
 CAPTION = (
@@ -37,7 +37,8 @@ def figure(ledger: Ledger, group: Group) -> go.Figure | None:
         f"before: {number(group.before_kernels / n[0])} kernels, {duration(group.before_time_ns / n[0])} per inference",
         f"after: {number(group.after_kernels / n[1])} kernels, {duration(group.after_time_ns / n[1])} per inference",
     )
-    return charts.collapse(above, below, titles)
+    title = plotly_text(f"What became of the block {group.label}", 100)
+    return charts.collapse(above, below, titles).update_layout(title=title)
 
 
 def _boxes(ledger: Ledger, group: Group) -> tuple[list[Box], list[Box]]:

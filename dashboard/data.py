@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import streamlit as st
@@ -22,14 +22,14 @@ from profiler.analysis.autotuning import Autotuning, autotuning, build_log_of
 from profiler.analysis.compare import Analysis, Comparison, compare
 from profiler.analysis.counterparts import Counterparts
 from profiler.analysis.decompose import Step, chain
-from profiler.analysis.ledger import Ledger, build_ledger
+from profiler.analysis.ledger import Ledger
 from profiler.analysis.timeline import Timeline
-from profiler.analysis.traffic import Traffic, memory_traffic
+from profiler.analysis.traffic import Traffic
 from profiler.capture.summary import collect
 from profiler.errors import ProfilerError
 from profiler.report.evidence import Evidence
 from profiler.report.layers import engine_layers as report_layers
-from profiler.report.ledger import ledger_document
+from profiler.report.story import Claim, StoryFacts, facts_of, tell
 from profiler.report.tables import Table
 from profiler.report.tables import tables as report_tables
 from profiler.trace import open_trace
@@ -41,6 +41,7 @@ from profiler.trace.progress import report
 BUNDLED = Path(__file__).resolve().parent.parent / "traces"
 FOLDER_VARIABLE = "PROFILER_TRACES"
 _MAX_LISTED = 500
+T = TypeVar("T")
 
 
 @st.cache_data(ttl=30, max_entries=20, show_spinner=False)
@@ -245,20 +246,41 @@ class LedgerView:
 
 def ledger(before: Side, after: Side) -> LedgerView | ProfilerError | None:
     """The fusion ledger of two sides; an error that explains itself; None when a side cannot be read."""
-    if before.analysis is None or after.analysis is None:
+    held = evidence(before, after)
+    if held is None:
         return None
-    task = partial(_ledger, before.identity, after.identity, before.analysis, after.analysis)
-    try:
-        return progress.shown([("Holding the two traces against each other", task)])[0]
-    except ProfilerError as error:
-        return error
+    built = _with_progress(partial(_built, _evidence_key(held), held))
+    return built if isinstance(built, ProfilerError) else _ledger(_evidence_key(held), held)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _ledger(before_key: object, after_key: object, _before: Analysis, _after: Analysis) -> LedgerView:
-    del before_key, after_key
-    built = build_ledger(_before, _after)
-    return LedgerView(built, ledger_document(built), memory_traffic(built))
+def _built(key: object, _held: Evidence) -> Ledger | ProfilerError:
+    del key
+    return _held.built
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _ledger(key: object, _held: Evidence) -> LedgerView:
+    del key
+    assert _held.ledger is not None and _held.ledger_document is not None and _held.traffic is not None
+    return LedgerView(_held.ledger, _held.ledger_document, _held.traffic)
+
+
+def told(held: Evidence) -> tuple[StoryFacts, tuple[Claim, ...]]:
+    """The argument about two traces, and the numbers that it is made from."""
+    return _with_progress(partial(_told, _evidence_key(held), held))
+
+
+def _with_progress(task: Callable[[], T]) -> T:
+    """Run what the first time holds two traces against each other, and show how far it is."""
+    return progress.shown([("Holding the two traces against each other", task)])[0]
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _told(key: object, _held: Evidence) -> tuple[StoryFacts, tuple[Claim, ...]]:
+    del key
+    facts = facts_of(_held)
+    return facts, tell(facts)
 
 
 def steps(sides: Sequence[Side]) -> list[Step] | ProfilerError:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import plotly.graph_objects as go
 
-from dashboard import bars, charts, collapse
+from dashboard import bars, charts, collapse, labels
 from dashboard.text import number_of_bytes
 from profiler.analysis.decompose import Decomposition, representative
 from profiler.analysis.tensor_cores import median_inference_samples
@@ -43,12 +43,12 @@ class Drawn:
 
 def figures(evidence: Evidence) -> list[Drawn]:
     """All figures that these traces give."""
-    return list(_figures(evidence))
+    sides = {name: side.facts for name, side in evidence.sides.items()}
+    return [replace(d, figure=labels.labelled(d.figure, labels.runs(sides))) for d in _figures(evidence)]
 
 
 def _figures(evidence: Evidence) -> Iterator[Drawn]:
     comparison = evidence.comparison
-    titled = {f"{name}: {side.facts.title}": side for name, side in evidence.sides.items()}
     if isinstance(evidence.split, Decomposition):
         caption = (
             "The inferences of median latency. Latency is host time, GPU idle time and GPU work, so the parts sum to the "
@@ -57,11 +57,11 @@ def _figures(evidence: Evidence) -> Iterator[Drawn]:
         yield Drawn(
             "speedup", "Where the difference of the latencies is", caption, charts.split_waterfall(evidence.split)
         )
-    if not comparison.refusals and all(side.inferences.count for side in titled.values()):
+    if not comparison.refusals and all(side.inferences.count for side in evidence.sides.values()):
         caption = (
             "Kinds are inferred from kernel names; the table of kernels has the verdicts. Means over the inferences."
         )
-        tables = {label: side.categories for label, side in titled.items()}
+        tables = {name: side.categories for name, side in evidence.sides.items()}
         yield Drawn("kinds", "Kernel time and kernels by kind", caption, charts.by_category(tables))
     ledger = evidence.ledger
     if ledger is not None and (blocks := collapse.blocks(ledger)):
@@ -70,7 +70,7 @@ def _figures(evidence: Evidence) -> Iterator[Drawn]:
         if figure is not None:
             caption = f"{collapse.CAPTION} {block.label} is the block in which most kernels vanish; the ledger has all."
             yield Drawn("fusion", f"What became of the block {block.label}", caption, figure)
-    with_kernels = {label: side for label, side in titled.items() if side.trace.kernel_count}
+    with_kernels = {name: side for name, side in evidence.sides.items() if side.trace.kernel_count}
     if with_kernels:
         shares = {
             label: {
@@ -81,7 +81,7 @@ def _figures(evidence: Evidence) -> Iterator[Drawn]:
         }
         caption = "By name: the share of kernel time of kernels whose names say yes, say no, or decide nothing."
         yield Drawn(
-            "tensor_cores", "Tensor Cores, by name", caption, charts.verdict_bars(shares, "Share of kernel time")
+            "tensor_cores", "Tensor Cores, by name", caption, charts.verdict_bars(shares, "Tensor Cores, by name")
         )
     series = {
         name: found

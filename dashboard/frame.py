@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import streamlit as st
 
-from dashboard import data
+from dashboard import data, presenting
 from dashboard.text import markdown
 from dashboard.uploads import Candidate, order
 from profiler.analysis.compare import Comparison
@@ -58,6 +58,7 @@ def choose() -> Pair:
             st.query_params[side] = chosen[side]
         st.button("Swap before and after", on_click=_swap, width="stretch")
         nvtx = _nvtx_patterns()
+        presenting.button()
     picked = {side: key for side, key in chosen.items() if key and key != NONE}
     loaded = data.load_all([(sources[key], nvtx[side] or None) for side, key in picked.items()])
     sides = dict(zip(picked, loaded))

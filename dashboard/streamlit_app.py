@@ -14,7 +14,7 @@ except (
 
 import streamlit as st
 
-from dashboard import frame, links, tour
+from dashboard import frame, labels, presenting, show, tour
 from dashboard.views import PAGES
 
 
@@ -34,11 +34,14 @@ def main(first: str = "overview") -> None:
         )
         for view in PAGES
     ]
-    by_url = {view.URL: page for view, page in zip(PAGES, pages)}
-    page = st.navigation(pages, expanded=True)
-    links.remember(by_url)
+    by_url = {view.URL: page for view, page in zip(PAGES, pages, strict=True)}
     tour.begin()
+    presenting.from_address()
+    st.html(Path(__file__).with_name("style.css"))
+    page = st.navigation(pages, expanded=True)
+    show.remember(by_url)
     holder.append(frame.choose())
+    presenting.controls(pages, page, labels.ground(st.context.theme.type))
     if page is by_url["overview"]:
         tour.draw()
     page.run()

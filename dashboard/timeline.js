@@ -377,7 +377,7 @@ class Timeline {
         pen.fillStyle = hatch;
         pen.fillRect(a, y, wide > 3 ? wide - 0.6 : wide, tall);
       }
-      if (wide > 34) this.label(pen, this.text(side, i), Math.max(a, this.left) + 4, y + tall / 2, b - Math.max(a, this.left) - 8);
+      if (wide > 34) this.label(pen, this.data.inks[colour[i]], this.text(side, i), Math.max(a, this.left) + 4, y + tall / 2, b - Math.max(a, this.left) - 8);
       const own = picked && picked.side === side.name && picked.row === row[i] && picked.kind === kind[i];
       if (own || side.marked.has(`${kind[i]}:${row[i]}`)) outlined.push([a, y, wide, tall, own]);
     }
@@ -392,10 +392,10 @@ class Timeline {
     pen.restore();
   }
 
-  label(pen, text, x, y, room) {
+  label(pen, ink, text, x, y, room) {
     const most = Math.floor(room / 5.6);
     if (most < 3) return;
-    pen.fillStyle = "#ffffff";
+    pen.fillStyle = ink;
     pen.fillText(text.length > most ? `${text.slice(0, most - 1)}…` : text, x, y, room);
   }
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.links import link
+from dashboard import presenting
+from dashboard.show import link
 
 COOKIE = "evidence_tour"
 STEPS = (
@@ -20,7 +21,6 @@ STEPS = (
     ("export", "Export", "the report, figures and tables, to hand over"),
     ("help", "Help", "how to read the pages, every word, methods and limits"),
 )
-_PRESENTING = "present"  # true in the session while it presents
 _SHOWN, _REMEMBER = "tour_shown", "tour_remember"
 _SCRIPT = f"<script>document.cookie = '{COOKIE}=seen; path=/; max-age=31536000; SameSite=Strict'</script>"
 
@@ -36,7 +36,7 @@ def draw() -> None:
     """The guide, where it is to be shown; after its dismissal, once, what makes the browser remember."""
     if st.session_state.pop(_REMEMBER, False):
         st.html(_SCRIPT, unsafe_allow_javascript=True)
-    if not is_shown() or st.session_state.get(_PRESENTING):
+    if not is_shown() or presenting.on():
         return
     with st.container(border=True, key="tour"):
         text, button = st.columns([5, 1], vertical_alignment="center")

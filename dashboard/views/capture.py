@@ -10,6 +10,7 @@ import streamlit as st
 
 from dashboard import recording
 from dashboard.frame import Pair
+from dashboard.show import card, cards
 from dashboard.text import markdown, number, number_of_bytes
 
 TITLE = "Capture"
@@ -85,11 +86,11 @@ def _progress() -> None:
     if isinstance(readings, str):
         st.caption(f"NVML: {markdown(readings)}")
     else:
-        columns = st.columns(4)
-        columns[0].metric("GPU memory used", number_of_bytes(readings["memory_used_bytes"]), border=True)
-        columns[1].metric("Power", number(readings["power_w"], "W"), border=True)
-        columns[2].metric("SM clock", number(readings["sm_clock_mhz"], "MHz"), border=True)
-        columns[3].metric("Temperature", number(readings["temperature_c"], "°C"), border=True)
+        row = cards("capture")
+        card(row, "GPU memory used", number_of_bytes(readings["memory_used_bytes"]))
+        card(row, "Power", number(readings["power_w"], "W"))
+        card(row, "SM clock", number(readings["sm_clock_mhz"], "MHz"))
+        card(row, "Temperature", number(readings["temperature_c"], "°C"))
     state = "running" if study.running else f"ended with exit status {study.returncode}"
     st.markdown(f"Study in `{study.folder.name}`: **{state}**")
     st.code(study.tail(), language=None)

@@ -7,8 +7,9 @@ import streamlit as st
 
 from dashboard import charts, data
 from dashboard.frame import Pair, show_error, show_problems
+from dashboard.show import chart
 from dashboard.tables import show_table
-from dashboard.text import markdown, number
+from dashboard.text import markdown, number, plotly_text, shorten
 from profiler.analysis.autotuning import Autotuning
 
 TITLE = "Engine"
@@ -69,8 +70,9 @@ def _autotuning(name: str, side: data.Side) -> None:
     row = layers[layers["layer"] == label].iloc[0]
     found = tuned.table.candidates(str(label)).dropna(subset=["time_ms"])
     left, right = st.columns(2)
-    figure = charts.candidates(found["time_ms"].tolist(), float(row["chosen_ms"]), f"{len(found):,} candidates timed")
-    left.plotly_chart(figure, key=f"candidates_{name}", config=charts.CONFIG)
+    title = plotly_text(f"{len(found):,} candidates timed for {shorten(str(label), 60)}", 100)
+    figure = charts.candidates(found["time_ms"].tolist(), float(row["chosen_ms"]), title)
+    chart(figure, f"candidates_{name}", {name: side}, left)
     table = found.assign(**{"time, µs": found["time_ms"] * 1e3})
     columns = ["time, µs", "chosen", "kernel", "formats", "runner", "tactic"]
     show_table(right, table[columns], hide_index=True, height=320, key=f"candidate_table_{name}", placeholder="")

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, data, images
+from dashboard import data, images
 from dashboard.figures import Drawn
 from dashboard.frame import Pair, show_error, show_problems
 from dashboard.handover import html_report
+from dashboard.show import chart
 from dashboard.tables import show_table
 from dashboard.text import markdown
 from profiler.errors import ProfilerError
@@ -161,7 +162,7 @@ def _figures(drawn: list[Drawn], name: str) -> None:
         return
     by_id = {d.id: d for d in drawn}
     chosen = by_id[st.selectbox("Figure", list(by_id), format_func=lambda i: by_id[i].title, key="export_figure")]
-    st.plotly_chart(chosen.figure, key="export_figure_shown", config=charts.CONFIG)
+    chart(chosen.figure, "export_figure_shown")
     st.caption(markdown(chosen.caption))
     absent = images.missing()
     if absent is not None:

@@ -7,8 +7,9 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, charts_fleet, data, results
+from dashboard import charts_fleet, data, results
 from dashboard.frame import Pair, show_error
+from dashboard.show import card, cards, chart
 from dashboard.tables import show_table
 from dashboard.text import duration, markdown, number
 from profiler.analysis.classify import CATEGORY_LABELS
@@ -109,11 +110,11 @@ def _choose() -> results.ResultSource | None:
 
 def _head(source: results.ResultSource, result: FleetResult) -> None:
     document, outliers = result.document, result.frame("outliers")
-    columns = st.columns(4)
-    columns[0].metric("Traces read", number(len(result.frame("traces"))), border=True)
-    columns[1].metric("Not read", number(len(result.frame("errors"))), border=True)
-    columns[2].metric("Groups of equal runs", number(len(result.frame("groups"))), border=True)
-    columns[3].metric("Stragglers", number(outliers.loc[outliers["straggler"], "trace"].nunique()), border=True)
+    row = cards("fleet")
+    card(row, "Traces read", number(len(result.frame("traces"))))
+    card(row, "Not read", number(len(result.frame("errors"))))
+    card(row, "Groups of equal runs", number(len(result.frame("groups"))))
+    card(row, "Stragglers", number(outliers.loc[outliers["straggler"], "trace"].nunique()))
     settings = document.get("settings")
     rule = settings if isinstance(settings, dict) else {}
     st.caption(
@@ -163,7 +164,7 @@ def _distribution(result: FleetResult, group: str, mine: dict[str, pd.DataFrame]
         band = (middle - reach, middle, middle + reach)
     flagged = outliers[outliers["metric"] == metric.column]
     kind = {o.trace: "straggler" if o.straggler else "outlier" for o in flagged.itertuples()}
-    st.plotly_chart(
+    chart(
         charts_fleet.across_traces(
             _labels(shown),
             shown[metric.column].astype(float) * scale,
@@ -173,7 +174,6 @@ def _distribution(result: FleetResult, group: str, mine: dict[str, pd.DataFrame]
             unit,
         ),
         key="fleet_distribution",
-        config=charts.CONFIG,
     )
     left_out = len(traces) - len(shown)
     st.caption(
@@ -256,7 +256,7 @@ def _causes(rows: pd.DataFrame, label: str) -> None:
         part = part.reindex(part["excess_ns"].abs().sort_values(ascending=False).index).head(_CAUSES)
         if not len(part):
             continue
-        st.plotly_chart(
+        chart(
             charts_fleet.excess(
                 part["name"].astype(str).tolist(),
                 (part["excess_ns"] / 1e3).tolist(),
@@ -264,7 +264,6 @@ def _causes(rows: pd.DataFrame, label: str) -> None:
                 f"{heading}: {label}",
             ),
             key=f"fleet_excess_{levels[0]}",
-            config=charts.CONFIG,
         )
 
 

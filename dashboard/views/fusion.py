@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, collapse, data
+from dashboard import collapse, data
 from dashboard.frame import Pair, ledger_view
+from dashboard.show import card, cards, chart
 from dashboard.tables import safe, show_table
 from dashboard.text import duration, markdown, number, number_of_bytes
 from profiler.analysis.ledger import Row, grouped
@@ -33,33 +34,29 @@ def render(pair: Pair) -> None:
     if view is None:
         return
     _head(view)
-    _picture(view)
+    _picture(pair, view)
     _table(view)
 
 
 def _head(view: data.LedgerView) -> None:
     ledger = view.ledger
-    columns = st.columns(4)
-    for column, side in zip(columns, ("before", "after")):
+    row = cards("fusion")
+    for side in ("before", "after"):
         coverage = ledger.coverage(side)
-        column.metric(
+        card(
+            row,
             f"Explained, {side}",
             number(coverage.time_pct, "% of the time"),
             f"{coverage.kernels_explained:,} of {coverage.kernels:,} kernels",
-            delta_color="off",
-            delta_arrow="off",
-            border=True,
-            help=f"Share of GPU time in rows that are not “unexplained”. Work is placed {markdown(view.document['how'][side])}.",
+            f"Share of GPU time in rows that are not “unexplained”. Work is placed {markdown(view.document['how'][side])}.",
         )
-    for column, statuses in zip(columns[2:], (("kept", "fused"), ("absorbed", "new"))):
-        column.metric(
+    for statuses in (("kept", "fused"), ("absorbed", "new")):
+        card(
+            row,
             " / ".join(statuses),
             " / ".join(f"{ledger.by_status[s]:,}" for s in statuses),
             f"{ledger.by_status['unexplained']} unexplained" if statuses[0] == "absorbed" else "units of the model",
-            delta_color="off",
-            delta_arrow="off",
-            border=True,
-            help="; ".join(f"{s}: {_STATUS_HELP[s]}" for s in statuses),
+            "; ".join(f"{s}: {_STATUS_HELP[s]}" for s in statuses),
         )
     for finding in ledger.findings:
         st.info(markdown(finding), icon=":material/lightbulb:")
@@ -71,7 +68,7 @@ def _head(view: data.LedgerView) -> None:
             show_table(st, pd.DataFrame(contradictions), hide_index=True, key="contradictions")
 
 
-def _picture(view: data.LedgerView) -> None:
+def _picture(pair: Pair, view: data.LedgerView) -> None:
     blocks = collapse.blocks(view.ledger)
     if not blocks:
         return
@@ -87,20 +84,24 @@ def _picture(view: data.LedgerView) -> None:
     if figure is None:
         st.caption("Nothing of this block runs on one of the sides.")
         return
-    st.plotly_chart(figure, key="collapse", config=charts.CONFIG)
+    chart(figure, "collapse", pair.readable)
     st.caption(collapse.CAPTION)
 
 
 def _table(view: data.LedgerView) -> None:
     st.subheader("The ledger")
-    left, middle, right = st.columns([2, 2, 3])
-    by = left.segmented_control(
-        "A row per", ["module", "block", "stage"], default="module", key="fusion_by", required=True
-    )
-    statuses = middle.multiselect("Status", list(_STATUS_HELP), key="fusion_status", placeholder="all")
-    search = right.text_input(
-        "Search", key="fusion_search", placeholder="part of a module, layer or kernel name", type="search"
-    )
+    with st.container(horizontal=True):
+        by = st.segmented_control(
+            "A row per", ["module", "block", "stage"], default="module", key="fusion_by", required=True
+        )
+        statuses = st.multiselect("Status", list(_STATUS_HELP), key="fusion_status", placeholder="all", width=260)
+        search = st.text_input(
+            "Search",
+            key="fusion_search",
+            placeholder="part of a module, layer or kernel name",
+            type="search",
+            width=320,
+        )
     if by != "module":
         _groups(view, str(by))
         return

@@ -9,7 +9,7 @@ import streamlit as st
 from dashboard import tour
 from dashboard.documents import document, glossary
 from dashboard.frame import Pair, show_error
-from dashboard.links import link
+from dashboard.show import link
 from dashboard.text import markdown
 from profiler.errors import ProfilerError
 

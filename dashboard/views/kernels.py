@@ -9,6 +9,7 @@ import streamlit as st
 from dashboard import charts
 from dashboard.data import Side
 from dashboard.frame import Pair, show_problems
+from dashboard.show import chart
 from dashboard.tables import show_table
 from dashboard.text import duration, markdown, number
 from profiler.analysis.classify import CATEGORY_LABELS, explain
@@ -89,7 +90,7 @@ def _side(name: str, side: Side, search: str, kinds: list[str]) -> None:
     )
     rows = event["selection"]["rows"] if event else []
     if rows and rows[0] < len(shown):
-        _executions(name, analysis, shown.iloc[rows[0]])
+        _executions(name, side, shown.iloc[rows[0]])
 
 
 def _table(analysis: Analysis) -> pd.DataFrame:
@@ -101,7 +102,9 @@ def _table(analysis: Analysis) -> pd.DataFrame:
     return table
 
 
-def _executions(name: str, analysis: Analysis, row: pd.Series) -> None:
+def _executions(name: str, side: Side, row: pd.Series) -> None:
+    assert side.analysis is not None
+    analysis = side.analysis
     trace = analysis.trace
     rows = np.flatnonzero((trace.kernels["name"] == row["name"]).to_numpy())
     durations = trace.kernels["duration_ns"].to_numpy()[rows]
@@ -137,7 +140,8 @@ def _executions(name: str, analysis: Analysis, row: pd.Series) -> None:
             height=300,
             key=f"executions_{name}",
         )
-        right.plotly_chart(charts.durations({name: durations}, "Durations"), key=f"durations_{name}")
+        figure = charts.durations({name: durations}, "Durations of the executions")
+        chart(figure, f"durations_{name}", {name: side}, right)
         st.caption(
             f"{len(shown):,} of {len(rows):,} executions shown; median {duration(float(np.median(durations)))}. "
             "Start counts from the first kernel of the trace."

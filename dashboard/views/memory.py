@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboard import charts
 from dashboard.frame import Pair, ledger_view
+from dashboard.show import card, cards, chart
 from dashboard.tables import show_table
 from dashboard.text import markdown, number_of_bytes
 from profiler.analysis.traffic import SampledBytes, by_stage
@@ -27,29 +28,24 @@ def render(pair: Pair) -> None:
     if view is None:
         return
     traffic = view.traffic
-    columns = st.columns(3)
+    row = cards("memory")
     saved = traffic.before_bytes - traffic.after_bytes
     unknown = traffic.before_unknown + traffic.after_unknown
-    columns[0].metric(
+    card(
+        row,
         "Computed minimum per inference",
         f"{_known(traffic.before_bytes)} → {_known(traffic.after_bytes)}",
         f"{unknown} rows without shapes"
         if unknown
         else f"{number_of_bytes(abs(saved))} {'less' if saved >= 0 else 'more'}",
-        delta_color="off",
-        delta_arrow="off",
-        border=True,
-        help="Sum over the ledger's rows.",
+        "Sum over the ledger's rows.",
     )
-    for column, name, sampled in (
-        (columns[1], "before", traffic.before_sampled),
-        (columns[2], "after", traffic.after_sampled),
-    ):
-        _sampled(column, name, sampled)
+    for name, sampled in (("before", traffic.before_sampled), ("after", traffic.after_sampled)):
+        _sampled(row, name, sampled)
     if unknown:
         reasons = {b.how for r in traffic.rows for b in (r.before, r.after) if b.minimum is None}
         st.warning(f"{unknown} rows have no computed minimum: {markdown('; '.join(sorted(reasons)))}.")
-    st.plotly_chart(charts.traffic_by_stage(by_stage(traffic)), key="traffic_stages", config=charts.CONFIG)
+    chart(charts.traffic_by_stage(by_stage(traffic)), "traffic_stages", pair.readable)
     gone = sum(r.before.minimum or 0 for r in traffic.rows if r.row.status in ("fused", "absorbed"))
     st.markdown(
         f"Units that are fused or absorbed moved **{number_of_bytes(gone)}** at least before; after, what they read "
@@ -72,17 +68,15 @@ def _known(value: int) -> str:
     return number_of_bytes(value) if value else "unknown"
 
 
-def _sampled(column: st.delta_generator.DeltaGenerator, name: str, sampled: SampledBytes) -> None:
+def _sampled(row: st.delta_generator.DeltaGenerator, name: str, sampled: SampledBytes) -> None:
     if sampled.read_bytes is None or sampled.written_bytes is None:
-        column.metric(f"DRAM, {name} (sampled)", "unknown", border=True, help=markdown(sampled.reason or ""))
+        card(row, f"DRAM, {name} (sampled)", "unknown", None, markdown(sampled.reason or ""))
         return
     rate = f" at {sampled.frequency_hz / 1e3:.0f} kHz" if sampled.frequency_hz else ""
-    column.metric(
+    card(
+        row,
         f"DRAM, {name} (sampled)",
         number_of_bytes(sampled.read_bytes + sampled.written_bytes),
         f"{number_of_bytes(sampled.read_bytes)} read, {number_of_bytes(sampled.written_bytes)} written",
-        delta_color="off",
-        delta_arrow="off",
-        border=True,
-        help=f"Mean of {sampled.samples:,} samples{rate} (whole percents of the peak) × peak bandwidth × mean GPU span of an inference.",
+        f"Mean of {sampled.samples:,} samples{rate} (whole percents of the peak) × peak bandwidth × mean GPU span of an inference.",
     )

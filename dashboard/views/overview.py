@@ -1,114 +1,195 @@
-"""Overview: what changed, in figures that say where they come from."""
+"""Overview: the two runs as an argument, from how much faster to whether it still computes the same."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import charts
+from dashboard import charts, data
 from dashboard.data import Side
 from dashboard.frame import Pair, show_problems
+from dashboard.show import card, cards, chart, how_we_know, link
 from dashboard.tables import show_table
-from dashboard.text import UNITS, markdown, metric_value, number, times
+from dashboard.text import markdown, metric_value, number, number_of_bytes, times
 from profiler.analysis.compare import Comparison, Metric
+from profiler.analysis.decompose import Decomposition
+from profiler.analysis.measured import Quality
+from profiler.analysis.traffic import by_stage
+from profiler.report.evidence import Evidence
+from profiler.report.story import StoryFacts, sampling, speed_of, subject
+from profiler.report.words import before_after, change
 
 TITLE = "Overview"
 ICON = ":material/summarize:"
 URL = "overview"
 
-_HEADLINES = (
-    ("kernels_per_inference", "kernel_time", "latency"),
-    ("launches_per_inference", "tensor_cores_yes", "tensor_active"),
-)
+_EVIDENCE = {
+    "latency": (("runs", "All measured runs"), ("details", "What each trace holds")),
+    "origin": (("speedup", "Every part, to the nanosecond"),),
+    "kernels": (("fusion", "The fusion ledger"), ("kernels", "Every kernel"), ("timeline", "When each ran")),
+    "tensor_cores": (("tensor-cores", "Verdict of every name, and the samples"),),
+    "memory": (("memory", "Bytes of every unit"),),
+    "quality": (("runs", "Accuracy and agreement of all runs"),),
+}
 
 
 def render(pair: Pair) -> None:
     st.title("What did TensorRT do to the model?")
     show_problems(pair)
     comparison = pair.comparison
-    if comparison is None:
+    if comparison is None or pair.before is None or pair.after is None:
         for name, side in pair.readable.items():
-            st.subheader(f"{name}: {markdown(side.source.title)}")
-            _one_side(side)
+            st.header(f"{name}: {markdown(side.source.title)}")
+            _one_side(name, side)
         return
-    st.markdown(summary(comparison))
+    held = data.evidence(pair.before, pair.after)
+    assert held is not None
+    facts, claims = data.told(held)
+    _headline(facts)
+    st.markdown(markdown(subject(facts)))
     for refusal in comparison.refusals:
         st.error(f"**Kernel counts are not compared.** {markdown(refusal)}", icon=":material/block:")
-    _headlines(comparison)
-    _noted_latency(pair)
-    warnings = [w for w in comparison.warnings if w not in comparison.refusals]
-    if warnings:
-        with st.expander(
-            f"{len(warnings)} things to know before you quote these figures", expanded=True, icon=":material/warning:"
-        ):
-            for warning in warnings:
-                st.markdown(f"- {markdown(warning)}")
-    if not comparison.refusals:
-        _category_bars(comparison)
+    _warnings(comparison)
+    for claim in claims:
+        st.header(claim.question)
+        for sentence in claim.sentences:
+            st.markdown(markdown(sentence))
+        _FIGURES[claim.id](pair, held, facts)
+        with st.container(horizontal=True, gap="medium", vertical_alignment="center"):
+            for url, label in _EVIDENCE[claim.id]:
+                link(url, label, ":material/arrow_forward:")
+            how_we_know(claim.how, f"how_{claim.id}")
+    with st.expander("All of it in one paragraph", icon=":material/notes:"):
+        summary = [subject(facts), *(c.sentences[0] for c in claims if c.answered)]
+        st.code(" ".join(summary), language=None, wrap_lines=True)
     _all_metrics(comparison)
 
 
-def summary(comparison: Comparison) -> str:
-    """One or two plain sentences, generated from the figures alone (Markdown)."""
-    before, after = comparison.before.facts, comparison.after.facts
-    where = f" on {markdown(before.gpu)}" if before.gpu and before.gpu == after.gpu else ""
-    batch = f", batch {before.batch}" if before.batch and before.batch == after.batch else ""
-    model = f"{markdown(before.model)}: " if before.model and before.model == after.model else ""
-    sentences = [f"{model}**{markdown(before.title)}** against **{markdown(after.title)}**{where}{batch}."]
-    kernels, time = comparison.metric("kernels_per_inference"), comparison.metric("kernel_time")
-    if kernels.ratio and time.ratio:
-        sentences.append(
-            f"One inference went from **{number(kernels.before)} kernels to {number(kernels.after)}**, and from "
-            f"**{number(time.before, 'ms')} of kernel time to {number(time.after, 'ms')}** ({times(time.ratio)} less)."
-            if time.ratio >= 1
-            else f"One inference went from **{number(kernels.before)} kernels to {number(kernels.after)}**; kernel time "
-            f"went from {number(time.before, 'ms')} to **{number(time.after, 'ms')}**, which is more."
-        )
-    cores = comparison.metric("tensor_cores_yes")
-    if cores.before is not None and cores.after is not None:
-        sentences.append(
-            f"Kernels whose names say that they use Tensor Cores took {number(cores.before)} % of the kernel time "
-            f"before, {number(cores.after)} % after."
-        )
-    return " ".join(sentences)
+def _headline(facts: StoryFacts) -> None:
+    found = speed_of(facts)
+    if found is None:
+        return
+    verdict, origin = found
+    st.subheader(f"{markdown(verdict)}: {markdown(origin)}" if verdict else markdown(origin), anchor=False)
 
 
-def _headlines(comparison: Comparison) -> None:
-    for row in _HEADLINES:
-        for column, metric_id in zip(st.columns(len(row)), row):
-            _headline(column, comparison.metric(metric_id))
+def _warnings(comparison: Comparison) -> None:
+    warnings = [w for w in comparison.warnings if w not in comparison.refusals]
+    if not warnings:
+        return
+    heading = "One thing" if len(warnings) == 1 else f"{len(warnings)} things"
+    with st.expander(f"{heading} to know before you quote these figures", icon=":material/warning:"):
+        for warning in warnings:
+            st.markdown(f"- {markdown(warning)}")
 
 
-def _headline(column: DeltaGenerator, metric: Metric) -> None:
-    column.metric(
-        metric.label,
-        _before_after(metric),
-        _delta(metric),
-        delta_color="off",
-        delta_arrow="off",
-        help=_how_we_know(metric),
-        border=True,
-    )
+def _latency(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
+    batch = facts.before.batch if facts.before.batch == facts.after.batch else None
+    of = f"Latency, batch {batch}" if batch else "Latency of one inference"
+    b, a = facts.clean
+    t, u = facts.traced
+    if b is not None and a is not None:
+        sides = {n: charts.Measured(m.p50_ms, m.low_ms, m.high_ms, m.n) for n, m in (("before", b), ("after", a))}
+        how = "without a profiler" if b.measured and a.measured else "partly stated, not measured"
+        chart(charts.two_latencies(sides, f"{of}, {how}"), "latencies", pair.readable)
+    elif t is not None and u is not None:
+        sides = {n: charts.Measured(m.median_ms, m.low_ms, m.high_ms, m.n) for n, m in (("before", t), ("after", u))}
+        chart(charts.two_latencies(sides, f"{of}, nsys attached"), "latencies", pair.readable)
+    row = cards("latency")
+    for metric_id in ("latency", "gpu_span"):
+        metric = held.comparison.metric(metric_id)
+        label = "Latency, nsys attached" if metric_id == "latency" else metric.label
+        card(row, label, " → ".join(before_after(metric)), change(metric), _how_we_know(metric))
 
 
-def _before_after(metric: Metric) -> str:
-    """“3.93 → 0.402 ms”: the unit once, as it is the same."""
-    unit = UNITS.get(metric.unit, metric.unit)
-    return f"{number(metric.before)} → {number(metric.after, unit)}"
+def _origin(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
+    del facts
+    if isinstance(held.split, Decomposition):
+        chart(charts.split_waterfall(held.split), "waterfall", pair.readable)
 
 
-def _delta(metric: Metric) -> str | None:
-    if metric.before is None or metric.after is None:
-        return "unknown"
-    if metric.unit == "%":
-        return f"{metric.after - metric.before:+.1f} points"
-    if metric.ratio is None:
+def _kernels(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
+    comparison = held.comparison
+    row = cards("kernels")
+    for metric_id in ("kernels_per_inference", "launches_per_inference", "kernel_time"):
+        metric = comparison.metric(metric_id)
+        card(row, metric.label, " → ".join(before_after(metric)), change(metric), _how_we_know(metric))
+    if not isinstance(facts.statuses, str):
+        chart(charts.statuses(facts.statuses), "statuses", pair.readable)
+    if not comparison.refusals:
+        tables = {"before": comparison.before.categories, "after": comparison.after.categories}
+        chart(charts.by_category(tables), "by_category", pair.readable)
+
+
+def _tensor_cores(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
+    del facts
+    shares = {
+        name: {
+            str(v): float(p)
+            for v, p in zip(side.tensor_cores.by_verdict["tensor_cores"], side.tensor_cores.by_verdict["share_pct"])
+        }
+        for name, side in held.sides.items()
+        if side.trace.kernel_count
+    }
+    if shares and not held.comparison.refusals:
+        chart(charts.verdict_bars(shares, "Tensor Cores, by name"), "verdicts", pair.readable)
+    row = cards("tensor_cores")
+    for metric_id in ("tensor_cores_yes", "tensor_active"):
+        metric = held.comparison.metric(metric_id)
+        rates = [s for side in held.sides.values() if (s := sampling(side.tensor_cores.sampled))]
+        more = f" {'; '.join(rates)}." if metric_id == "tensor_active" and rates else ""
+        card(row, metric.label, " → ".join(before_after(metric)), change(metric), _how_we_know(metric) + markdown(more))
+
+
+def _memory(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
+    row = cards("memory")
+    for label, pair_of, note in (
+        ("Computed minimum", facts.minimum_bytes, "inputs, weights and outputs of every unit once each"),
+        ("DRAM traffic (sampled)", facts.dram_bytes, "bandwidth counters × peak × GPU span"),
+    ):
+        shown = " → ".join("unknown" if v is None else number_of_bytes(v) for v in (pair_of.before, pair_of.after))
+        reason = f" Note: {pair_of.reason}" if pair_of.reason and pair_of.known is None else ""
+        ratio = pair_of.before / pair_of.after if pair_of.known and pair_of.before and pair_of.after else None
+        unknown = sum(facts.minimum_unknown) if label.startswith("Computed") else 0
+        delta = f"{unknown} rows without shapes" if unknown else _more_or_less(ratio)
+        card(row, label, shown, delta, markdown(f"How we know: {note}, per inference.{reason}"))
+    if held.traffic is not None and facts.minimum_bytes.known is not None:
+        chart(charts.traffic_by_stage(by_stage(held.traffic)), "traffic", pair.readable)
+
+
+def _quality(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
+    del pair, held
+    row = cards("quality")
+    for name, found in zip(("before", "after"), facts.quality, strict=True):
+        if found is not None:
+            _quality_card(row, name, found)
+
+
+def _quality_card(row: st.delta_generator.DeltaGenerator, name: str, found: Quality) -> None:
+    label = "Top-1 accuracy" if found.kind == "accuracy" else "Top-1 agreement with PyTorch FP32"
+    value = "says nothing" if found.doubt else number(found.top1_pct, "%")
+    noise = f"SQNR {number(found.sqnr_db)} dB" if found.sqnr_db is not None and not found.doubt else None
+    images = f"{found.images:,} inputs" if found.images else "inputs not counted"
+    note = found.doubt or found.note or ""
+    card(row, f"{label}, {name}", value, noise, markdown(f"How we know: {images}, from the manifest. {note}"))
+
+
+_FIGURES: dict[str, Callable[[Pair, Evidence, StoryFacts], None]] = {
+    "latency": _latency,
+    "origin": _origin,
+    "kernels": _kernels,
+    "tensor_cores": _tensor_cores,
+    "memory": _memory,
+    "quality": _quality,
+}
+
+
+def _more_or_less(ratio: float | None) -> str | None:
+    if ratio is None:
         return None
-    word = {"kernels": ("fewer", "more"), "calls": ("fewer", "more"), "ms": ("less", "more")}.get(
-        metric.unit, ("lower", "higher")
-    )
-    return f"{times(metric.ratio)} {word[0]}" if metric.ratio >= 1 else f"{times(1 / metric.ratio)} {word[1]}"
+    return f"{times(ratio)} less" if ratio >= 1 else f"{times(1 / ratio)} more"
 
 
 def _how_we_know(metric: Metric) -> str:
@@ -122,48 +203,8 @@ def _how_we_know(metric: Metric) -> str:
     return markdown(" ".join(lines))
 
 
-def _noted_latency(pair: Pair) -> None:
-    """The latencies that a manifest holds, measured without nsys: the traced ones carry its overhead."""
-    text = (
-        "Latency above was measured while nsys was recording, which slows every launch: it is not the latency of the "
-        "model in production. Kernel times are taken on the GPU itself."
-    )
-    noted = {name: _without_profiler(side) for name, side in pair.readable.items()}
-    before, after = noted.get("before"), noted.get("after")
-    if before is not None and after is not None:
-        (b, how_b), (a, how_a) = before, after
-        how = how_b if how_b == how_a else f"before: {how_b}; after: {how_a}"
-        text += f" Without nsys: **{number(b, 'ms')} → {number(a, 'ms')} ({times(b / a)})**, from the manifests ({markdown(how)})."
-    st.caption(text)
-
-
-def _without_profiler(side: Side) -> tuple[float, str] | None:
-    """A side's latency (ms) without a profiler and how it was measured, from its manifest; None where it has none."""
-    manifest = side.analysis.facts.manifest if side.analysis else None
-    if manifest is None:
-        return None
-    measured = (manifest.extra.get("bench") or {}).get("latency_ms")
-    if isinstance(measured, dict) and isinstance(measured.get("p50"), (int, float)):
-        return float(measured["p50"]), f"median of {measured.get('n', '?')} inferences by CUDA events"
-    stated = manifest.extra.get("latency_without_profiler")
-    if isinstance(stated, dict) and isinstance(stated.get("value_ms"), (int, float)) and stated["value_ms"] > 0:
-        return float(stated["value_ms"]), str(stated.get("how", ""))
-    return None
-
-
-def _category_bars(comparison: Comparison) -> None:
-    tables = {
-        f"before: {comparison.before.facts.title}": comparison.before.categories,
-        f"after: {comparison.after.facts.title}": comparison.after.categories,
-    }
-    st.plotly_chart(charts.by_category(tables), key="by_category", config=charts.CONFIG)
-    st.caption(
-        "Kinds are inferred from kernel names (see Kernels for the rule behind each). Means over the inferences."
-    )
-
-
 def _all_metrics(comparison: Comparison) -> None:
-    st.subheader("Every figure, and where it comes from")
+    st.header("Every figure, and where it comes from")
     frame = pd.DataFrame(
         {
             "figure": [m.label for m in comparison.metrics],
@@ -179,7 +220,7 @@ def _all_metrics(comparison: Comparison) -> None:
     show_table(st, frame, hide_index=True, height=35 * (len(frame) + 1) + 3, column_config=columns)
 
 
-def _one_side(side: Side) -> None:
+def _one_side(name: str, side: Side) -> None:
     assert side.analysis is not None
     analysis = side.analysis
     if analysis.trace.no_kernels_reason:
@@ -187,13 +228,10 @@ def _one_side(side: Side) -> None:
         return
     per, note = analysis.inferences.kernels_per_inference
     cores = analysis.tensor_cores.share_pct("yes")
-    columns = st.columns(3)
-    columns[0].metric(
-        "Kernels per inference", number(per), border=True, help=markdown(note or analysis.inferences.statement)
-    )
-    columns[1].metric("Kernels in the trace", number(analysis.trace.kernel_count), border=True)
-    columns[2].metric("Time using Tensor Cores (by name)", number(cores, "%"), border=True)
+    row = cards(name)
+    card(row, "Kernels per inference", number(per), None, markdown(note or analysis.inferences.statement))
+    card(row, "Kernels in the trace", number(analysis.trace.kernel_count))
+    card(row, "Time using Tensor Cores (by name)", number(cores, "%"))
     if analysis.inferences.count:
-        table = {side.source.title: analysis.categories}
-        st.plotly_chart(charts.by_category(table), key=f"one_{side.source.key}", config=charts.CONFIG)
+        chart(charts.by_category({name: analysis.categories}), f"one_{name}", {name: side})
     st.caption("Choose a second trace to compare.")

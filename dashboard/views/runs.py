@@ -9,8 +9,9 @@ import streamlit as st
 
 from dashboard import charts, data
 from dashboard.frame import Pair
+from dashboard.show import chart
 from dashboard.tables import show_table
-from dashboard.text import markdown
+from dashboard.text import markdown, plotly_text
 
 TITLE = "Runs"
 ICON = ":material/leaderboard:"
@@ -68,11 +69,9 @@ def render(pair: Pair) -> None:
     batch = right.selectbox("Batch", batches, index=default, key="runs_batch")
     alone = table["streams"].fillna(1) == 1  # a run on several streams has the latency of its engine's other run
     mine = table[(table["model"] == model) & (table["batch"] == batch) & alone].sort_values("p50_ms", ascending=False)
-    st.plotly_chart(
-        charts.latencies(mine["label"].tolist(), mine, f"Latency, {model}, batch {batch}"),
-        key="latencies",
-        config=charts.CONFIG,
-    )
+    gpus = ", ".join(sorted({str(g) for g in table.loc[table["model"] == model, "gpu"].dropna()})) or "GPU unknown"
+    figure = charts.latencies(mine["label"].tolist(), mine, plotly_text(f"Latency, {model}, batch {batch}", 120))
+    chart(figure, "latencies", about=[gpus])
     st.caption(
         "One inference at a time on one stream. Bars are medians; the line reaches from the median to the 99th percentile."
     )
@@ -83,23 +82,19 @@ def render(pair: Pair) -> None:
             f"{framework} {precision.upper()}": part.sort_values("batch")
             for (framework, precision), part in best.groupby(["framework", "precision"])
         }
-        title = f"Throughput against batch size, {model}"
-        st.plotly_chart(charts.throughput(series, title), key="throughput", config=charts.CONFIG)
+        figure = charts.throughput(series, plotly_text(f"Throughput, {model}", 120))
+        chart(figure, "throughput", about=[gpus])
         st.caption(
             "The best run of each precision at each batch, whatever its mode and number of streams; the pointer says which."
         )
     quality = next((q for q in ("top1_pct", "sqnr_db") if mine[q].notna().any()), None)
     if quality:
-        title = (
-            "Accuracy beside speed"
-            if quality == "top1_pct"
-            else "Agreement with PyTorch FP32 beside speed (not accuracy)"
-        )
+        title = "Accuracy beside speed" if quality == "top1_pct" else "Agreement with PyTorch FP32 (not accuracy)"
         shown = mine[mine[quality].notna()]
         figure = charts.quality(shown["p50_ms"], shown[quality], shown["label"].tolist(), _SHOWN[quality], title)
-        st.plotly_chart(figure, key="quality", config=charts.CONFIG)
+        chart(figure, "quality", about=[f"{model}, batch {batch}", gpus])
         st.caption(
-            "Dotted: the Pareto front. No run is both faster and better than one on it; its runs are named, the pointer names the others."
+            "Dotted: the Pareto front. No run is both faster and better than one on it; its runs are numbered, the pointer names all."
         )
     st.subheader("All runs")
     columns = [c for c in _SHOWN if table[c].notna().any() and (c != "folder" or len(where) > 1)]

@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboard import charts, data
 from dashboard.frame import Pair, show_error, show_problems
+from dashboard.show import chart
 from dashboard.tables import show_table
 from dashboard.text import duration, markdown, times
 from profiler.analysis.autotuning import Autotuning
@@ -49,34 +50,32 @@ def render(pair: Pair) -> None:
         show_error(steps)
         return
     if len(steps) > 2:
-        _chain(steps)
+        _chain(steps, pair.readable)
     for place, step in enumerate(steps[1:], 1):
-        _step(place, steps[place - 1], step)
+        _step(place, steps[place - 1], step, sides[place - 1], sides[place])
     for name, side in pair.readable.items():
         _autotuning(name, side)
 
 
-def _chain(steps: list[Step]) -> None:
+def _chain(steps: list[Step], sides: dict[str, data.Side]) -> None:
     saved = [(a.latency_ns - b.latency_ns) / 1e3 for a, b in itertools.pairwise(steps)]
     first, last = steps[0].latency_ns / 1e3, steps[-1].latency_ns / 1e3
     title = f"Measured steps: {duration(steps[0].latency_ns)} → {duration(steps[-1].latency_ns)}"
-    st.plotly_chart(
-        charts.waterfall([s.title for s in steps[1:]], saved, first, last, title), key="chain", config=charts.CONFIG
-    )
+    chart(charts.waterfall([s.title for s in steps[1:]], saved, first, last, title), "chain", sides)
 
 
-def _step(place: int, before: Step, after: Step) -> None:
+def _step(place: int, before: Step, after: Step, first: data.Side, second: data.Side) -> None:
     ratio = before.latency_ns / after.latency_ns if after.latency_ns else None
     st.subheader(f"{markdown(before.title)} → {markdown(after.title)}: {times(ratio)}")
     if after.split is None:
         st.warning(markdown(after.reason or ""))
         return
-    _split(place, after.split)
+    _split(place, after.split, first, second)
 
 
-def _split(place: int, split: Decomposition) -> None:
+def _split(place: int, split: Decomposition, before: data.Side, after: data.Side) -> None:
     figure = charts.split_waterfall(split)
-    st.plotly_chart(figure, key=f"waterfall_{place}", config=charts.CONFIG)
+    chart(figure, f"waterfall_{place}", {"before": before, "after": after})
     table = pd.DataFrame(
         {
             "part": [p.label for p in split.parts] + ["latency"],
@@ -96,4 +95,4 @@ def _autotuning(name: str, side: data.Side) -> None:
         st.subheader(f"Auto-tuning of {markdown(side.source.title)} ({name})")
         st.caption(f"{data.tuning_sentence(tuned)} The page Engine lists every candidate.")
         figure = charts.tuned_layers(tuned)
-        st.plotly_chart(figure, key=f"tuning_{name}", config=charts.CONFIG)
+        chart(figure, f"tuning_{name}", {name: side})

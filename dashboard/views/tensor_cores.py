@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import charts
 from dashboard.data import Side
 from dashboard.frame import Pair, show_problems
+from dashboard.show import card, cards, chart
 from dashboard.tables import show_table
 from dashboard.text import duration, markdown, number
 from profiler.analysis.classify import CATEGORY_LABELS, explain
@@ -38,12 +40,11 @@ def render(pair: Pair) -> None:
             st.warning(f"{name}: {markdown(side.analysis.trace.no_kernels_reason or '')}")
     if not sides:
         return
-    shares = {f"{n}: {s.source.title}": _shares(s) for n, s in sides.items()}
-    left, right = st.columns([3, 2])
-    left.plotly_chart(charts.verdict_bars(shares, "By name: share of kernel time"), key="verdicts")
-    with right:
-        for name, side in sides.items():
-            _sampled(name, side)
+    shares = {name: _shares(side) for name, side in sides.items()}
+    chart(charts.verdict_bars(shares, "Tensor Cores, by name"), "verdicts", sides)
+    row = cards("tensor_cores")
+    for name, side in sides.items():
+        _sampled(row, name, side)
     _over_time(sides)
     for name, side in sides.items():
         _tables(name, side)
@@ -55,7 +56,7 @@ def _shares(side: Side) -> dict[str, float]:
     return {str(v): float(p) for v, p in zip(table["tensor_cores"], table["share_pct"])}
 
 
-def _sampled(name: str, side: Side) -> None:
+def _sampled(row: DeltaGenerator, name: str, side: Side) -> None:
     assert side.analysis is not None
     sampled = side.analysis.tensor_cores.sampled
     rate = f" at {number(sampled.frequency_hz / 1e3)} kHz" if sampled.frequency_hz else ""
@@ -64,8 +65,13 @@ def _sampled(name: str, side: Side) -> None:
         if sampled.value_pct is not None
         else str(sampled.reason)
     )
-    st.metric(f"{name}: Tensor Active (sampled)", number(sampled.value_pct, "%"), border=True, help=markdown(source))
-    st.caption(markdown(source))
+    card(
+        row,
+        f"Tensor Active, {name} (sampled)",
+        number(sampled.value_pct, "%"),
+        None,
+        markdown(f"How we know: {source}"),
+    )
 
 
 def _over_time(sides: dict[str, Side]) -> None:
@@ -76,15 +82,11 @@ def _over_time(sides: dict[str, Side]) -> None:
         if found is not None:
             series[name] = found
     if series:
-        st.plotly_chart(
-            charts.metric_over_time(
-                series, "Sampled Tensor Active over one inference (the one of median GPU span)", "% of peak"
-            ),
-            key="tensor_active_over_time",
-        )
+        title = "Tensor Active (sampled) over one inference"
+        chart(charts.metric_over_time(series, title, "% of peak"), "tensor_active_over_time", sides)
         st.caption(
-            "Each step is one sample: the average since the sample before. nsys stores whole percents; kernels shorter "
-            "than a step cannot be told apart."
+            "The inference of median GPU span. Each step is one sample: the average since the sample before. nsys stores whole "
+            "percents; kernels shorter than a step cannot be told apart."
         )
 
 

@@ -115,6 +115,7 @@ def _picture(pair: Pair, parts: Mapping[str, Part]) -> None:
             "view": [low, high],
             "sides": described,
             "colours": bars.colours(),
+            "inks": bars.inks(),
             "legend": bars.legend(described),
             "picked": picked,
             "together": _together(sides, parts, picked, marked),

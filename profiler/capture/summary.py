@@ -76,6 +76,7 @@ def row(name: str, document: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": name,
         "model": _text(document.get("model")),
+        "gpu": _text(document.get("gpu")),
         **{key: _text(document.get(key)) for key in ("framework", "precision", "mode")},
         "batch": int(batch) if batch is not None else None,
         **{f"{key}_ms": _number(latency.get(key)) for key in ("p50", "p90", "p99", "mean")},
@@ -141,7 +142,7 @@ def write_summary(folder: Path, study: Mapping[str, Any]) -> list[dict[str, Any]
         {"format": "profiler-summary/1", "gpu": study.get("gpu"), "left_out": study.get("left_out"), "runs": rows},
     )
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, ["name", "model", *list(COLUMNS)[1:]], lineterminator="\n")
+    writer = csv.DictWriter(buffer, ["name", "model", "gpu", *list(COLUMNS)[1:]], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(folder / "summary.csv", buffer.getvalue())

@@ -12,6 +12,7 @@ from profiler.analysis.autotuning import Autotuning, autotuning, build_log_of
 from profiler.analysis.compare import Analysis, Comparison, compare
 from profiler.analysis.decompose import Decomposition, decompose
 from profiler.analysis.ledger import Ledger, build_ledger
+from profiler.analysis.measured import Latency, latency_without_profiler
 from profiler.analysis.traffic import Traffic, memory_traffic
 from profiler.errors import ProfilerError
 from profiler.report.ledger import ledger_document
@@ -37,7 +38,8 @@ class Evidence:
         return {"before": self.comparison.before, "after": self.comparison.after}
 
     @cached_property
-    def _ledger(self) -> Ledger | ProfilerError:
+    def built(self) -> Ledger | ProfilerError:
+        """The fusion ledger, or what is wrong with it."""
         try:
             return build_ledger(self.comparison.before, self.comparison.after, *self.engines)
         except ProfilerError as error:
@@ -46,11 +48,11 @@ class Evidence:
     @property
     def ledger(self) -> Ledger | None:
         """The fusion ledger; None when these traces have none, and then :attr:`no_ledger` says why."""
-        return self._ledger if isinstance(self._ledger, Ledger) else None
+        return self.built if isinstance(self.built, Ledger) else None
 
     @property
     def no_ledger(self) -> str | None:
-        return self._ledger.message if isinstance(self._ledger, ProfilerError) else None
+        return self.built.message if isinstance(self.built, ProfilerError) else None
 
     @cached_property
     def ledger_document(self) -> dict[str, Any] | None:
@@ -150,7 +152,7 @@ def _provenance(side: Analysis) -> dict[str, str]:
         if side.inferences.count
         else side.inferences.statement,
         "kernels in the trace": f"{trace.kernel_count:,}",
-        "latency without nsys": _without_nsys(manifest),
+        "latency without nsys": _without_nsys(latency_without_profiler(facts)),
         "how it was recorded": manifest.get("source"),
     }
     for key, origin in facts.origin.items():
@@ -164,18 +166,12 @@ def _joined(first: Any, second: Any) -> str | None:
     return f"{first} {second}" if first and second else first
 
 
-def _without_nsys(manifest: dict[str, Any]) -> str | None:
+def _without_nsys(found: Latency | None) -> str | None:
     """The latency that a manifest holds, measured or stated, and which of the two."""
-    bench = manifest.get("bench")
-    measured = bench.get("latency_ms") if isinstance(bench, dict) else None
-    if isinstance(measured, dict) and isinstance(measured.get("p50"), (int, float)):
-        spread = ", ".join(f"{k} {measured[k]:.4g}" for k in ("min", "p90", "p99") if _is_number(measured.get(k)))
-        return f"median {measured['p50']:.4g} ms of {measured.get('n', '?')} inferences ({spread} ms), measured with CUDA events"
-    stated = manifest.get("latency_without_profiler")
-    if isinstance(stated, dict) and _is_number(stated.get("value_ms")):
-        return f"{stated['value_ms']:.4g} ms, as the manifest states it: {stated.get('how', 'no word on how')}"
-    return None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if found is None:
+        return None
+    if not found.measured:
+        return f"{found.p50_ms:.4g} ms, as the manifest states it: {found.how}"
+    spread = [(k, v) for k, v in (("smallest", found.low_ms), ("p99", found.high_ms)) if v is not None]
+    shown = f" ({', '.join(f'{k} {v:.4g}' for k, v in spread)} ms)" if spread else ""
+    return f"median {found.p50_ms:.4g} ms of {found.n or '?'} inferences{shown}: {found.how}"

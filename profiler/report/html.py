@@ -18,11 +18,11 @@ from typing import Any
 
 import pandas as pd
 
-from profiler.analysis.compare import Comparison
 from profiler.report.evidence import SIDES, Evidence
 from profiler.report.gates import Outcome
+from profiler.report.story import Claim, sentences, story
 from profiler.report.tables import Table
-from profiler.report.words import HEADLINES, before_after, change, number, sentences, spread
+from profiler.report.words import HEADLINES, before_after, change, number, spread
 
 _MAX_ROWS = 1_000
 _MAX_TEXT = 1_000
@@ -93,7 +93,8 @@ def render(
     title = f"{comparison.before.facts.title} → {comparison.after.facts.title}"
     body = "\n".join(
         [
-            _head(comparison),
+            _head(evidence),
+            _argument(story(evidence)),
             _gates(outcomes),
             _warnings(evidence),
             '<h2 id="figures">Figures</h2>',
@@ -150,7 +151,7 @@ def _contents(figures: Sequence[Figure], tables: Sequence[Table], gates: bool) -
         return "".join(f'<li><a href="#{prefix}-{f.id}">{_text(f.title)}</a></li>' for f in found)
 
     return (
-        '<nav aria-label="Contents"><ol><li><a href="#summary">Summary</a></li>'
+        '<nav aria-label="Contents"><ol><li><a href="#summary">Summary</a></li><li><a href="#argument">The argument</a></li>'
         + ('<li><a href="#gates">Gates</a></li>' if gates else "")
         + '<li><a href="#warnings">Warnings</a></li>'
         + f'<li><a href="#figures">Figures</a><ol>{items("picture", figures)}</ol></li>'
@@ -159,8 +160,8 @@ def _contents(figures: Sequence[Figure], tables: Sequence[Table], gates: bool) -
     )
 
 
-def _head(comparison: Comparison) -> str:
-    said = sentences(comparison)
+def _head(evidence: Evidence) -> str:
+    comparison, said = evidence.comparison, sentences(evidence)
     cards = []
     for metric_id in HEADLINES:
         m = comparison.metric(metric_id)
@@ -178,6 +179,18 @@ def _head(comparison: Comparison) -> str:
         f'<h1 id="summary">What TensorRT did to the model</h1><p>{_text(" ".join(said), 4 * _MAX_TEXT)}</p>{refusals}'
         f'<div class="cards">{"".join(cards)}</div>'
     )
+
+
+def _argument(claims: Sequence[Claim]) -> str:
+    """The questions with their answers; how we know is folded away beneath each."""
+    parts = []
+    for claim in claims:
+        said = "".join(f"<p>{_text(s, 4 * _MAX_TEXT)}</p>" for s in claim.sentences)
+        how = "".join(f"<li>{_text(h, 4 * _MAX_TEXT)}</li>" for h in claim.how)
+        parts.append(
+            f"<section><h3>{_text(claim.question)}</h3>{said}<details><summary>How we know</summary><ul>{how}</ul></details></section>"
+        )
+    return f'<h2 id="argument">The argument</h2>{"".join(parts)}'
 
 
 def _gates(outcomes: Sequence[Outcome]) -> str:

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from profiler.analysis.decompose import Decomposition
 from profiler.report.evidence import SIDES, Evidence
 from profiler.report.gates import FAILED, UNKNOWN, Outcome
-from profiler.report.words import HEADLINES, change, sentences, with_unit
+from profiler.report.story import sentences
+from profiler.report.words import HEADLINES, change, with_unit
 
 _MARKUP = re.compile(
     r"[&<>`*\[\]|~$\\!@#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|:(?=\u200b//)|(?<=www)\.(?=\u200b)", re.IGNORECASE
@@ -37,7 +38,7 @@ def escape(text: str) -> str:
 def summary(evidence: Evidence, outcomes: Sequence[Outcome] = ()) -> str:
     """The Markdown document."""
     comparison = evidence.comparison
-    lines = ["## What TensorRT did to the model", "", escape_sentences(sentences(comparison)), ""]
+    lines = ["## What TensorRT did to the model", "", escape_sentences(sentences(evidence)), ""]
     if comparison.refusals:
         lines += [f"**Kernel counts are not compared.** {escape(' '.join(comparison.refusals))}", ""]
     if outcomes:

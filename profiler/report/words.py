@@ -1,10 +1,10 @@
-"""The comparison in plain sentences and short cells, made from the figures alone. Texts are plain: whoever shows them escapes them."""
+"""Figures as text: numbers with units, changes, spreads. Texts are plain: whoever shows them escapes them."""
 
 from __future__ import annotations
 
 import math
 
-from profiler.analysis.compare import Comparison, Metric
+from profiler.analysis.compare import Metric
 
 HEADLINES = (
     "latency",
@@ -74,33 +74,3 @@ def spread(metric: Metric, side: str) -> str | None:
     if found[0] == found[1]:
         return f"{with_unit(found[1], metric.unit)} in every inference"
     return f"{number(found[0])} to {with_unit(found[1], metric.unit)} over the inferences"
-
-
-def sentences(comparison: Comparison) -> list[str]:
-    """What changed, in sentences; figures that are not known are left out."""
-    before, after = comparison.before.facts, comparison.after.facts
-    where = f" on {before.gpu}" if before.gpu and before.gpu == after.gpu else ""
-    batch = f", batch {before.batch}" if before.batch and before.batch == after.batch else ""
-    model = f"{before.model}: " if before.model and before.model == after.model else ""
-    found = [f"{model}{before.title} against {after.title}{where}{batch}."]
-    kernels, time = comparison.metric("kernels_per_inference"), comparison.metric("kernel_time")
-    if kernels.before is not None and kernels.after is not None:
-        found.append(f"One inference went from {number(kernels.before)} kernels to {number(kernels.after)}.")
-    if time.before is not None and time.after is not None:
-        found.append(
-            f"Its kernel time went from {with_unit(time.before, time.unit)} to {with_unit(time.after, time.unit)} ({change(time)})."
-        )
-    latency = comparison.metric("latency")
-    if latency.before is not None and latency.after is not None:
-        n = f"medians of {comparison.before.inferences.count:,} and {comparison.after.inferences.count:,} inferences"
-        found.append(
-            f"Its latency with nsys attached went from {with_unit(latency.before, latency.unit)} to "
-            f"{with_unit(latency.after, latency.unit)} ({change(latency)}; {n})."
-        )
-    cores = comparison.metric("tensor_cores_yes")
-    if cores.before is not None and cores.after is not None:
-        found.append(
-            "Kernels whose names say that they use Tensor Cores took "
-            f"{number(cores.before)} % of the kernel time before, {number(cores.after)} % after."
-        )
-    return found

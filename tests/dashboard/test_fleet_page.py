@@ -64,7 +64,8 @@ def test_the_straggler_is_named_and_explained(page: AppTest) -> None:
     assert "kernel void kernel3" in text(page).replace("\\", "")
     assert "Iglewicz and Hoaglin" in text(page) and "clocks of different nodes cannot be compared" in text(page)
     charts = [json.loads(c.proto.spec) for c in page.get("plotly_chart")]
-    assert charts[0]["layout"]["title"]["text"].startswith("Kernel time without communication of each trace")
+    assert charts[0]["layout"]["title"]["text"] == "Kernel time without communication of each"
+    assert charts[0]["layout"]["title"]["subtitle"]["text"].startswith("<b>trace")
     by_name = {t["name"]: t for t in charts[0]["data"]}
     assert by_name["straggler"]["hovertext"] == ["node01 rank 5"] and len(by_name["like the others"]["hovertext"]) == 7
     assert SLOWED.replace("<", "&lt;").replace(">", "&gt;") in charts[-1]["layout"]["yaxis"]["ticktext"]

@@ -193,7 +193,7 @@ def test_runs_show_measured_latencies_of_the_bundled_study() -> None:
 def test_runs_draws_one_bar_a_run_even_if_two_engines_share_precision_and_mode() -> None:
     test = app("runs").run()
     figure = json.loads(test.get("plotly_chart")[0].proto.spec)
-    names = figure["layout"]["yaxis"]["ticktext"]
+    names = [name.replace("<br>", " ") for name in figure["layout"]["yaxis"]["ticktext"]]
     assert len(set(names)) == len(names) == len(set(_numbers(figure["data"][0]["y"])))
     drawn = dict(zip(names, _numbers(figure["data"][0]["x"]), strict=True))
     table = test.dataframe[0].value.set_index("run")["p50, ms"]
@@ -322,3 +322,46 @@ def test_runs_draw_the_best_throughput_of_each_precision_and_the_pareto_front() 
     ]
     assert len(front[1]["x"]) == len(shown) or len(_numbers(front[1]["x"])) == len(shown)
     assert named == sum(undominated) and 1 < named < len(shown)
+
+
+@pytest.mark.parametrize("page", URLS)
+def test_presentation_of_every_page_is_in_the_address_and_can_be_left(page: str) -> None:
+    test = app(page, present="1").run()
+    assert not test.exception
+    assert test.query_params["present"] in ("1", ["1"])
+    test.button(key="present_end").click().run()
+    assert not test.exception
+    assert "present" not in test.query_params
+    assert not [b for b in test.button if b.key == "present_end"]
+    test.button(key="present_begin").click().run()
+    assert test.query_params["present"] in ("1", ["1"])
+
+
+def test_overview_is_an_argument_whose_figures_open_their_evidence() -> None:
+    test = app("overview").run()
+    assert [h.value for h in test.header][:6] == [
+        "How much faster?",
+        "Where did it come from?",
+        "What became of the kernels?",
+        "Are the Tensor Cores used?",
+        "What happened to memory traffic?",
+        "Does it still compute the same?",
+    ]
+    assert test.subheader[0].value.replace("\\", "") == "9.12× faster: 4.23 → 0.465 ms, measured without a profiler"
+    shown = text(test).replace("\\", "")
+    for said in ("n = 235", "n = 2,102", "CUPTI_ACTIVITY_KIND_KERNEL", "GPU_METRICS", "agreement, not accuracy"):
+        assert said in shown
+    links = [e.proto.page for e in test.get("page_link")]
+    assert {"speedup", "fusion", "tensor-cores", "memory", "runs"} <= set(links)
+    charts = [json.loads(c.proto.spec) for c in test.get("plotly_chart")]
+    assert all("NVIDIA H200" in c["layout"]["title"]["subtitle"]["text"] for c in charts)
+
+
+def test_overview_without_a_bench_says_that_nsys_was_attached(folder: Path) -> None:
+    for name in ("one", "two"):
+        simple().write(folder / f"{name}.sqlite")
+    test = app("overview", before="folder/one.sqlite", after="folder/two.sqlite").run()
+    assert not test.exception
+    shown = text(test).replace("\\", "")
+    assert "No latency without a profiler is recorded for before and after." in shown
+    assert "Neither accuracy nor agreement is recorded for before and after." in shown
