@@ -12,10 +12,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Block, Element
 
-from dashboard import data
+from dashboard import data, results
 from dashboard.text import _MADE_LATER, markdown, plotly_text
 from dashboard.views import PAGES
 from tests.conftest import ROOT
+from tests.dashboard.test_fleet_page import make_result
 from tests.dashboard.test_pages import app
 from tests.hostile import ATTACKS, MARK, hostile_run
 
@@ -95,6 +96,11 @@ def _check_figure(figure: Any) -> int:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     hostile_run(folder / "run")
+    several = tmp_path_factory.mktemp("several")
+    for name in ("<b>one", "=two", "[three](javascript:x)"):
+        hostile_run(several / name)
+    (several / "\x1b[31m<i>broken.sqlite").write_text(f"{ATTACKS[0]} is no database")
+    make_result(several, folder / "result")
     return folder
 
 
@@ -102,6 +108,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def chosen(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(data.FOLDER_VARIABLE, str(runs))
     data.folder_sources.clear()
+    results._in_folder.clear()
+    results._load.clear()
 
 
 @pytest.mark.parametrize("page", [p.URL for p in PAGES])
