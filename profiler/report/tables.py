@@ -19,6 +19,7 @@ from profiler.report.evidence import SIDES, Evidence
 from profiler.report.layers import engine_layers
 from profiler.report.ledger import flat_row
 from profiler.report.spreadsheet import cell
+from profiler.report.words import visible
 
 FORMATS = ("csv", "parquet")
 
@@ -214,7 +215,7 @@ def to_csv(frame: pd.DataFrame) -> str:
 
 
 def _no_formula(value: object) -> object:
-    return cell(value) if isinstance(value, str) else value
+    return cell(visible(value)) if isinstance(value, str) else value
 
 
 def to_parquet(frame: pd.DataFrame) -> bytes:

@@ -91,7 +91,9 @@ def test_a_hand_over_of_a_hostile_run(
     assert not re.search(
         rf"<(?:script|img|a|b|i)\b|\]\((?:javascript|http://evil)|!\[|`{MARK}`|(?<!\*)\*\*{MARK}\*\*", left
     )
-    assert not [c for c in markdown if not c.isprintable() and c not in "\n\u200b"]  # put in to part what would become a link
+    assert not [
+        c for c in markdown if not c.isprintable() and c not in "\n\u200b"
+    ]  # put in to part what would become a link
     for table in (tmp_path / "tables").glob("*.csv"):
         with table.open(encoding="utf-8", newline="") as file:
             cells = [cell for row in csv.reader(file) for cell in row]
