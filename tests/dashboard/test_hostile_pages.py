@@ -123,7 +123,7 @@ def test_every_page_shows_attacks_as_text(page: str, pair: tuple[str, str]) -> N
 
 
 def test_the_attacks_were_shown_at_all() -> None:
-    """On every page but those that show names in tables alone, which are drawn letter by letter, or show none."""
+    """On every page but those that show names in tables or on a canvas alone, which are drawn letter by letter, or show none."""
     if len(SEEN) == len(PAGES):  # not where only a part of the tests runs
         assert {page for page, seen in SEEN.items() if not seen} <= {
             "capture",
