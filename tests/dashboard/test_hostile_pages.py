@@ -21,7 +21,6 @@ from tests.dashboard.test_pages import app
 from tests.hostile import ATTACKS, MARK, hostile_run
 
 HOSTILE = "folder/run/trace.sqlite"
-SEEN: dict[str, int] = {}
 # fields that the browser shows as they are, or that it never shows
 _PLAIN_FIELDS = {
     "id", "key", "form_id", "url_path", "user_key", "language", "query_param_key", "element_id", "page_script_hash", "columns",
@@ -119,22 +118,9 @@ def chosen(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_page_shows_attacks_as_text(page: str, pair: tuple[str, str]) -> None:
     test = app(page, before=pair[0], after=pair[1]).run()
     assert not test.exception, test.exception
-    SEEN[page] = SEEN.get(page, 0) + check(test)
-
-
-def test_the_attacks_were_shown_at_all() -> None:
-    """On every page but those that show names in tables or on a canvas alone, which are drawn letter by letter, or show none."""
-    if len(SEEN) == len(PAGES):  # not where only a part of the tests runs
-        assert {page for page, seen in SEEN.items() if not seen} <= {
-            "capture",
-            "runs",
-            "fusion",
-            "memory",
-            "fleet",
-            "timeline",
-            "export",
-            "help",
-        }, SEEN
+    seen = check(test)
+    if page in ("overview", "kernels", "details") and pair == (HOSTILE, HOSTILE):
+        assert seen  # that they are shown at all
 
 
 @pytest.mark.parametrize("page", ["kernels", "timeline", "fusion"])
