@@ -11,7 +11,7 @@ import math
 import re
 
 from profiler.report.words import number as plain_number
-from profiler.report.words import number_of_bytes
+from profiler.report.words import number_of_bytes, visible
 from profiler.report.words import with_unit as metric_value
 
 __all__ = [
@@ -46,11 +46,6 @@ def markdown(text: str) -> str:
 def plotly_text(text: str, width: int = 90) -> str:
     """Text for Plotly's hover and axis labels: HTML escaped, cut in the middle."""
     return html.escape(shorten(visible(text), width))
-
-
-def visible(text: str) -> str:
-    """Control, direction and other unprintable characters as ``\\uXXXX``."""
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
 def shorten(text: str, width: int) -> str:

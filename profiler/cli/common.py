@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from profiler.cli.output import visible
+from profiler.report.words import visible
 from profiler.trace import Trace
 from profiler.trace.progress import Listener
 

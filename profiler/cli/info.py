@@ -6,8 +6,9 @@ import argparse
 from typing import Any
 
 from profiler.cli.common import add_trace
-from profiler.cli.output import add_output_options, check_target, emit, number, visible
+from profiler.cli.output import add_output_options, check_target, emit, number
 from profiler.report.describe import describe
+from profiler.report.words import visible
 from profiler.trace import open_trace
 
 NAME = "info"

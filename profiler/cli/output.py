@@ -18,6 +18,7 @@ from tabulate import tabulate
 
 from profiler.errors import OutputError, UsageError
 from profiler.report.spreadsheet import cell
+from profiler.report.words import visible
 
 FORMATS = ("table", "json", "csv")
 _MAX_CELL = 100
@@ -96,11 +97,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def visible(text: str) -> str:
-    """Control, direction and other unprintable characters as ``\\uXXXX``: on a terminal they could do more than be shown."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
 def printable(text: str, width: int = _MAX_CELL) -> str:

@@ -18,8 +18,9 @@ from profiler.errors import MissingToolError, OutputError, ProfilerError
 from profiler.report.evidence import SIDES, Evidence
 from profiler.report.layers import engine_layers
 from profiler.report.ledger import flat_row
+from profiler.report.spreadsheet import cell
+from profiler.report.words import visible
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 FORMATS = ("csv", "parquet")
 
 
@@ -214,7 +215,7 @@ def to_csv(frame: pd.DataFrame) -> str:
 
 
 def _no_formula(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+    return cell(visible(value)) if isinstance(value, str) else value
 
 
 def to_parquet(frame: pd.DataFrame) -> bytes:

@@ -18,6 +18,11 @@ HEADLINES = (
 _COUNTS = ("kernels", "calls", "copies", "sets")
 
 
+def visible(text: str) -> str:
+    """Control, direction and other unprintable characters as ``\\uXXXX``: elsewhere they would do more than be shown."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """``digits`` significant digits, thousands grouped; an em dash for what is not known."""
     if value is None or math.isnan(value):

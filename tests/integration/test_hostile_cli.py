@@ -69,3 +69,45 @@ def test_the_attacks_are_in_the_results(run: Path, capsys: pytest.CaptureFixture
             out, err = capsys.readouterr()
             if not (verb == "compare" and form == "csv"):
                 assert MARK in out + err, (verb, form)
+
+
+@pytest.mark.parametrize("before", [TORCH, "{run}/trace.sqlite"], ids=["PyTorch", "itself"])
+def test_a_hand_over_of_a_hostile_run(
+    before: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = [str(tmp_path / name) for name in ("r.html", "r.md", "tables")]
+    pair = [before.format(run=run), f"{run}/trace.sqlite"]
+    assert main.main(["report", *pair, "-o", made[0], "--markdown", made[1], "--tables", made[2]]) == 0
+    out, err = capsys.readouterr()
+    assert not [c for c in out + err if not c.isprintable() and c != "\n"]
+    html = (tmp_path / "r.html").read_text("utf-8")
+    assert MARK in html and "Content-Security-Policy" in html
+    assert not re.search(rf"<(?:script|img|a|b|i|span)\b[^<>]*{MARK}", html)
+    assert not re.search(r"<(?:script|img)\b[^<>]*(?:evil|javascript:)", html)
+    assert "<script>document.title=" not in html and "\u202e" not in html
+    markdown = (tmp_path / "r.md").read_text("utf-8")
+    assert MARK in markdown
+    left = re.sub(r"\\.", "", markdown)
+    assert not re.search(
+        rf"<(?:script|img|a|b|i)\b|\]\((?:javascript|http://evil)|!\[|`{MARK}`|(?<!\*)\*\*{MARK}\*\*", left
+    )
+    assert not [
+        c for c in markdown if not c.isprintable() and c not in "\n\u200b"
+    ]  # put in to part what would become a link
+    for table in (tmp_path / "tables").glob("*.csv"):
+        with table.open(encoding="utf-8", newline="") as file:
+            cells = [cell for row in csv.reader(file) for cell in row]
+        assert not [c for c in cells if re.match(r"[\s\0]*[=@\uff1d]|[\t\r\n]|[+-](?![\d.,e+-]*( ?[\w%×/]+)?$)", c)], (
+            table
+        )
+
+
+def test_an_export_of_the_timeline_of_a_hostile_run(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = main.main(["timeline", f"{run}/trace.sqlite", "-o", str(tmp_path / "t.json")])
+    _, err = capsys.readouterr()
+    assert status == 0, err
+    text = (tmp_path / "t.json").read_text("utf-8")
+    assert MARK in text and json.loads(text)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", text)
