@@ -141,7 +141,7 @@ def figures(analysis: Analysis, inferences: int | None = None) -> dict[str, Any]
         result["layers"] = _layers(analysis)
     if inferences is None:
         calls = trace.api_calls
-        result["API calls"] = calls[["start_ns", "end_ns", "tid", "pid", "correlation_id"]].to_numpy()
+        result["API calls"] = calls[["start_ns", "duration_ns", "tid", "pid", "correlation_id"]].to_numpy()
         result["names of API calls"] = calls["name"].astype(str).tolist()
         result["NVTX ranges"] = trace.nvtx_ranges[["start_ns", "end_ns", "closed", "tid", "pid"]].to_numpy(
             dtype=np.int64
