@@ -15,7 +15,11 @@ from tests.dashboard.test_pages import app, text
 
 
 def _steps(test: AppTest) -> list[str]:
-    return [link.proto.label for link in test.get("page_link")]
+    return [link.proto.label for link in test.get("page_link") if link.proto.label[:1].isdigit()]
+
+
+def _scripts(test: AppTest) -> list[str]:
+    return [h.proto.body for h in test.get("html") if "<script" in h.proto.body]
 
 
 def _dismissal_is_there(test: AppTest) -> bool:
@@ -34,9 +38,9 @@ def test_guide_goes_when_it_is_dismissed_and_the_browser_is_told_once() -> None:
     test = app("overview").run()
     test.button(key="tour_dismiss").click().run()
     assert not _steps(test)
-    assert [h.proto.body for h in test.get("html")] == [tour._SCRIPT]
+    assert _scripts(test) == [tour._SCRIPT]
     test.run()
-    assert not test.get("html") and not _steps(test)
+    assert not _scripts(test) and not _steps(test)
 
 
 @pytest.mark.parametrize("query", [{"before": "torch-fp16-b8"}, {"nvtx_after": "iter*"}, {"anything": "1"}])
@@ -56,7 +60,7 @@ def test_a_presentation_shows_no_guide() -> None:
 
 @pytest.mark.parametrize(("cookie", "shown"), [("seen", False), ("other", True)])
 def test_the_cookie_of_an_earlier_visit_is_heeded(monkeypatch: pytest.MonkeyPatch, cookie: str, shown: bool) -> None:
-    context = SimpleNamespace(cookies={tour.COOKIE: cookie}, is_embedded=None)
+    context = SimpleNamespace(cookies={tour.COOKIE: cookie}, is_embedded=None, theme=SimpleNamespace(type="light"))
     monkeypatch.setattr(tour.st, "context", context)
     assert _dismissal_is_there(app("overview").run()) == shown
 
