@@ -263,8 +263,8 @@ def explain_plan_errors(errors: Iterable[str], running: str) -> tuple[str, str]:
         ),
         (
             ("serialization",),
-            f"It was built by another TensorRT than {running}, needs a plugin that was not given (--plugin), or is damaged: use the version "
-            "that built it, give its plugin, or build it again.",
+            f"It was built by another TensorRT than {running}, needs a plugin that was not given (--plugin), or is damaged: use the "
+            "version that built it, give its plugin, or build it again.",
         ),
         (
             ("compute capability", "different device", "incompatible device", "generated on"),
