@@ -369,8 +369,14 @@ def custom_layer_groups() -> dict[str, list[Source]]:
 
 
 def run_costs(sides: Sequence[Side], group: Sequence[Source]) -> list[RunCost] | ProfilerError:
-    """What the activations of a model cost each of the sides; their shapes are from any run of the group that recorded them."""
-    activations = activations_of([s.manifest for s in group if s.manifest is not None])
+    """What the activations of a model cost each of the sides.
+
+    Their shapes are from any run that recorded them: of the group, else of the same model, batch and input in another precision.
+    """
+    mine = [s.manifest for s in group if s.manifest is not None]
+    like = {(m.model_label, m.batch, m.input_shape) for m in mine}
+    rest = [s.manifest for s in all_sources().values() if s.manifest is not None]
+    activations = activations_of([*mine, *(m for m in rest if (m.model_label, m.batch, m.input_shape) in like)])
     if not activations:
         return ProfilerError(
             "no run of this model says which modules are the activation.",

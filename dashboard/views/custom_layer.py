@@ -117,7 +117,7 @@ def _verdict(found: Exchange, runs: dict[str, RunCost]) -> None:
     moved = (
         ""
         if found.bytes is None
-        else f" and at least {number_of_bytes(abs(found.bytes))} {'more' if found.bytes >= 0 else 'less'} to move"
+        else f" and at least {number_of_bytes(abs(found.bytes))} {'more' if found.bytes >= 0 else 'less'} to move (computed)"
     )
     if found.latency_ns is None:
         text = f"The plugin's engine runs {more}{moved} per inference; its latency without a profiler was not measured."
@@ -234,19 +234,20 @@ def _break_even(found: Exchange, runs: dict[str, RunCost]) -> None:
         "auto-tuner may choose other kernels for them without), and pointwise kernels of its own take "
         f"{duration(runs[OPERATORS].own_time_ns)}, over {n} activations."
     )
-    even = found.break_even_ns
-    if even is None:
+    even, latency = found.break_even_ns, found.latency_ns
+    if even is None or latency is None:
         return
     shortest = duration(found.shortest_ns)
     reach = f"even the shortest takes {shortest}" if even < found.shortest_ns else f"the shortest takes {shortest}"
+    sum_ = f"{duration(found.plugin_ns)} {'−' if latency >= 0 else '+'} {duration(abs(latency))} ÷ {n}"
     st.markdown(
-        f"**Break-even:** the plugin's kernel would have to take {duration(found.plugin_ns)} − {duration(found.latency_ns)} ÷ {n} = "
+        f"**Break-even:** the plugin's kernel {'would have to' if latency >= 0 else 'could'} take {sum_} = "
         f"**{duration(even)}** on average, all else as measured; {reach}."
     )
     st.markdown(
         "What makes it pay is an operation that TensorRT cannot fuse: run as k kernels that read and write m tensors of s bytes it costs "
-        "about m · s ÷ bandwidth and k gaps, where the plugin moves 2 and has 1 gap. Eager PyTorch above is that case (k = 3, m = 7). Other "
-        "batches were not measured."
+        "about m · s ÷ bandwidth and k gaps, where the plugin moves 2 and has 1 gap. Eager PyTorch above is that case (k = 3, m = 7). "
+        "Other batches were not measured."
     )
 
 

@@ -20,6 +20,7 @@ from profiler.analysis.compare import Analysis
 from profiler.analysis.ledger import engine_file_of
 from profiler.analysis.modules import Unit
 from profiler.analysis.placement import HEAVY_CATEGORIES, KERNEL, LAYER, RANGE, Placement
+from profiler.errors import NotComparableError, TraceError
 from profiler.trace.engine_file import data_type, element_bytes
 from profiler.trace.manifest import ACTIVATIONS, Manifest
 
@@ -54,6 +55,7 @@ class Cost:
         bytes: moved by its own kernels at least; None when the kernels are not what is expected.
         shared: it has no kernel of its own, another operation's kernel computes it.
         within: the layer or kernel that computes it.
+        behind: its own kernel runs in the layer of the operation before it, which cannot compute it.
     """
 
     activation: Activation
@@ -62,6 +64,7 @@ class Cost:
     bytes: float | None
     shared: bool
     within: str
+    behind: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ class RunCost:
     Attributes:
         costs: one per activation; empty when the trace does not tell them apart, with ``how`` saying why.
         latency_ms: the median without a profiler, from the manifest; None where it holds none.
-        min_bytes: of the whole engine, for a TensorRT run: every layer's inputs, weights and outputs once.
+        min_bytes: of the whole engine, for a TensorRT run: every layer's inputs, weights and outputs once, and what kernels behind
+            an operation in its layer read and write.
     """
 
     title: str
@@ -183,28 +187,37 @@ def run_cost(analysis: Analysis, activations: Sequence[Activation]) -> RunCost:
     """What the activations cost one run.
 
     Raises:
-        TraceError: the engine's description beside the trace cannot be read.
+        NotComparableError: the trace hides its kernels inside graph launches.
+        TraceError: there are no kernels or no inferences, or the engine's description beside the trace cannot be read.
     """
+    trace, inferences = analysis.trace, analysis.inferences
+    if trace.has_hidden_graph_kernels:
+        raise NotComparableError(trace.graph_level_message)
+    if trace.no_kernels_reason:
+        raise TraceError(trace.no_kernels_reason)
+    if not inferences.count:
+        raise TraceError(f"{trace.path}: {inferences.statement}", "Name the ranges with --nvtx PATTERN.")
     known = frozenset(a.unit.module for a in activations)
     paths = known | {str(m.get("name")) for m in _modules(analysis)}
-    placed = placement.place(analysis.trace, analysis.inferences, engine_file_of(analysis), paths)
+    placed = placement.place(trace, inferences, engine_file_of(analysis), paths)
     by_basis = {RANGE: _by_range, LAYER: _by_layer, KERNEL: _by_name}
     costs, how = by_basis[placed.basis](placed, activations)
     manifest = analysis.facts.manifest
     latency = ((manifest.extra.get("bench") or {}).get("latency_ms") or {}) if manifest else {}
-    sizes = [
+    sizes: list[float | None] = [
         layer.min_bytes
         for place, layer in enumerate(placed.layers)
         if (placed.work["layer"].eq(place) & placed.work["kind"].eq("kernel")).any()
     ]
+    sizes += [c.bytes for c in costs if c.behind]
     return RunCost(
         title=analysis.facts.title,
         analysis=analysis,
         costs=tuple(costs),
         how=how,
-        kernels=float((placed.work["kind"] == "kernel").sum()) / max(placed.inferences, 1),
+        kernels=float((placed.work["kind"] == "kernel").sum()) / placed.inferences,
         latency_ms=latency.get("p50"),
-        min_bytes=sum(s for s in sizes if s is not None) if sizes and all(s is not None for s in sizes) else None,
+        min_bytes=None if not sizes or any(s is None for s in sizes) else int(sum(s for s in sizes if s is not None)),
     )
 
 
@@ -244,7 +257,8 @@ def _by_layer(placed: Placement, activations: Sequence[Activation]) -> tuple[lis
         count, time = table.count_and_time(rows, kernels=True)
         element = element_bytes(layer.outputs[0].dtype) if layer.outputs else None
         size = None if element is None else _TENSORS_MOVED[1] * activation.elements * element * count / n
-        costs.append(Cost(activation, count / n, time / n, size, not count, f"the layer “{layer.name}”"))
+        within, behind = f"the layer “{layer.name}”", bool(count) and not held.layers
+        costs.append(Cost(activation, count / n, time / n, size, not count, within, behind))
     return costs, placed.how
 
 
@@ -289,19 +303,17 @@ def exchange(operators: RunCost, plugin: RunCost) -> Exchange | None:
 
 def _span(run: RunCost) -> dict[str, float]:
     """Parts of the mean GPU span of an inference; they sum to it exactly."""
-    table = run.analysis.inferences.table
-    means = {
-        c: float(table[c].mean())
-        for c in ("gpu_span_ns", "gpu_idle_ns", "kernel_time_ns", "memset_time_ns", "memcpy_time_ns")
-    }
+    table, n = run.analysis.inferences.table, run.analysis.inferences.count
+    span, idle, kernels, memsets, memcpys = (
+        int(table[f"{name}_ns"].sum()) for name in ("gpu_span", "gpu_idle", "kernel_time", "memset_time", "memcpy_time")
+    )
     kinds = run.analysis.categories
     products = float(kinds.loc[kinds["category"].isin(HEAVY_CATEGORIES), "time_ns"].sum())
-    sets = means["memset_time_ns"] + means["memcpy_time_ns"]
     return {
         PRODUCTS: products,
         OWN: run.own_time_ns,
-        OTHERS: means["kernel_time_ns"] - products - run.own_time_ns,
-        SETS: sets,
-        OVERLAP: means["gpu_span_ns"] - means["gpu_idle_ns"] - means["kernel_time_ns"] - sets,
-        IDLE: means["gpu_idle_ns"],
+        OTHERS: kernels / n - products - run.own_time_ns,
+        SETS: (memsets + memcpys) / n,
+        OVERLAP: (span - idle - kernels - memsets - memcpys) / n,
+        IDLE: idle / n,
     }
