@@ -130,6 +130,19 @@ def test_tensorrt_fuses_all_but_four_activations(run: str, costs: dict[str, RunC
     assert cost.own_bytes == 2 * 2 * (elements[0] + 3 * 8 * 512 * 7 * 7)
 
 
+def test_fused_convolutions_run_on_linkable_kernels(costs: dict[str, RunCost]) -> None:
+    tactics = {
+        form: [
+            str(la.get("TacticName")) for la in json.loads((TRACES / run / "layers.json").read_text("utf-8"))["Layers"]
+        ]
+        for form, run in GRAPH.items()
+    }
+    linkable = {form: sum(name.endswith("linkable") for name in names) for form, names in tactics.items()}
+    assert linkable == {"plugin": 0, "operators": costs[GRAPH["operators"]].shared}
+    hopper = {form: sum(name.startswith("sm90_") for name in names) for form, names in tactics.items()}
+    assert hopper == {"plugin": 14, "operators": 4}
+
+
 def test_compiled_code_fuses_all(costs: dict[str, RunCost], sql: Query) -> None:
     [(count, _)] = sql(COMPILED, NAMED.format("triton_%sigmoid%"))
     assert count == 49 * INFERENCES
