@@ -152,18 +152,17 @@ def _table(runs: dict[str, RunCost]) -> None:
                 "run": role,
                 "latency p50, ms": run.latency_ms,
                 "kernels": run.kernels,
-                "activations": n or None,
                 "own kernels": run.own_kernels if known else None,
-                "own kernels per activation": run.own_kernels / n if known else None,
-                "in another kernel": run.shared if known else None,
+                "per activation": run.own_kernels / n if known else None,
+                "kB per activation": run.own_bytes / n / 1e3 if known and run.own_bytes is not None else None,
                 "own kernels, µs": run.own_time_ns / 1e3 if known else None,
-                "bytes per activation, kB": run.own_bytes / n / 1e3 if known and run.own_bytes is not None else None,
+                "in another kernel": run.shared if known else None,
                 "bytes, MB": run.own_bytes / 1e6 if known and run.own_bytes is not None else None,
-                "DRAM of the whole inference (sampled), MB": None if total is None else total / 1e6,
+                "DRAM of the inference (sampled), MB": None if total is None else total / 1e6,
                 "how we know": run.how,
             }
         )
-    st.dataframe(pd.DataFrame(rows), hide_index=True, key="custom_layer_runs", placeholder="unknown")
+    st.dataframe(pd.DataFrame(rows).round(3), hide_index=True, key="custom_layer_runs", placeholder="unknown")
     st.caption(
         "Own kernels compute the activation and nothing else. Bytes are computed for them: each reads its inputs and writes its output "
         "once; an activation inside another kernel moves none of its own, as that kernel's tensors are read and written anyway. What part "
@@ -205,7 +204,7 @@ def _exchange(found: Exchange, runs: dict[str, RunCost]) -> None:
             "added, µs": [p.added_ns / 1e3 for p in found.parts],
         }
     )
-    st.dataframe(table, hide_index=True, key="custom_layer_exchange", placeholder="")
+    st.dataframe(table.round(1), hide_index=True, key="custom_layer_exchange", placeholder="")
     idle = next(p.added_ns for p in found.parts if p.label == IDLE)
     text = (
         "Means over the recorded inferences; the rows sum to the span from the first GPU work to the last. "
@@ -287,7 +286,7 @@ def _activations(runs: dict[str, RunCost]) -> None:
     if OPERATORS in known:
         table["without the plugin, in"] = [c.within for c in known[OPERATORS].costs]
     with st.expander(f"All {len(first.costs)} activations"):
-        st.dataframe(pd.DataFrame(table), hide_index=True, key="custom_layer_activations", placeholder="")
+        st.dataframe(pd.DataFrame(table).round(3), hide_index=True, key="custom_layer_activations", placeholder="")
         st.caption(
             "Without a time: no kernel of its own. GB/s: computed bytes ÷ the kernel's time; above the DRAM's peak where tensors are in "
             "the L2 cache."
@@ -305,6 +304,10 @@ def _measurement(found: Measurement) -> None:
         found.agreement.assign(
             max_error=[None if pd.isna(v) else f"{v:.3g}" for v in found.agreement["max_error"]],
             bound=[None if pd.isna(v) else f"{v:g}" for v in found.agreement["bound"]],
+            within=[
+                None if pd.isna(bound) else "yes" if within else "NO"
+                for bound, within in zip(found.agreement["bound"], found.agreement["within"], strict=True)
+            ],
         ).rename(columns={"form": "computed by", "max_error": "largest error"}),
         hide_index=True,
         key="custom_layer_agreement",
@@ -337,10 +340,10 @@ def _measurement(found: Measurement) -> None:
         "up to about 16 MiB are in the L2 cache, where both pass the DRAM's bandwidth."
     )
     with st.expander("All bandwidths"):
-        st.dataframe(found.bandwidth, hide_index=True, key="custom_layer_bandwidths", placeholder="—")
+        st.dataframe(found.bandwidth.round(2), hide_index=True, key="custom_layer_bandwidths", placeholder="—")
         if not found.others.empty:
             st.caption(
                 "Variants of the kernels were timed in this measurement. For FP32 and FP16 the library has kept “one-vector”, for INT8 "
                 "“auto” (four vectors a thread in large tensors, one in small ones), and the figures above are theirs. The rest:"
             )
-            st.dataframe(found.others, hide_index=True, key="custom_layer_others", placeholder="—")
+            st.dataframe(found.others.round(2), hide_index=True, key="custom_layer_others", placeholder="—")
