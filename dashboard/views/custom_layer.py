@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboard import charts, data
 from dashboard.frame import Pair, show_error
+from dashboard.tables import show_table
 from dashboard.text import duration, markdown, number, number_of_bytes, times
 from profiler.analysis.custom_layer import IDLE, Exchange, RunCost, exchange
 from profiler.analysis.kernel_measurement import EAGER, KERNEL, Measurement
@@ -162,7 +163,7 @@ def _table(runs: dict[str, RunCost]) -> None:
                 "how we know": run.how,
             }
         )
-    st.dataframe(pd.DataFrame(rows).round(3), hide_index=True, key="custom_layer_runs", placeholder="unknown")
+    show_table(st, pd.DataFrame(rows).round(3), hide_index=True, key="custom_layer_runs", placeholder="unknown")
     st.caption(
         "Own kernels compute the activation and nothing else. Bytes are computed for them: each reads its inputs and writes its output "
         "once; an activation inside another kernel moves none of its own, as that kernel's tensors are read and written anyway. What part "
@@ -176,8 +177,8 @@ def _latencies(group: Sequence[data.Source]) -> None:
     rows = []
     for source in group:
         manifest = source.manifest
-        measured = (manifest.extra.get("bench") or {}).get("latency_ms") if manifest else None
-        if manifest and isinstance(measured, dict) and measured.get("p50") is not None:
+        measured = manifest.latency_ms if manifest else {}
+        if manifest and "p50" in measured:
             rows.append(
                 {
                     "label": source.title,
@@ -204,7 +205,7 @@ def _exchange(found: Exchange, runs: dict[str, RunCost]) -> None:
             "added, µs": [p.added_ns / 1e3 for p in found.parts],
         }
     )
-    st.dataframe(table.round(1), hide_index=True, key="custom_layer_exchange", placeholder="")
+    show_table(st, table.round(1), hide_index=True, key="custom_layer_exchange", placeholder="")
     idle = next(p.added_ns for p in found.parts if p.label == IDLE)
     text = (
         "Means over the recorded inferences; the rows sum to the span from the first GPU work to the last. "
@@ -286,7 +287,7 @@ def _activations(runs: dict[str, RunCost]) -> None:
     if OPERATORS in known:
         table["without the plugin, in"] = [c.within for c in known[OPERATORS].costs]
     with st.expander(f"All {len(first.costs)} activations"):
-        st.dataframe(pd.DataFrame(table).round(3), hide_index=True, key="custom_layer_activations", placeholder="")
+        show_table(st, pd.DataFrame(table).round(3), hide_index=True, key="custom_layer_activations", placeholder="")
         st.caption(
             "Without a time: no kernel of its own. GB/s: computed bytes ÷ the kernel's time; above the DRAM's peak where tensors are in "
             "the L2 cache."
@@ -300,7 +301,8 @@ def _measurement(found: Measurement) -> None:
     )
     ours = found.agreement[found.agreement["form"] == KERNEL]
     st.markdown("**Agreement with float64**, largest error of each set of inputs")
-    st.dataframe(
+    show_table(
+        st,
         found.agreement.assign(
             max_error=[None if pd.isna(v) else f"{v:.3g}" for v in found.agreement["max_error"]],
             bound=[None if pd.isna(v) else f"{v:g}" for v in found.agreement["bound"]],
@@ -340,10 +342,10 @@ def _measurement(found: Measurement) -> None:
         "up to about 16 MiB are in the L2 cache, where both pass the DRAM's bandwidth."
     )
     with st.expander("All bandwidths"):
-        st.dataframe(found.bandwidth.round(2), hide_index=True, key="custom_layer_bandwidths", placeholder="—")
+        show_table(st, found.bandwidth.round(2), hide_index=True, key="custom_layer_bandwidths", placeholder="—")
         if not found.others.empty:
             st.caption(
                 "Variants of the kernels were timed in this measurement. For FP32 and FP16 the library has kept “one-vector”, for INT8 "
                 "“auto” (four vectors a thread in large tensors, one in small ones), and the figures above are theirs. The rest:"
             )
-            st.dataframe(found.others.round(2), hide_index=True, key="custom_layer_others", placeholder="—")
+            show_table(st, found.others.round(2), hide_index=True, key="custom_layer_others", placeholder="—")

@@ -178,9 +178,11 @@ def activations_of(manifests: Sequence[Manifest]) -> tuple[Activation, ...]:
 
 def _activation(entry: Mapping[str, Any]) -> Activation | None:
     shapes, size = entry.get("outputs"), element_bytes(data_type(str(entry.get("dtype"))))
-    if not (isinstance(shapes, list) and shapes and isinstance(shapes[0], list) and size):
+    shape = shapes[0] if isinstance(shapes, list) and shapes else None
+    if not (isinstance(shape, list) and all(isinstance(d, int) and 0 < d < 1 << 31 for d in shape) and size):
         return None
-    return Activation(Unit(str(entry.get("name")), int(entry.get("call") or 0)), tuple(map(int, shapes[0])), size)
+    name, call = entry.get("name"), entry.get("call")
+    return Activation(Unit(str(name), call if isinstance(call, int) else 0), tuple(shape), size)
 
 
 def run_cost(analysis: Analysis, activations: Sequence[Activation]) -> RunCost:
@@ -203,7 +205,6 @@ def run_cost(analysis: Analysis, activations: Sequence[Activation]) -> RunCost:
     by_basis = {RANGE: _by_range, LAYER: _by_layer, KERNEL: _by_name}
     costs, how = by_basis[placed.basis](placed, activations)
     manifest = analysis.facts.manifest
-    latency = ((manifest.extra.get("bench") or {}).get("latency_ms") or {}) if manifest else {}
     sizes: list[float | None] = [
         layer.min_bytes
         for place, layer in enumerate(placed.layers)
@@ -216,7 +217,7 @@ def run_cost(analysis: Analysis, activations: Sequence[Activation]) -> RunCost:
         costs=tuple(costs),
         how=how,
         kernels=float((placed.work["kind"] == "kernel").sum()) / placed.inferences,
-        latency_ms=latency.get("p50"),
+        latency_ms=manifest.latency_ms.get("p50") if manifest else None,
         min_bytes=None if not sizes or any(s is None for s in sizes) else int(sum(s for s in sizes if s is not None)),
     )
 

@@ -10,12 +10,14 @@ from typing import Any
 import pandas as pd
 
 from profiler.errors import TraceError
+from profiler.trace.regular import read_regular
 
 FORMATS = ("profiler-plugin-measure/1", "profiler-plugin-measure/2")
 KERNEL, EAGER, COPY, COPY_STREAM = "kernel", "PyTorch's three operators", "copy", "copy, without a graph"
 _CHOSEN = {"fp32": "one-vector", "fp16": "one-vector", "int8": "auto"}
 """In documents of the first format, which timed several variants: the one that the library has kept."""
 _MAX_BYTES = 4 << 20
+_WHAT = "a measurement of the custom layer's kernels"
 _BANDWIDTH = {"precision": str, "size_mib": (int, float), "what": str, "ms": (int, float), "gb_per_s": (int, float)}
 _AGREEMENT = {"precision": str, "what": str, "variant": str, "unit": str, "within": bool}
 
@@ -44,8 +46,8 @@ class Measurement:
 def is_measurement(path: Path) -> bool:
     """Whether a JSON file says that it is such a document."""
     try:
-        return path.stat().st_size <= _MAX_BYTES and json.loads(path.read_text("utf-8")).get("format") in FORMATS
-    except (OSError, ValueError, AttributeError, RecursionError):
+        return json.loads(read_regular(path, _WHAT, _MAX_BYTES)).get("format") in FORMATS
+    except (TraceError, ValueError, TypeError, AttributeError, RecursionError):
         return False
 
 
@@ -56,8 +58,8 @@ def read_measurement(path: Path) -> Measurement:
         TraceError: not readable, or not of the format; the message names what is missing.
     """
     try:
-        document = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        document = json.loads(read_regular(path, _WHAT, _MAX_BYTES))
+    except (ValueError, RecursionError) as error:
         raise TraceError(f"{path}: not a readable measurement ({error}).", "Measure again: plugin measure.") from error
     if not isinstance(document, dict) or document.get("format") not in FORMATS:
         raise TraceError(f"{path}: its format is none of {', '.join(FORMATS)}.", "Expected what plugin measure writes.")

@@ -48,6 +48,16 @@ class Manifest:
         return activation_of(self.extra)
 
     @property
+    def latency_ms(self) -> dict[str, float]:
+        """Latency without a profiler, ms, by quantile ("p50", "p99", "mean", …); empty where the document holds none."""
+        bench = self.extra.get("bench")
+        found = bench.get("latency_ms") if isinstance(bench, dict) else None
+        items = found.items() if isinstance(found, dict) else ()
+        return {
+            k: float(v) for k, v in items if isinstance(v, (int, float)) and not isinstance(v, bool) and 0 < v < 1e12
+        }
+
+    @property
     def model_label(self) -> str | None:
         """The model as people read it: "resnet50", or "resnet50, QuickGELU" when its ReLUs are replaced."""
         return model_label(self.model, self.extra)
