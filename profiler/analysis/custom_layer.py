@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from profiler.analysis import placement
 from profiler.analysis.compare import Analysis
 from profiler.analysis.ledger import engine_file_of
@@ -243,7 +245,7 @@ def _by_range(placed: Placement, activations: Sequence[Activation]) -> tuple[lis
 
 def _by_layer(placed: Placement, activations: Sequence[Activation]) -> tuple[list[Cost], str]:
     table, n = placement.WorkTable(placed.work), placed.inferences
-    category = placed.work["category"].to_numpy(dtype=object)
+    category = placed.work["category"].astype(str).to_numpy()
     costs = []
     for activation in activations:
         held = placed.holdings.get(activation.unit)
@@ -254,7 +256,7 @@ def _by_layer(placed: Placement, activations: Sequence[Activation]) -> tuple[lis
         layer = placed.layers[place]
         main = placed.anchors.get(place)
         work = held.work if held.layers or main is None else placed.holdings[main].work
-        rows = work if held.layers else [row for row in work if category[row] in OWN_CATEGORIES]
+        rows = work if held.layers else work[np.isin(category[work], OWN_CATEGORIES)]
         count, time = table.count_and_time(rows, kernels=True)
         element = element_bytes(layer.outputs[0].dtype) if layer.outputs else None
         size = None if element is None else _TENSORS_MOVED[1] * activation.elements * element * count / n
