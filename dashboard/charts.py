@@ -508,6 +508,32 @@ def _ticks(labels: Sequence[str], width: int, line: int | None = None) -> dict[s
     return {"type": "category", "tickvals": list(range(len(labels))), "ticktext": texts}
 
 
+def bandwidth(series: Mapping[str, pd.DataFrame], title: str) -> go.Figure:
+    """Bandwidth against a copy's over the size of the tensor, a line a kernel; frames have ``size_mib``, ``pct_of_copy``, ``gb_per_s``."""
+    figure = go.Figure()
+    for place, (name, part) in enumerate(series.items()):
+        figure.add_scatter(
+            x=part["size_mib"],
+            y=part["pct_of_copy"],
+            customdata=part["gb_per_s"],
+            name=plotly_text(name, 50),
+            mode="lines+markers",
+            line={
+                "color": NEUTRAL if name.endswith("operators") else AFTER,
+                "dash": ("solid", "dash", "dot", "dashdot")[place % 4],
+            },
+            marker={"symbol": place % 20, "size": 8},
+            hovertemplate="%{x:,} MiB: %{y:.1f} % of the copy, %{customdata:,.0f} GB/s<extra>%{fullData.name}</extra>",
+        )
+    sizes = sorted({float(s) for p in series.values() for s in p["size_mib"]})
+    figure.update_layout(**_LAYOUT, title=title, height=400)
+    figure.update_xaxes(
+        title="bytes read, MiB (as many are written)", type="log", tickvals=sizes, ticktext=[f"{s:g}" for s in sizes]
+    )
+    figure.update_yaxes(title="% of the copy's bandwidth", rangemode="tozero")
+    return figure
+
+
 def candidates(times_ms: Sequence[float], chosen_ms: float, title: str) -> go.Figure:
     """Histogram of the candidates' times, and a line at the chosen one."""
     figure = go.Figure(

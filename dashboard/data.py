@@ -21,7 +21,9 @@ from dashboard.uploads import Source, Uploads
 from profiler.analysis.autotuning import Autotuning, autotuning, build_log_of
 from profiler.analysis.compare import Analysis, Comparison, compare
 from profiler.analysis.counterparts import Counterparts
+from profiler.analysis.custom_layer import RunCost, activations_of, run_cost
 from profiler.analysis.decompose import Step, chain
+from profiler.analysis.kernel_measurement import Measurement, is_measurement, read_measurement
 from profiler.analysis.ledger import Ledger
 from profiler.analysis.timeline import Timeline
 from profiler.analysis.traffic import Traffic
@@ -351,6 +353,62 @@ def _engine_layers(key: object, _analysis: Analysis) -> pd.DataFrame | None:
             "formats_out": "formats out",
         }
     )
+
+
+def custom_layer_groups() -> dict[str, list[Source]]:
+    """Runs of models with a replaced activation that can be held against each other, by what they share; the largest group first."""
+    found: dict[str, list[Source]] = {}
+    for source in all_sources().values():
+        manifest = source.manifest
+        if manifest is None or manifest.activation is None:
+            continue
+        shared = [manifest.model_label, (manifest.precision or "").upper(), f"batch {manifest.batch}", manifest.gpu]
+        where = "" if source.origin == "bundled" else " (your folder)"
+        found.setdefault(", ".join(str(part) for part in shared if part) + where, []).append(source)
+    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+
+
+def run_costs(sides: Sequence[Side], group: Sequence[Source]) -> list[RunCost] | ProfilerError:
+    """What the activations of a model cost each of the sides.
+
+    Their shapes are from any run that recorded them: of the group, else of the same model, batch and input in another precision.
+    """
+    mine = [s.manifest for s in group if s.manifest is not None]
+    like = {(m.model_label, m.batch, m.input_shape) for m in mine}
+    rest = [s.manifest for s in all_sources().values() if s.manifest is not None]
+    activations = activations_of([*mine, *(m for m in rest if (m.model_label, m.batch, m.input_shape) in like)])
+    if not activations:
+        return ProfilerError(
+            "no run of this model says which modules are the activation.",
+            "Record a PyTorch run of it beside the others: python -m profiler capture --framework pytorch --activation …",
+        )
+    try:
+        return [_run_cost(s.identity, len(activations), s.analysis, activations) for s in sides if s.analysis]
+    except ProfilerError as error:
+        return error
+
+
+@st.cache_resource(max_entries=16, show_spinner="Looking for the activations…")
+def _run_cost(key: object, count: int, _analysis: Analysis, _activations: Any) -> RunCost:
+    del key, count
+    return run_cost(_analysis, _activations)
+
+
+def measurements() -> list[Measurement | ProfilerError]:
+    """The measurements of the custom layer's kernels: the bundled one, and those in the chosen folder."""
+    folder = chosen_folder()
+    places = [BUNDLED / "custom_layer", *([Path(folder)] if folder else [])]
+    paths = [p for place in places if place.is_dir() for p in sorted(place.glob("*.json"))[:_MAX_LISTED]]
+    return [_measurement(str(p), p.stat().st_mtime_ns) for p in paths if is_measurement(p)]
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _measurement(path: str, mtime_ns: int) -> Measurement | ProfilerError:
+    del mtime_ns
+    try:
+        return read_measurement(Path(path))
+    except ProfilerError as error:
+        return error
 
 
 @st.cache_data(ttl=30, max_entries=20, show_spinner=False)

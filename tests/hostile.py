@@ -92,7 +92,8 @@ def hostile_run(folder: Path) -> Path:
         "model": attack, "weights": attack, "precision": attack, "mode": attack, "gpu": attack, "recorded": attack, "source": attack,
         "default": attack, "batch": 8, "input_shape": [8, 3], "layers": "layers.json", "build_log": "x.build.log.xz",
         "bench": {"latency_ms": {"p50": 1.0, "n": attack}}, "latency_without_profiler": {"value_ms": 1.0, "how": attack},
-        "calibration": attack, attack: attack,
+        "calibration": attack, attack: attack, "parameters": {"activation": "quickgelu", "plugins": [attack]},
+        "modules": [{"name": attack, "type": "QuickGELU", "call": attack, "outputs": [[8, 3]], "dtype": "float16"}],
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "layers.json").write_text(json.dumps({"Layers": layers}))

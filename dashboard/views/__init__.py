@@ -2,6 +2,7 @@
 
 from dashboard.views import (
     capture,
+    custom_layer,
     details,
     engine,
     export,
@@ -26,6 +27,7 @@ PAGES = (
     memory,
     timeline,
     engine,
+    custom_layer,
     export,
     runs,
     fleet,

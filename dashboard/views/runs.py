@@ -20,6 +20,7 @@ URL = "runs"
 _SHOWN = {
     "name": "run",
     "folder": "folder",
+    "model": "model",
     "framework": "framework",
     "precision": "precision",
     "mode": "mode",

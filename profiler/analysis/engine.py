@@ -131,7 +131,8 @@ def align(names: Sequence[str], categories: Sequence[str], layers: Sequence[Engi
 
     The longest common subsequence of kernels and layers whose tactic names the kernel is fixed. What lies between two fixed
     points goes, in order, to the layers between them that name no tactic and fit its kind; what is left goes to the next
-    fixed layer (kernels that prepare a layer run before it), at the end to the last one.
+    fixed layer (kernels that prepare a layer run before it), at the end to the last one. A pointwise kernel after a layer that
+    holds pointwise operations (``PWN(…)``) is that layer's: TensorRT runs them so where the layer's tactic cannot.
     """
     if not names or not layers or len(names) > _MAX_ALIGNED or len(layers) > _MAX_ALIGNED:
         return [-1] * len(names)
@@ -159,6 +160,8 @@ def align(names: Sequence[str], categories: Sequence[str], layers: Sequence[Engi
             if place is not None:
                 found[i] = place
                 free = [j for j in free if j > place]
+            elif j0 >= 0 and categories[i] == "pointwise" and "PWN(" in layers[j0].name:
+                found[i] = j0
             else:
                 found[i] = j1 if j1 < n else j0
     return found

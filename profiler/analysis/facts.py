@@ -64,7 +64,7 @@ def run_facts(trace: Trace) -> RunFacts:
     values: dict[str, Any] = {}
     origin: dict[str, str] = {}
     for name in ("gpu", "sm", "framework", "model", "precision", "mode", "batch", "input_shape"):
-        stated = getattr(manifest, name, None) if manifest else None
+        stated = getattr(manifest, "model_label" if name == "model" else name, None) if manifest else None
         # the GPU is recorded by nsys itself, so the trace is the better witness
         order = [("trace", from_trace.get(name)), ("manifest", stated)]
         if name not in ("gpu", "sm"):

@@ -33,6 +33,8 @@ IMAGE_SUFFIXES = (
 )  # torchvision's IMG_EXTENSIONS
 _MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 _STDDEV = np.array([0.229, 0.224, 0.225], dtype=np.float32)
+SMALLEST_VARIATION = 1e-3
+"""Outputs that differ less between images (standard deviation over images ÷ root mean square) are called constant."""
 SMALLEST_FP16 = 2.0**-24  # the smallest subnormal number (IEEE 754-2019, binary16)
 AGREEMENT_NOTE = "agreement with PyTorch FP32 on the same inputs, not accuracy"
 
@@ -130,7 +132,7 @@ def agreement(reference: Logits, outputs: Logits) -> Agreement:
         cosine=float(np.clip(cosines, -1, 1).mean()),
         sqnr_db=None if noise == 0 else (10 * math.log10(signal / noise) if signal > 0 else -math.inf),
         max_abs_difference=float(np.abs(r - o).max()),
-        warning=_vanished(r, o),
+        warning=_vanished(r, o) or _constant(r, noise),
     )
 
 
@@ -141,6 +143,23 @@ def _vanished(reference: npt.NDArray[np.float64], outputs: npt.NDArray[np.float6
     return (
         f"every output is 0; the reference's largest is {largest:.2g}, below FP16's smallest number ({SMALLEST_FP16:.2g}): with these "
         "weights the model's outputs vanish, and agreement says nothing"
+    )
+
+
+def _constant(reference: npt.NDArray[np.float64], noise: float) -> str | None:
+    """Outputs that are (nearly) the same for every image agree whatever the layers compute: only the last bias is compared.
+
+    Outputs that do not agree (``noise``, the summed squared difference, above 1 % of the reference's) are simply wrong.
+    """
+    size = float(np.sqrt((reference**2).mean()))
+    if len(reference) < 2 or size == 0 or noise > 0.01 * float((reference**2).sum()):
+        return None
+    share = float(np.sqrt(((reference - reference.mean(axis=0)) ** 2).mean())) / size
+    if share >= SMALLEST_VARIATION:
+        return None
+    return (
+        f"the reference's outputs differ between images by {100 * share:.2g} % of their size only: with these weights the images hardly "
+        "reach the outputs, and agreement says nothing"
     )
 
 

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from profiler.errors import UsageError
+from profiler.trace.manifest import ACTIVATIONS
 
 FRAMEWORKS = ("pytorch", "tensorrt")
 PRECISIONS = {"pytorch": ("fp32", "tf32", "fp16", "bf16"), "tensorrt": ("fp32", "tf32", "fp16", "int8")}
 MODES = {"pytorch": ("eager", "graph", "compile"), "tensorrt": ("stream", "graph")}
 _FRAMEWORK_NAMES = {"pytorch": "PyTorch", "tensorrt": "TensorRT"}
 _SHORT_NAMES = {"pytorch": "torch", "tensorrt": "trt"}
-ACTIVATIONS = {"quickgelu": "QuickGELU"}
-"""What ReLUs can be replaced by, with the name that people read."""
 _MODE_NAMES = {"eager": "eager", "graph": "CUDA graph", "compile": "torch.compile", "stream": "stream"}
 
 

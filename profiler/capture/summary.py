@@ -10,6 +10,7 @@ from typing import Any
 
 from profiler.capture.folder import write_json, write_text
 from profiler.capture.manifest import read_document
+from profiler.trace.manifest import model_label
 
 COLUMNS = {
     "name": "run",
@@ -75,7 +76,7 @@ def row(name: str, document: Mapping[str, Any]) -> dict[str, Any]:
     batch = _number(document.get("batch"))
     return {
         "name": name,
-        "model": _text(document.get("model")),
+        "model": model_label(_text(document.get("model")), document),
         "gpu": _text(document.get("gpu")),
         **{key: _text(document.get(key)) for key in ("framework", "precision", "mode")},
         "batch": int(batch) if batch is not None else None,

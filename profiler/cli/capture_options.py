@@ -13,8 +13,9 @@ from profiler.capture.engines import EngineSpec, build_engine
 from profiler.capture.gpu import Chip, current_gpu, missing_mode, missing_precision
 from profiler.capture.manifest import read_document
 from profiler.capture.nsys import METRIC_LIMITS_HZ, Recording
-from profiler.capture.spec import ACTIVATIONS, FRAMEWORKS, MODES, PRECISIONS, RunSpec
+from profiler.capture.spec import FRAMEWORKS, MODES, PRECISIONS, RunSpec
 from profiler.errors import ProfilerError, UsageError
+from profiler.trace.manifest import ACTIVATIONS
 
 Options: TypeAlias = argparse.ArgumentParser | argparse._ArgumentGroup
 

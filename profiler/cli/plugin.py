@@ -101,4 +101,5 @@ def _text(document: dict[str, Any]) -> str:
     for row in document["bandwidth"]:
         what = f"{row['precision']:5} {row['size_mib']:5} MiB  {row['what']:26}"
         lines.append(f"  {what} {number(row['gb_per_s']):>8} GB/s  {row['pct_of_copy']:6.1f} %")
+    lines.append(f"100 % is {document['hundred_percent']}")
     return "\n".join(lines)

@@ -229,7 +229,7 @@ def parser_errors(onnx_parser: Any) -> str:
 def _plugin_messages(log: BuildLog) -> list[str]:
     """What plugins said while the model was parsed: the parser only knows that it could not create one."""
     texts = [" ".join(text.split()) for text in log.errors]
-    return [text[:300] for text in texts if not any(word in text for word in _PARSER_WORDS)][:3]
+    return [text[:300].rstrip(".") for text in texts if not any(word in text for word in _PARSER_WORDS)][:3]
 
 
 def _node_of_v8(parser_error: Any) -> str:

@@ -238,11 +238,14 @@ def deserialise(trt: Any, runtime: Any, plan: Path, logger: Any) -> Any:
 
 
 def explain_plan_errors(errors: Iterable[str], running: str) -> tuple[str, str]:
-    """The most telling of TensorRT's messages, and what to do about it."""
-    texts = [" ".join(error.split()) for error in errors]
+    """TensorRT's messages, the most telling one first, and what to do about it.
+
+    Its last line is often the emptiest ("Engine deserialization failed"), its first the one that names the cause.
+    """
+    texts = list(dict.fromkeys(" ".join(error.split()) for error in errors))
     cases = (
         (
-            ("version tag does not match", "not compatible with this version", "Version tag", "serialization"),
+            ("version tag does not match", "not compatible with this version", "Version tag"),
             f"It was built by another TensorRT than {running}, or is damaged: use the version that built it, or build it again.",
         ),
         (
@@ -250,13 +253,18 @@ def explain_plan_errors(errors: Iterable[str], running: str) -> tuple[str, str]:
             "The plan and the plugin library do not belong together: build the plan again with this library.",
         ),
         (
-            # the first of these names the plugin
+            # three lines in 8.5: getPluginCreator names the plugin, the other two only say that loading failed
             ("could not find plugin", "getPluginCreator"),
             "Give the library of this plugin with --plugin FILE.so.",
         ),
         (
             ("plugin", "Plugin"),
             "Give the library of its plugin with --plugin FILE.so.",
+        ),
+        (
+            ("serialization",),
+            f"It was built by another TensorRT than {running}, needs a plugin that was not given (--plugin), or is damaged: use the "
+            "version that built it, give its plugin, or build it again.",
         ),
         (
             ("compute capability", "different device", "incompatible device", "generated on"),
@@ -267,8 +275,8 @@ def explain_plan_errors(errors: Iterable[str], running: str) -> tuple[str, str]:
     for markers, hint in cases:
         for text in texts:
             if any(marker in text for marker in markers):
-                return text[:500], hint
-    message = texts[0][:500] if texts else "it gave no reason"
+                return "; ".join([text, *(other for other in texts if other != text)])[:800], hint
+    message = "; ".join(texts)[:800] if texts else "it gave no reason"
     return message, "Build it again with this TensorRT on this GPU; the file may also be damaged."
 
 

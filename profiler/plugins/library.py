@@ -12,7 +12,6 @@ from typing import Any
 from profiler.errors import ProfilerError
 
 TYPES = {"fp32": 0, "fp16": 1, "int8": 2}
-VARIANTS = {"auto": 0, "one-vector": 1, "four-vectors": 2, "spread-table": 3, "streaming": 4}
 REGISTERED = "registered"
 
 
@@ -77,7 +76,6 @@ class Kernels:
             ctypes.c_float,
             ctypes.c_float,
             ctypes.c_void_p,
-            ctypes.c_int,
         ]
         self._run.restype = ctypes.c_int
 
@@ -90,7 +88,6 @@ class Kernels:
         alpha: float,
         scales: tuple[float, float] = (0.0, 0.0),
         stream: int = 0,
-        variant: str = "auto",
     ) -> None:
         """Start the kernel; it runs when the stream comes to it.
 
@@ -101,7 +98,7 @@ class Kernels:
         Raises:
             ProfilerError: CUDA refused it; the message holds its reason.
         """
-        code = self._run(TYPES[precision], source, target, count, alpha, *scales, stream, VARIANTS[variant])
+        code = self._run(TYPES[precision], source, target, count, alpha, *scales, stream)
         if code:
             error = self._library.profiler_plugin_error
             error.argtypes, error.restype = [ctypes.c_int], ctypes.c_char_p

@@ -7,6 +7,7 @@ It lies beside the trace: ``manifest.json`` in the run's folder (its ``trace`` n
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from profiler.trace.regular import read_regular
 
 FORMAT = "profiler-run/1"
 _MAX_BYTES = 4 << 20
+ACTIVATIONS = {"quickgelu": "QuickGELU"}
+"""What a model's ReLUs can be replaced by, with the name that people read."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,39 @@ class Manifest:
     default: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     """The document as it was read."""
+
+    @property
+    def activation(self) -> str | None:
+        """What replaces the model's ReLUs; None when nothing does."""
+        return activation_of(self.extra)
+
+    @property
+    def latency_ms(self) -> dict[str, float]:
+        """Latency without a profiler, ms, by quantile ("p50", "p99", "mean", …); empty where the document holds none."""
+        bench = self.extra.get("bench")
+        found = bench.get("latency_ms") if isinstance(bench, dict) else None
+        items = found.items() if isinstance(found, dict) else ()
+        return {
+            k: float(v) for k, v in items if isinstance(v, (int, float)) and not isinstance(v, bool) and 0 < v < 1e12
+        }
+
+    @property
+    def model_label(self) -> str | None:
+        """The model as people read it: "resnet50", or "resnet50, QuickGELU" when its ReLUs are replaced."""
+        return model_label(self.model, self.extra)
+
+
+def activation_of(document: Mapping[str, Any]) -> str | None:
+    """What replaces the model's ReLUs, from the manifest or bench document of a run; None when nothing does."""
+    parameters = document.get("parameters")
+    found = parameters.get("activation") if isinstance(parameters, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def model_label(model: str | None, document: Mapping[str, Any]) -> str | None:
+    """A model with another activation is another model: its runs are not to be held against those of the first unsaid."""
+    activation = activation_of(document)
+    return model if model is None or activation is None else f"{model}, {ACTIVATIONS.get(activation, activation)}"
 
 
 def find_manifest(trace: Path) -> Path | None:

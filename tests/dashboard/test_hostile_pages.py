@@ -123,7 +123,7 @@ def test_every_page_shows_attacks_as_text(page: str, pair: tuple[str, str]) -> N
         assert seen  # that they are shown at all
 
 
-@pytest.mark.parametrize("page", ["kernels", "timeline", "fusion"])
+@pytest.mark.parametrize("page", ["kernels", "timeline", "fusion", "custom-layer"])
 def test_choosing_what_is_hostile_shows_it_as_text(page: str) -> None:
     test = app(page, before="folder/run/trace.sqlite", after="folder/run/trace.sqlite").run()
     for box in test.selectbox:

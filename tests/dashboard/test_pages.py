@@ -19,8 +19,8 @@ from tests.conftest import bundled
 from tests.make_trace import TraceMaker, simple
 
 URLS = [p.URL for p in PAGES]
-# the others are about all runs, or about none
-OF_A_PAIR = [u for u in URLS if u not in ("runs", "fleet", "capture", "help")]
+APART = ("runs", "custom-layer", "fleet", "capture", "help")  # these are about all runs, or about none
+OF_A_PAIR = [u for u in URLS if u not in APART]
 GRAPH_LEVEL = "trt-int8-badqdq-b8-graphlevel"
 
 

@@ -27,6 +27,9 @@ KERNELS_PER_INFERENCE = {
     "trt-tf32-stream-b8": 57, "trt-fp16-stream-b8": 58, "trt-fp16-graph-b8": 58, "trt-int8-stream-b8": 56, "trt-int8-graph-b8": 56,
     "torch-fp16-graph-b8": 282, "torch-fp16-compile-b8": 107, "trt-int8-badqdq-stream-b8": 75, "trt-int8-badqdq-graph-b8": 75,
     "mobilenet_v2-torch-fp32-eager-b8": 151, "mobilenet_v2-trt-fp16-stream-b8": 56, "mobilenet_v2-trt-fp16-graph-b8": 56,
+    "quickgelu-torch-fp16-eager-b8": 380, "quickgelu-torch-fp16-graph-b8": 380, "quickgelu-torch-fp16-compile-b8": 107,
+    "quickgelu-trt-fp16-stream-b8": 62, "quickgelu-trt-fp16-graph-b8": 62, "quickgelu-plugin-trt-fp16-stream-b8": 107,
+    "quickgelu-plugin-trt-fp16-graph-b8": 107, "quickgelu-plugin-trt-int8-graph-b8": 106,
 }  # fmt: skip
 
 

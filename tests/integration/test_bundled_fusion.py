@@ -104,6 +104,8 @@ def test_the_badly_quantised_engine_is_found_out(traces: dict[str, Trace]) -> No
         "trt-fp32-stream-b8",
         "trt-fp16-stream-b8",
         "trt-int8-stream-b8",
+        "quickgelu-trt-fp16-stream-b8",
+        "quickgelu-plugin-trt-fp16-stream-b8",
     ],
 )
 def test_placement_by_order_equals_placement_by_launch(run: str, traces: dict[str, Trace]) -> None:

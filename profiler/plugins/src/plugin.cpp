@@ -48,11 +48,11 @@ PROFILER_EXPORT char const* profiler_plugin_tensorrt() {
 #endif
 }
 
-// Start the kernel on device memory; returns a cudaError_t. type: 0 FP32, 1 FP16, 2 INT8. variant: see quick_gelu.h.
+// Start the kernel on device memory; returns a cudaError_t. type: 0 FP32, 1 FP16, 2 INT8.
 PROFILER_EXPORT int profiler_quick_gelu(int type, void const* x, void* y, long long count, float alpha, float inputScale,
-    float outputScale, void* stream, int variant) {
+    float outputScale, void* stream) {
     return static_cast<int>(profiler_plugin::launch(static_cast<profiler_plugin::Type>(type), x, y, count,
-        {alpha, inputScale, outputScale}, static_cast<cudaStream_t>(stream), static_cast<profiler_plugin::Variant>(variant)));
+        {alpha, inputScale, outputScale}, static_cast<cudaStream_t>(stream)));
 }
 
 PROFILER_EXPORT char const* profiler_plugin_error(int status) {
@@ -280,8 +280,7 @@ int32_t run(Node const& node, PluginTensorDesc const& in, PluginTensorDesc const
             }
         }
     }
-    cudaError_t const status = profiler_plugin::launch(type, x, y, count, parameters, stream,
-        profiler_plugin::Variant::kAuto, table);
+    cudaError_t const status = profiler_plugin::launch(type, x, y, count, parameters, stream, table);
     if (status != cudaSuccess) {
         report(std::string("the kernel could not be started (") + cudaGetErrorString(status) + ").");
         return 1;

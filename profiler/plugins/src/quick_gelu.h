@@ -25,14 +25,11 @@ struct Table {
 // Computed in double precision, rounded to even and clamped as TensorRT's QuantizeLinear does. Both scales must be above 0.
 Table makeTable(Parameters const& parameters);
 
-// How the elements are spread over the GPU. kAuto chooses; the others are for measuring the choice.
-enum class Variant : std::int32_t { kAuto = 0, kOneVector = 1, kFourVectors = 2, kSpreadTable = 3, kStreaming = 4 };
-
 // Start y = f(x) for `count` elements on `stream`; x and y may be the same memory. Every element is treated alike, so any layout may be
 // given, its padding included: f(0) is 0, so padding that was zero stays zero. Memory that is not aligned to 16 bytes is handled element by
 // element. Allocates nothing and never waits, so it can be captured into a CUDA graph. `table` is that of the parameters, or null to have
 // it made.
 cudaError_t launch(Type type, void const* x, void* y, std::int64_t count, Parameters const& parameters, cudaStream_t stream,
-    Variant variant = Variant::kAuto, Table const* table = nullptr);
+    Table const* table = nullptr);
 
 }  // namespace profiler_plugin

@@ -62,10 +62,23 @@ def test_vanished_outputs_are_no_disagreement() -> None:
     reference = np.full((2, 3), 3.5e-9, dtype=np.float32)
     found = agreement(reference, np.zeros((2, 3), dtype=np.float32))
     assert found.warning is not None and "3.5e-09" in found.warning and found.as_dict()["warning"] == found.warning
-    assert agreement(reference, reference).warning is None
+    varied = np.asarray([[3.5e-9, 0, 0], [0, 3.5e-9, 0]], dtype=np.float32)
+    assert agreement(varied, varied).warning is None
     assert (
         agreement(np.ones((2, 3), dtype=np.float32), np.zeros((2, 3), dtype=np.float32)).warning is None
     )  # simply wrong
+
+
+def test_outputs_that_do_not_depend_on_the_images_agree_without_saying_anything() -> None:
+    rng = np.random.default_rng(0)
+    bias = rng.normal(size=(1, 50))
+    reference = (bias + 1e-4 * rng.normal(size=(8, 50))).astype(np.float32)
+    found = agreement(reference, reference * np.float32(1 + 2**-11))
+    assert found.sqnr_db is not None and found.sqnr_db > 60  # and yet
+    assert found.warning is not None and "differ between images by 0.01 %" in found.warning
+    assert agreement(reference, -reference).warning is None  # simply wrong
+    assert agreement(reference[:1], reference[:1]).warning is None  # of one image nothing is known
+    assert agreement((bias + 0.1 * rng.normal(size=(8, 50))).astype(np.float32), reference).warning is None
 
 
 @pytest.mark.parametrize(

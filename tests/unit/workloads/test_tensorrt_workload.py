@@ -144,6 +144,16 @@ def test_a_missing_plugin(bench: Bench) -> None:
         bench.run("--plugin", str(bench.folder / "p.so"))
 
 
+def test_a_plan_that_needs_a_plugin_and_has_no_record(bench: Bench) -> None:
+    bench.trt.load_errors = [
+        "3: getPluginCreator could not find plugin: ProfilerQuickGelu version: 1",
+        "4: [runtime.cpp::deserializeCudaEngine::66] Error Code 4: Internal Error (Engine deserialization failed.)",
+    ]
+    with pytest.raises(ProfilerError, match="could not find plugin: ProfilerQuickGelu version: 1; 4: ") as caught:
+        bench.run("--batch", "2")
+    assert "--plugin FILE.so" in (caught.value.hint or "")
+
+
 def test_a_plan_that_needs_a_plugin_names_it(bench: Bench) -> None:
     record = {"format": "profiler-engine/1", "tensorrt_version": "8.5.3.1", "plugins": ["quick_gelu.so"]}
     (bench.folder / "m.plan.build.json").write_text(json.dumps(record))

@@ -1,0 +1,351 @@
+"""Custom layer: our own activation as a TensorRT plugin, against eager PyTorch, torch.compile and TensorRT's own fusion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import charts, data
+from dashboard.frame import Pair, show_error
+from dashboard.tables import show_table
+from dashboard.text import duration, markdown, number, number_of_bytes, times
+from profiler.analysis.custom_layer import IDLE, Exchange, RunCost, exchange
+from profiler.analysis.kernel_measurement import EAGER, KERNEL, Measurement
+from profiler.analysis.traffic import sampled_bytes
+from profiler.errors import ProfilerError
+
+TITLE = "Custom layer"
+ICON = ":material/extension:"
+URL = "custom-layer"
+
+EAGER_RUN, COMPILED, PLUGIN, OPERATORS = (
+    "PyTorch eager",
+    "PyTorch compiled",
+    "TensorRT with the plugin",
+    "TensorRT without it (stock operators)",
+)
+ROLES = (EAGER_RUN, COMPILED, PLUGIN, OPERATORS)
+
+
+def render(pair: Pair) -> None:
+    del pair  # this page is about one layer in several runs, not about the chosen two
+    st.title("Custom layer")
+    st.caption(
+        "QuickGELU, x · sigmoid(1.702 x), in the place of the model's ReLUs: as PyTorch operators, as this project's CUDA kernel in a "
+        "TensorRT plugin, and as stock ONNX operators that TensorRT fuses by itself. A plugin runs what TensorRT has no layer for, and "
+        "keeps TensorRT from fusing the activation into the convolution before it."
+    )
+    groups = data.custom_layer_groups()
+    if not groups:
+        st.info(
+            "No run here has a replaced activation. Record some: python -m profiler study --activation quickgelu --plugin FILE.so, "
+            "and name the folder in the sidebar under “Open your own traces”.",
+            icon=":material/info:",
+        )
+    else:
+        name = st.selectbox("Runs", list(groups), key="custom_layer_group")
+        _runs(groups[name])
+    for found in data.measurements():
+        if isinstance(found, ProfilerError):
+            show_error(found)
+        else:
+            _measurement(found)
+
+
+def role_of(source: data.Source) -> str | None:
+    """Which of the four runs a source is; None for other modes."""
+    manifest = source.manifest
+    if manifest is None:
+        return None
+    if manifest.framework == "PyTorch":
+        return {"eager": EAGER_RUN, "compile": COMPILED}.get(manifest.mode or "")
+    parameters = manifest.extra.get("parameters")
+    return PLUGIN if isinstance(parameters, dict) and parameters.get("plugins") else OPERATORS
+
+
+def chosen(group: Sequence[data.Source]) -> dict[str, data.Source]:
+    """One source a role: for TensorRT the mode that both engines were recorded in, CUDA graph before stream."""
+    by_role: dict[str, dict[str, data.Source]] = {}
+    for source in group:
+        role = role_of(source)
+        if role is not None and source.manifest is not None:
+            by_role.setdefault(role, {}).setdefault(source.manifest.mode or "", source)
+    engines = [set(by_role[r]) for r in (PLUGIN, OPERATORS) if r in by_role]
+    common = set.intersection(*engines) if engines else set()
+    mode = next((m for m in ("graph", "stream") if m in common), None)
+    found = {}
+    for role in ROLES:
+        modes = by_role.get(role, {})
+        if modes:
+            found[role] = modes.get(mode or "") or next(iter(modes.values()))
+    return found
+
+
+def _runs(group: list[data.Source]) -> None:
+    roles = chosen(group)
+    missing = [role for role in ROLES if role not in roles]
+    sides = {role: data.load(source, None) for role, source in roles.items()}
+    for side in sides.values():
+        if side.error is not None:
+            show_error(side.error)
+    readable = {role: side for role, side in sides.items() if side.analysis is not None}
+    costs = data.run_costs(list(readable.values()), group)
+    if isinstance(costs, ProfilerError):
+        show_error(costs)
+        return
+    by_role = dict(zip(readable, costs, strict=True))
+    found = exchange(by_role[OPERATORS], by_role[PLUGIN]) if {OPERATORS, PLUGIN} <= set(by_role) else None
+    if found is not None:
+        _verdict(found, by_role)
+    elif PLUGIN not in by_role or OPERATORS not in by_role:
+        st.info("What the plugin costs against TensorRT's own fusion needs both engines.", icon=":material/info:")
+    if missing:
+        st.caption(f"Not recorded for this choice, so not shown: {'; '.join(missing)}.")
+    _table(by_role)
+    _latencies(group)
+    if found is not None:
+        _exchange(found, by_role)
+    _activations(by_role)
+    names = "; ".join(f"{role}: {markdown(s.key)}" for role, s in roles.items())
+    st.caption(f"The runs: {names}. Their manifests say how each was recorded.")
+
+
+def _verdict(found: Exchange, runs: dict[str, RunCost]) -> None:
+    plugin, operators = runs[PLUGIN], runs[OPERATORS]
+    more = f"{number(found.kernels)} more kernels" if found.kernels >= 0 else f"{number(-found.kernels)} fewer kernels"
+    moved = (
+        ""
+        if found.bytes is None
+        else f" and at least {number_of_bytes(abs(found.bytes))} {'more' if found.bytes >= 0 else 'less'} to move (computed)"
+    )
+    if found.latency_ns is None:
+        text = f"The plugin's engine runs {more}{moved} per inference; its latency without a profiler was not measured."
+    else:
+        costs = found.latency_ns >= 0
+        text = (
+            f"**Against TensorRT's own fusion the plugin {'costs' if costs else 'saves'} {duration(abs(found.latency_ns))} per inference** "
+            f"({number(operators.latency_ms, 'ms')} → {number(plugin.latency_ms, 'ms')}, medians without a profiler), with {more}{moved}."
+        )
+    (st.warning if (found.latency_ns or 0) >= 0 else st.success)(text, icon=":material/balance:")
+    eager = runs.get(EAGER_RUN)
+    if eager is not None and eager.known and plugin.own_time_ns:
+        st.markdown(
+            f"Against eager PyTorch it pays: there the {len(plugin.costs)} activations take {number(eager.own_kernels)} kernels and "
+            f"{duration(eager.own_time_ns)} of GPU time, here {number(plugin.own_kernels)} kernels and {duration(plugin.own_time_ns)} "
+            f"({times(eager.own_time_ns / plugin.own_time_ns)})."
+        )
+
+
+def _table(runs: dict[str, RunCost]) -> None:
+    st.subheader("The activation in each run, per inference")
+    rows = []
+    for role in ROLES:
+        run = runs.get(role)
+        if run is None:
+            continue
+        n, known = len(run.costs), run.known
+        sampled = sampled_bytes(run.analysis)
+        total = None if sampled.read_bytes is None else sampled.read_bytes + (sampled.written_bytes or 0)
+        rows.append(
+            {
+                "run": role,
+                "latency p50, ms": run.latency_ms,
+                "kernels": run.kernels,
+                "own kernels": run.own_kernels if known else None,
+                "per activation": run.own_kernels / n if known else None,
+                "kB per activation": run.own_bytes / n / 1e3 if known and run.own_bytes is not None else None,
+                "own kernels, µs": run.own_time_ns / 1e3 if known else None,
+                "in another kernel": run.shared if known else None,
+                "bytes, MB": run.own_bytes / 1e6 if known and run.own_bytes is not None else None,
+                "DRAM of the inference (sampled), MB": None if total is None else total / 1e6,
+                "how we know": run.how,
+            }
+        )
+    show_table(st, pd.DataFrame(rows).round(3), hide_index=True, key="custom_layer_runs", placeholder="unknown")
+    st.caption(
+        "Own kernels compute the activation and nothing else. Bytes are computed for them: each reads its inputs and writes its output "
+        "once; an activation inside another kernel moves none of its own, as that kernel's tensors are read and written anyway. What part "
+        "of such a kernel's time the activation is, no trace tells. Sampled DRAM bytes are counters over the whole inference: they are "
+        "lower than what kernels move where tensors stay in the L2 cache. Latency: CUDA events, without a profiler; kernels and times: "
+        "the traces."
+    )
+
+
+def _latencies(group: Sequence[data.Source]) -> None:
+    rows = []
+    for source in group:
+        manifest = source.manifest
+        measured = manifest.latency_ms if manifest else {}
+        if manifest and "p50" in measured:
+            rows.append(
+                {
+                    "label": source.title,
+                    "framework": manifest.framework,
+                    **{f"{q}_ms": measured.get(q) for q in ("p50", "p99", "mean")},
+                }
+            )
+    if rows:
+        table = pd.DataFrame(rows).sort_values("p50_ms", ascending=False)
+        st.plotly_chart(
+            charts.latencies(table["label"].tolist(), table, "Latency without a profiler"),
+            key="custom_layer_latencies",
+            config=charts.CONFIG,
+        )
+
+
+def _exchange(found: Exchange, runs: dict[str, RunCost]) -> None:
+    st.subheader("What the plugin exchanges for what")
+    table = pd.DataFrame(
+        {
+            "part of the GPU span": [p.label for p in found.parts],
+            "without the plugin, µs": [p.operators_ns / 1e3 for p in found.parts],
+            "with the plugin, µs": [p.plugin_ns / 1e3 for p in found.parts],
+            "added, µs": [p.added_ns / 1e3 for p in found.parts],
+        }
+    )
+    show_table(st, table.round(1), hide_index=True, key="custom_layer_exchange", placeholder="")
+    idle = next(p.added_ns for p in found.parts if p.label == IDLE)
+    text = (
+        "Means over the recorded inferences; the rows sum to the span from the first GPU work to the last. "
+        f"GPU work grows by {duration(found.busy_ns)}, idle time by {duration(idle)} while nsys was recording, which takes time at "
+        "each kernel."
+    )
+    if found.latency_ns is not None:
+        rest = found.latency_ns - found.busy_ns
+        text += (
+            f" Without it the latencies differ by {duration(found.latency_ns)}, so about {duration(rest)} of that are gaps between more "
+            "kernels and memory sets (a difference of two measurements, not a measurement)."
+        )
+    st.caption(text)
+    st.subheader("When does it pay?")
+    _break_even(found, runs)
+    _cached(found, runs)
+
+
+def _break_even(found: Exchange, runs: dict[str, RunCost]) -> None:
+    n = found.activations
+    st.markdown(
+        "Per activation, the plugin pays when\n\n"
+        "**its kernel + the gap before it < what the convolution's kernel takes longer + pointwise kernels of TensorRT's own**\n\n"
+        f"Here the plugin's kernel takes **{duration(found.plugin_ns)}** on average, and TensorRT's own way "
+        f"**{duration(found.fused_ns)}**: the convolutions take {duration(_products(found))} longer with the activations in them (the "
+        "auto-tuner may choose other kernels for them without), and pointwise kernels of its own take "
+        f"{duration(runs[OPERATORS].own_time_ns)}, over {n} activations."
+    )
+    even, latency = found.break_even_ns, found.latency_ns
+    if even is None or latency is None:
+        return
+    shortest = duration(found.shortest_ns)
+    reach = f"even the shortest takes {shortest}" if even < found.shortest_ns else f"the shortest takes {shortest}"
+    sum_ = f"{duration(found.plugin_ns)} {'−' if latency >= 0 else '+'} {duration(abs(latency))} ÷ {n}"
+    st.markdown(
+        f"**Break-even:** the plugin's kernel {'would have to' if latency >= 0 else 'could'} take {sum_} = "
+        f"**{duration(even)}** on average, all else as measured; {reach}."
+    )
+    st.markdown(
+        "What makes it pay is an operation that TensorRT cannot fuse: run as k kernels that read and write m tensors of s bytes it costs "
+        "about m · s ÷ bandwidth and k gaps, where the plugin moves 2 and has 1 gap. Eager PyTorch above is that case (k = 3, m = 7). "
+        "Other batches were not measured."
+    )
+
+
+def _cached(found: Exchange, runs: dict[str, RunCost]) -> None:
+    """How much of the computed traffic reached the DRAM."""
+    plugin, operators = (sampled_bytes(runs[role].analysis) for role in (PLUGIN, OPERATORS))
+    sums = [None if s.read_bytes is None else s.read_bytes + (s.written_bytes or 0.0) for s in (plugin, operators)]
+    if found.bytes is None or sums[0] is None or sums[1] is None:
+        return
+    difference = sums[0] - sums[1]
+    st.caption(
+        f"The plugin's engine must move {number_of_bytes(abs(found.bytes))} {'more' if found.bytes >= 0 else 'less'} (computed); the DRAM "
+        f"counters saw {number_of_bytes(abs(difference))} {'more' if difference >= 0 else 'less'} (sampled, whole percents of the peak). "
+        "What the DRAM did not see came from the L2 cache."
+    )
+
+
+def _products(found: Exchange) -> float:
+    part = found.parts[0]
+    return part.operators_ns - part.plugin_ns
+
+
+def _activations(runs: dict[str, RunCost]) -> None:
+    known = {role: run for role, run in runs.items() if run.known}
+    if not known:
+        return
+    first = next(iter(known.values()))
+    table: dict[str, list[object]] = {
+        "activation": [c.activation.unit.label for c in first.costs],
+        "shape": [" × ".join(map(str, c.activation.shape)) for c in first.costs],
+    }
+    for role, run in known.items():
+        table[f"{role}: kernels"] = [c.kernels for c in run.costs]
+        table[f"{role}: µs"] = [c.time_ns / 1e3 if c.kernels else None for c in run.costs]
+    if PLUGIN in known:
+        table["plugin, GB/s"] = [c.bytes / c.time_ns if c.bytes and c.time_ns else None for c in known[PLUGIN].costs]
+    if OPERATORS in known:
+        table["without the plugin, in"] = [c.within for c in known[OPERATORS].costs]
+    with st.expander(f"All {len(first.costs)} activations"):
+        show_table(st, pd.DataFrame(table).round(3), hide_index=True, key="custom_layer_activations", placeholder="")
+        st.caption(
+            "Without a time: no kernel of its own. GB/s: computed bytes ÷ the kernel's time; above the DRAM's peak where tensors are in "
+            "the L2 cache."
+        )
+
+
+def _measurement(found: Measurement) -> None:
+    st.subheader("The kernel alone")
+    source = f"From {markdown(found.name)}: measured on one {markdown(found.gpu)}" + (
+        f", {markdown(found.recorded[:10])}." if found.recorded else "."
+    )
+    ours = found.agreement[found.agreement["form"] == KERNEL]
+    st.markdown("**Agreement with float64**, largest error of each set of inputs")
+    show_table(
+        st,
+        found.agreement.assign(
+            max_error=[None if pd.isna(v) else f"{v:.3g}" for v in found.agreement["max_error"]],
+            bound=[None if pd.isna(v) else f"{v:g}" for v in found.agreement["bound"]],
+            within=[
+                None if pd.isna(bound) else "yes" if within else "NO"
+                for bound, within in zip(found.agreement["bound"], found.agreement["within"], strict=True)
+            ],
+        ).rename(columns={"form": "computed by", "max_error": "largest error"}),
+        hide_index=True,
+        key="custom_layer_agreement",
+        placeholder="—",
+    )
+    outside = ours[~ours["within"]]
+    cases = int(found.edges["cases"].fillna(0).sum())
+    wrong = int(found.edges["wrong"].fillna(0).sum())
+    st.caption(
+        f"{source} {'All within their bounds' if outside.empty else f'{len(outside)} sets out of their bounds'}; sizes that fill no "
+        f"vector, memory that is not aligned, in place, and beyond 2³¹ elements: {cases:,} cases, {wrong} wrong. Relative errors; below "
+        "the smallest normal number relative to that; INT8 in steps of the output's scale. PyTorch's own operators promise no bound: in "
+        "FP32 their sigmoid becomes 0 before the product does."
+    )
+    kernels = found.bandwidth[found.bandwidth["form"] == KERNEL]
+    eager = found.bandwidth[found.bandwidth["form"] == EAGER]
+    series = {f"{str(p).upper()} kernel": part.sort_values("size_mib") for p, part in kernels.groupby("precision")}
+    series |= {
+        f"{str(p).upper()} PyTorch's operators": part.sort_values("size_mib") for p, part in eager.groupby("precision")
+    }
+    st.plotly_chart(
+        charts.bandwidth(series, "Bandwidth against a copy of the same tensor"),
+        key="custom_layer_bandwidth",
+        config=charts.CONFIG,
+    )
+    st.caption(
+        "One read and one write of the tensor per unit of time, for all of them: what PyTorch's three kernels move in between is not "
+        "counted. 100 % is the faster of two copies: in a CUDA graph, like the kernels, and without one. In a graph the 1 GiB copy was "
+        "slower than without (why is not known), so it is not taken there; small copies without one are as slow as their launches. Sizes "
+        "up to about 16 MiB are in the L2 cache, where both pass the DRAM's bandwidth."
+    )
+    with st.expander("All bandwidths"):
+        show_table(st, found.bandwidth.round(2), hide_index=True, key="custom_layer_bandwidths", placeholder="—")
+        if not found.others.empty:
+            st.caption(
+                "Variants of the kernels were timed in this measurement. For FP32 and FP16 the library has kept “one-vector”, for INT8 "
+                "“auto” (four vectors a thread in large tensors, one in small ones), and the figures above are theirs. The rest:"
+            )
+            show_table(st, found.others.round(2), hide_index=True, key="custom_layer_others", placeholder="—")
