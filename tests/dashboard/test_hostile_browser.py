@@ -24,7 +24,7 @@ from tests.hostile import MARK, hostile_run
 
 pytestmark = pytest.mark.browser
 # uploads leave a second after their browser, and not after three minutes
-_SERVER = "from dashboard import data; data.LEAVE_AFTER_S = 1.0; from streamlit.web.cli import main; main()"
+_SERVER = "from dashboard import uploads; uploads.LEAVE_AFTER_S = 1.0; from streamlit.web.cli import main; main()"
 
 
 @pytest.fixture(scope="module")
