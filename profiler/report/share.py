@@ -124,10 +124,12 @@ def figures(analysis: Analysis, inferences: int | None = None) -> dict[str, Any]
     ):  # fmt: skip
         frame = getattr(trace, name)
         mine = np.ones(len(frame), dtype=bool) if inferences is None else (of >= 0) & (of < n)
-        for column in (*_TIMES, "bytes", "graph_node_id", "registers"):
+        for column in (*_TIMES, "bytes", "graph_node_id"):
             if column in frame:
                 result[f"{column} of {name}"] = frame[column].to_numpy()[mine]
         result[f"inference of {name}"] = of[mine]
+        if name == "kernels" and len(frame):
+            result["launch configuration of kernels"] = trace.kernel_details(np.flatnonzero(mine)).to_numpy()
         if name == "kernels" and len(classes):
             codes = frame["name"].cat.codes.to_numpy()[mine]
             for verdict in _VERDICTS:

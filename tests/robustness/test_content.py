@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from profiler.analysis.inferences import find_inferences
@@ -185,6 +186,7 @@ def test_wrong_kinds_of_values_are_an_error_that_names_them(value: Any, column: 
         return
     with open_trace(path) as trace, pytest.raises(TraceError, match=f"table {KERNELS}, column {column}: found"):
         _ = trace.kernels
+        trace.kernel_details(np.arange(len(trace.kernels)))  # what is read on demand, such as grids
 
 
 ODD_NAMES: dict[str, str | bytes | None] = {
