@@ -25,7 +25,7 @@ from profiler.analysis.kernels import summarise_kernels
 from profiler.errors import ProfilerError
 from profiler.fleet import cluster
 from profiler.fleet.identity import identify
-from profiler.fleet.measure import Measured, Task
+from profiler.fleet.measure import Task
 from profiler.fleet.results import FILES, read_fleet
 from profiler.fleet.tables import SCHEMAS
 from profiler.trace import open_trace
@@ -404,13 +404,22 @@ def test_workers_with_another_version(start_cluster: Any, folder: Path, tmp_path
     assert process.returncode == 1 and said in process.stderr and not (tmp_path / "out").exists()
 
 
-def test_the_local_cluster_in_this_process(folder: Path) -> None:
-    names = identify(["node00/rank0.sqlite", "node00/rank1.sqlite", "node00/rank2.sqlite"])
-    tasks = [Task(str(folder), name, i) for name, i in names.items()]
-    with cluster.local(len(tasks), 8, None) as where:
-        assert where.at_once == 3 and where.how["workers"] == 3  # no more processes than traces
-        outcomes = list(cluster.read_all(where, tasks))
-    assert sorted(o.name for o in outcomes if isinstance(o, Measured)) == sorted(names)
+def test_the_local_cluster_of_a_program(folder: Path) -> None:
+    """In a process of its own: what other tests did to this one is not what is tested."""
+    code = f"""
+from profiler.fleet import cluster
+
+from profiler.fleet.identity import identify
+from profiler.fleet.measure import Measured, Task
+names = identify(["node00/rank0.sqlite", "node00/rank1.sqlite", "node00/rank2.sqlite"])
+tasks = [Task({str(folder)!r}, name, i) for name, i in names.items()]
+with cluster.local(len(tasks), 8, None) as where:
+    assert where.at_once == 3 and where.how["workers"] == 3, where  # no more processes than traces
+    outcomes = list(cluster.read_all(where, tasks))
+assert sorted(o.name for o in outcomes if isinstance(o, Measured)) == sorted(names), outcomes
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 # -- without Dask ----------------------------------------------------------------------------------------------------
