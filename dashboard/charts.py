@@ -574,7 +574,10 @@ def latencies(labels: Sequence[str], runs: pd.DataFrame, title: str) -> go.Figur
             hovertemplate="%{hovertext}: median %{x:.4~g} ms<extra></extra>",
         )
     )
-    figure.update_layout(**_PLAIN, title=title, height=110 + 36 * len(labels), uniformtext=_UNIFORM)
+    lines = max((text.count("<br>") + 1 for text in ticks["ticktext"]), default=1)
+    figure.update_layout(
+        **_PLAIN, title=title, height=110 + max(36, 16 * lines + 6) * len(labels), uniformtext=_UNIFORM
+    )
     figure.update_xaxes(title="latency of one batch, ms", rangemode="tozero")
     figure.update_yaxes(**ticks)
     return figure
