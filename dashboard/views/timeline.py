@@ -93,7 +93,11 @@ def _picture(pair: Pair, parts: Mapping[str, Part]) -> None:
     state = st.session_state.get(_CANVAS) or {}
     low, high, width = _view(state.get("view"), part_id, length)
     picked = _picked(state.get("picked"), part_id, sides)
-    links = _links(pair) if picked else None  # the ledger of long traces takes a while, and is not needed before
+    # Places of their own, always there: a fragment whose elements become blocks, or the other way round, while the answer to an earlier
+    # key is on its way confuses the browser's side of Streamlit.
+    waiting = st.container()
+    with waiting:
+        links = _links(pair) if picked else None  # the ledger of long traces takes a while, and is not needed before
     marked = _marked(links if isinstance(links, Counterparts) else None, picked, parts)
     drawn: dict[str, Bars | None] = {}
     described = []
@@ -130,8 +134,10 @@ def _picture(pair: Pair, parts: Mapping[str, Part]) -> None:
     )
     for name, held in drawn.items():
         st.caption(f"{name}: {held.statement if held else 'ends before the part that is shown.'}")
+    chosen = st.container()
     if picked is not None:
-        _details(picked, sides, parts, links)
+        with chosen:
+            _details(picked, sides, parts, links)
     _kernels_in_view(sides, parts, low, high)
     _export(pair, parts, low, high)
 

@@ -120,6 +120,10 @@ def test_timeline_zooms_pans_and_tells_of_a_chosen_bar(page: Any) -> None:
     page.get_by_text("The same module, after").wait_for(state="hidden", timeout=30_000)
     page.get_by_role("button", name="All", exact=True).click()
     page.get_by_text("174 of 174 pieces of GPU work").wait_for()
+    page.wait_for_timeout(
+        1500
+    )  # the canvas tells its window once it rests; a file asked for before that answer is of no page any more
+    _settled(page, "Timeline")
     with page.expect_download() as download:
         page.get_by_role("button", name="Save this part for Perfetto").click()
     events = json.loads(gzip.decompress(Path(download.value.path()).read_bytes()))["traceEvents"]
