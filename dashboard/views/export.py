@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import data, images
 from dashboard.figures import Drawn
@@ -29,7 +30,13 @@ ICON = ":material/ios_share:"
 URL = "export"
 
 _DOWNLOAD = ":material/download:"
-_MIME = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet", "pdf": "application/pdf", "png": "image/png"}
+_MIME = {
+    "csv": "text/csv",
+    "parquet": "application/vnd.apache.parquet",
+    "pdf": "application/pdf",
+    "png": "image/png",
+    "zip": "application/zip",
+}
 
 
 def render(pair: Pair) -> None:
@@ -135,24 +142,21 @@ def _tables(tables: list[Table], name: str) -> None:
     }
     columns = st.columns(4)
     for place, (kind, make) in enumerate(makers.items()):
-        columns[place].download_button(
-            kind.upper() if kind == "csv" else "Parquet",
-            lambda make=make: make(chosen),
-            f"{chosen.id}.{kind}",
-            _MIME[kind],
-            key=f"table_{kind}",
-            icon=_DOWNLOAD,
-            on_click="ignore",
-        )
-        columns[place + 2].download_button(
-            f"All {len(tables)} as {'CSV' if kind == 'csv' else 'Parquet'}",
+        label = "CSV" if kind == "csv" else "Parquet"
+        _save(columns[place], label, lambda make=make: make(chosen), f"{chosen.id}.{kind}", f"table_{kind}")
+        _save(
+            columns[place + 2],
+            f"All {len(tables)} as {label}",
             lambda kind=kind, make=make: _zipped((f"{t.id}.{kind}", make(t)) for t in tables),
             f"{name}_{kind}.zip",
-            "application/zip",
-            key=f"tables_{kind}",
-            icon=_DOWNLOAD,
-            on_click="ignore",
+            f"tables_{kind}",
         )
+
+
+def _save(place: DeltaGenerator, label: str, content: Callable[[], bytes], file_name: str, key: str) -> None:
+    """A button that makes a file when it is asked for."""
+    kind = file_name.rpartition(".")[2]
+    place.download_button(label, content, file_name, _MIME[kind], key=key, icon=_DOWNLOAD, on_click="ignore")
 
 
 def _figures(drawn: list[Drawn], name: str) -> None:
@@ -173,25 +177,21 @@ def _figures(drawn: list[Drawn], name: str) -> None:
         return
     columns = st.columns(4)
     for place, kind in enumerate(("pdf", "png")):
-        columns[place].download_button(
+        _save(
+            columns[place],
             kind.upper(),
             lambda kind=kind: images.render([chosen], [kind])[chosen.id, kind],
             f"{chosen.id}.{kind}",
-            _MIME[kind],
-            key=f"figure_{kind}",
-            icon=_DOWNLOAD,
-            on_click="ignore",
+            f"figure_{kind}",
         )
-        columns[place + 2].download_button(
+        _save(
+            columns[place + 2],
             f"All {len(drawn)} as {kind.upper()}",
             lambda kind=kind: _zipped(
                 (f"{i}.{k}", content) for (i, k), content in images.render(drawn, [kind]).items()
             ),
             f"{name}_{kind}.zip",
-            "application/zip",
-            key=f"figures_{kind}",
-            icon=_DOWNLOAD,
-            on_click="ignore",
+            f"figures_{kind}",
         )
 
 

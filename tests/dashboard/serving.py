@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from tests.conftest import ROOT
@@ -28,8 +29,14 @@ def chromium() -> str | None:
 
 
 @contextmanager
-def serving() -> Iterator[str]:
+def serving(
+    program: Sequence[str] = ("-m", "streamlit"), environment: Mapping[str, str] | None = None
+) -> Iterator[str]:
     """Start the dashboard on a free port; yield its address once it answers, and end it.
+
+    Args:
+        program: how Python starts Streamlit.
+        environment: variables beside those of this process.
 
     Raises:
         TimeoutError: it did not answer within a minute.
@@ -37,10 +44,11 @@ def serving() -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "dashboard"]
+    command = [sys.executable, *program, "run", "dashboard"]
     command += ["--server.headless", "true", "--server.port", str(port)]
     quiet = subprocess.DEVNULL
-    process = subprocess.Popen(command, cwd=ROOT, stdout=quiet, stderr=quiet, stdin=quiet)
+    variables = {**os.environ, **(environment or {})}
+    process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=quiet, stderr=quiet, stdin=quiet)
     try:
         for _ in range(300):
             try:

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +13,8 @@ import pytest
 
 from dashboard import data
 from dashboard.views import PAGES
-from tests.conftest import ROOT, bundled
+from tests.conftest import bundled
+from tests.dashboard.serving import serving
 from tests.dashboard.test_browser import _settled, browser  # noqa: F401 - a fixture
 from tests.hostile import MARK, hostile_run
 
@@ -36,30 +32,8 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(tmp_path_factory: pytest.TempPathFactory, temporary: Path) -> Iterator[str]:
     runs = tmp_path_factory.mktemp("runs")
     hostile_run(runs / "run")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-c", _SERVER, "run", "dashboard", "--server.headless", "true", "--server.port", str(port)],
-        cwd=ROOT,
-        env={**os.environ, data.FOLDER_VARIABLE: str(runs), "TMPDIR": str(temporary)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        stdin=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.2)
-        else:
-            pytest.fail("the dashboard did not start within a minute")
-        yield f"http://localhost:{port}"
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
+    with serving(("-c", _SERVER), {data.FOLDER_VARIABLE: str(runs), "TMPDIR": str(temporary)}) as started:
+        yield started
     left = [p.name for p in temporary.glob("profiler-*")]
     assert left == [], "a dashboard that ends leaves no temporary folder"
 
