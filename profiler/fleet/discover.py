@@ -113,7 +113,9 @@ def _named_by(manifest: Path) -> Path | None:
 def _stem(path: Path) -> Path:
     name = path.name
     suffix = next((s for s in sorted(TRACE_SUFFIXES, key=len, reverse=True) if name.lower().endswith(s)), "")
-    return path.with_name(name[: len(name) - len(suffix)] or name)
+    shorter = name[: len(name) - len(suffix)]
+    # ".sqlite" and "..sqlite" are names of files, "" and "." are not
+    return path.with_name(shorter) if shorter.strip(".") else path
 
 
 def stem(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from profiler.errors import UsageError
@@ -120,6 +120,8 @@ def test_labels() -> None:
     assert group_label({"basis": "inference"}) == "all traces"
 
 
+@example(["."])
+@example(["..sqlite", "...sqlite", ".sqlite", "a/..sqlite"])
 @given(
     st.lists(
         st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=20),
