@@ -24,10 +24,12 @@ def first_view(before: Path, after: Path) -> int:
     return 0
 
 
-def _page(url: str, before: Path, after: Path) -> AppTest:
+def _page(url: str, before: Path, after: Path, whole: bool = False) -> AppTest:
     os.environ["PROFILER_TRACES"] = str(before.absolute().parent)
     app = AppTest.from_string(f"from dashboard.streamlit_app import main\nmain({url!r})", default_timeout=_TIMEOUT_S)
     app.query_params["before"], app.query_params["after"] = f"folder/{before.name}", f"folder/{after.name}"
+    if whole:
+        app.query_params["whole"] = "1"
     app.run()
     if app.exception or app.session_state["before"] != f"folder/{before.name}":
         raise RuntimeError(f"{url}: {[e.value for e in app.exception] or 'the traces were not opened'}")
@@ -38,11 +40,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pages", description=__doc__)
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
+    parser.add_argument("--whole", action="store_true", help="read very large traces whole, not their excerpts")
     args = parser.parse_args()
     rows: list[tuple[str, float, float, int]] = []
     for view in PAGES:
         begun = time.perf_counter()
-        app = _page(view.URL, args.before, args.after)
+        app = _page(view.URL, args.before, args.after, args.whole)
         first = time.perf_counter() - begun
         begun = time.perf_counter()
         app.run()

@@ -119,20 +119,24 @@ def all_sources() -> dict[str, Source]:
 class Side:
     """One side of the comparison: a source, and its analysis or what is wrong with it.
 
-    ``identity`` (path, time of change, size, NVTX pattern) stands for the analysis in cache keys.
+    ``identity`` (path, time of change, size, NVTX pattern, read whole) stands for the analysis in cache keys.
     """
 
     source: Source
     analysis: Analysis | None
     error: ProfilerError | None = None
-    identity: tuple[str, int, int, str | None] | None = None
+    identity: tuple[str, int, int, str | None, bool] | None = None
 
 
-def load(source: Source, nvtx: str | None) -> Side:
-    """Open and analyse a trace; a bad one becomes an error to show beside the good one. Draws nothing."""
+def load(source: Source, nvtx: str | None, whole: bool = False) -> Side:
+    """Open and analyse a trace; a bad one becomes an error to show beside the good one. Draws nothing.
+
+    Args:
+        whole: also of a very large trace; otherwise its middle (see :mod:`profiler.trace.excerpt`).
+    """
     try:
         stat = source.path.stat()
-        identity = (str(source.path), stat.st_mtime_ns, stat.st_size, nvtx or None)
+        identity = (str(source.path), stat.st_mtime_ns, stat.st_size, nvtx or None, whole)
         return Side(source, _analysis(*identity), None, identity)
     except OSError as error:
         message = f"{source.title}: the file cannot be read ({error.strerror or error})."
@@ -141,21 +145,20 @@ def load(source: Source, nvtx: str | None) -> Side:
         return Side(source, None, error)
 
 
-def load_all(wanted: Sequence[tuple[Source, str | None]]) -> list[Side]:
+def load_all(wanted: Sequence[tuple[Source, str | None]], whole: bool = False) -> list[Side]:
     """:func:`load` for several at the same time, with their progress where it takes long."""
-    return progress.shown([(source.title, partial(load, source, nvtx)) for source, nvtx in wanted])
+    return progress.shown([(source.title, partial(load, source, nvtx, whole)) for source, nvtx in wanted])
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _analysis(path: str, mtime_ns: int, size: int, nvtx: str | None) -> Analysis:
+def _analysis(path: str, mtime_ns: int, size: int, nvtx: str | None, whole: bool) -> Analysis:
     del mtime_ns, size  # part of the cache key: a file that changed is read again
-    analysis = Analysis(open_trace(path), nvtx)
+    analysis = Analysis(open_trace(path, excerpt=not whole), nvtx)
     # all of it here, with its progress, not in the middle of a page; a broken table is found here, too
     for number_of, name in enumerate(_PARTS):
         report(f"analysing: {name.replace('_', ' ')}", number_of / len(_PARTS))
         getattr(analysis, name)
     _ = analysis.inferences.table
-    analysis.inferences.__dict__.pop("work", None)
     return analysis
 
 
@@ -234,7 +237,9 @@ def _figures(key: object, _evidence: Evidence) -> list[Drawn]:
 
 
 def _evidence_key(held: Evidence) -> tuple[object, ...]:
-    return tuple((str(s.trace.path), s.trace.path.stat().st_mtime_ns, s.nvtx) for s in held.sides.values())
+    return tuple(
+        (str(s.trace.path), s.trace.path.stat().st_mtime_ns, s.nvtx, s.trace.excerpt) for s in held.sides.values()
+    )
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from profiler.trace.files import TRACE_SUFFIXES
 
 NONE = "none"
 SIDES = ("before", "after")
+_WHOLE = "whole"
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,54 @@ def choose() -> Pair:
         st.button("Swap before and after", on_click=_swap, width="stretch")
         nvtx = _nvtx_patterns()
         presenting.button()
+    whole = _read_whole()
     picked = {side: key for side, key in chosen.items() if key and key != NONE}
-    loaded = data.load_all([(sources[key], nvtx[side] or None) for side, key in picked.items()])
+    loaded = data.load_all([(sources[key], nvtx[side] or None) for side, key in picked.items()], whole)
     sides = dict(zip(picked, loaded))
+    _mind_excerpts(sides, whole)
     for name, side in sides.items():
         _mind_environment(name, side)
     return Pair(sides.get("before"), sides.get("after"))
+
+
+def _read_whole() -> bool:
+    """Whether very large traces are read whole; in the address like the choice itself."""
+    if _WHOLE not in st.session_state:
+        st.session_state[_WHOLE] = st.query_params.get(_WHOLE) == "1"
+    if st.session_state[_WHOLE]:
+        st.query_params[_WHOLE] = "1"
+    else:
+        st.query_params.pop(_WHOLE, None)
+    return bool(st.session_state[_WHOLE])
+
+
+def _set_whole(value: bool) -> None:
+    st.session_state[_WHOLE] = value
+
+
+def _mind_excerpts(sides: dict[str, data.Side], whole: bool) -> None:
+    """Say above every page what is not the whole trace, and let the reader choose."""
+    traces = {name: side.analysis.trace for name, side in sides.items() if side.analysis is not None}
+    if whole:
+        if any(trace.is_large for trace in traces.values()):
+            st.sidebar.button(
+                "Back to excerpts of the large traces", on_click=_set_whole, args=(False,), width="stretch"
+            )
+        return
+    parts = {name: trace.excerpt for name, trace in traces.items() if trace.excerpt is not None}
+    if not parts:
+        return
+    with st.container(border=True):
+        for name, part in parts.items():
+            st.markdown(f":material/content_cut: **{name}** – {markdown(part.statement)}")
+        millions = sum(part.of_kernels for part in parts.values()) / 1e6
+        st.button(
+            "Read the whole traces",
+            on_click=_set_whole,
+            args=(True,),
+            help=f"{millions:.3g} million kernels: about {3 * millions:.0f} s and {0.35 * millions:.1f} GB of memory, going by what was "
+            "measured on two processors (docs/performance.md).",
+        )
 
 
 def _mind_environment(name: str, side: data.Side) -> None:

@@ -71,17 +71,22 @@ def _choose(name: str, side: Side) -> Part:
         st.caption(f"{name}: {markdown(analysis.inferences.statement)} The start of the trace is shown.")
         return timeline.whole(_WHOLE_TRACE_WINDOW_NS)
     middle = representative(analysis)
-    index = st.selectbox(
-        f"Inference, {name}",
-        range(len(table)),
-        index=middle,
-        format_func=lambda i: (
-            f"{table['text'].iloc[i]}: {duration(int(table['latency_ns'].iloc[i]))}"
-            + (" (median)" if i == middle else "")
-        ),
-        key=f"inference_{name}",
+
+    def label(i: int) -> str:
+        of_all = f"{table['text'].iloc[i]}: {duration(int(table['latency_ns'].iloc[i]))}"
+        return f"{of_all} (median)" if i == middle else of_all
+
+    if len(table) <= _MAX_LISTED:
+        index = st.selectbox(
+            f"Inference, {name}", range(len(table)), index=middle, format_func=label, key=f"inference_{name}"
+        )
+        return timeline.inference(index)
+    # a list of all would take the browser seconds
+    index = st.number_input(
+        f"Inference, {name}: 1 to {len(table):,}", 1, len(table), middle + 1, key=f"inference_{name}"
     )
-    return timeline.inference(index)
+    st.caption(markdown(label(index - 1)))
+    return timeline.inference(index - 1)
 
 
 @st.fragment

@@ -63,10 +63,9 @@ class Analysis:
         _ = self.inferences.launch_calls, self.inferences.launch_to_start_ns
         self.trace.release("api_calls")
         _ = self.inferences.table, self.launches
-        self.inferences.__dict__.pop("work", None)
         self.inferences.__dict__.pop("launch_calls", None)
         _ = self.kernels, self.tensor_cores, self.categories, self.inferences.kernels_per_inference
-        self.trace.release("kernels", "memcpys", "memsets", "graph_traces")
+        self.trace.release("kernels", "memcpys", "memsets", "graph_traces", "gpu_metrics")
 
     def as_dict(self) -> dict[str, Any]:
         """Who this side is, for JSON."""

@@ -74,8 +74,9 @@ def run_facts(trace: Trace) -> RunFacts:
             if value is not None:
                 values[name], origin[name] = value, where
                 break
+    title = manifest.title if manifest and manifest.title else trace.path.name
     return RunFacts(
-        title=(manifest.title if manifest and manifest.title else trace.path.name),
+        title=f"{title} (excerpt)" if trace.excerpt else title,
         origin=origin,
         manifest=manifest,
         **values,

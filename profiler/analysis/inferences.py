@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from time import monotonic
@@ -71,44 +72,52 @@ class Inferences:
             codes = np.where(self.of_kernel >= 0, codes, -1)
         return count_codes(codes, n), sum_by_code(codes, durations, n)
 
-    @cached_property
-    def work(self) -> pd.DataFrame:
-        """All GPU work inside inferences, by inference and start.
+    def work(self) -> Iterator[pd.DataFrame]:
+        """All GPU work inside inferences, by inference and start: as many whole inferences at a time as make about a million rows.
 
         Columns: ``inference``, ``start_ns``, ``end_ns``, ``source`` ("kernels", "memcpys", "memsets", "graph_traces"), ``row``
         (in the trace's frame of that name), ``reach_ns`` (the latest end so far in the inference) and ``opens`` (nothing ran
         right before: the first work of its inference, or the first after a gap).
         """
-        sources = {
-            "kernels": (self.trace.kernels, self.of_kernel),
-            "memcpys": (self.trace.memcpys, self.of_memcpy),
-            "memsets": (self.trace.memsets, self.of_memset),
-            "graph_traces": (self.trace.graph_traces, self.of_graph_trace),
-        }
+        n = self.count
+        ends = np.cumsum(sum(count_codes(of, n) for _, _, of in self._sources)) if n else np.empty(0, np.int64)
+        first = 0
+        while first < n:
+            before = int(ends[first - 1]) if first else 0
+            last = max(first + 1, int(np.searchsorted(ends, before + _PIECE, side="right")))
+            if int(ends[last - 1]) > before:
+                yield self._work_of(first, last)
+            first = last
+
+    @property
+    def _sources(self) -> tuple[tuple[str, pd.DataFrame, IntArray], ...]:
+        return (
+            ("kernels", self.trace.kernels, self.of_kernel),
+            ("memcpys", self.trace.memcpys, self.of_memcpy),
+            ("memsets", self.trace.memsets, self.of_memset),
+            ("graph_traces", self.trace.graph_traces, self.of_graph_trace),
+        )
+
+    def _work_of(self, first: int, last: int) -> pd.DataFrame:
+        """The work of the inferences from ``first`` up to, not including, ``last``."""
         parts: dict[str, list[np.ndarray]] = {name: [] for name in ("inference", "start_ns", "end_ns", "source", "row")}
-        for code, (frame, of) in enumerate(sources.values()):
-            rows = _inside(of)
-            n = len(of) if rows is None else len(rows)
-            if n:
-                parts["inference"].append(taken(of, rows))
-                parts["start_ns"].append(taken(frame["start_ns"].to_numpy(), rows))
-                parts["end_ns"].append(taken(frame["end_ns"].to_numpy(), rows))
-                parts["source"].append(np.full(n, code, dtype=np.int8))
-                parts["row"].append(np.arange(n, dtype=np.int32) if rows is None else rows.astype(np.int32))
-        columns = {}
-        for name in list(parts):  # one column at a time: all twice would be a lot of memory
-            pieces = parts.pop(name)
-            columns[name] = pieces[0] if len(pieces) == 1 else np.concatenate(pieces or [np.empty(0, np.int64)])
+        for code, (_, frame, of) in enumerate(self._sources):
+            rows = np.flatnonzero((of >= first) & (of < last))
+            parts["inference"].append(of[rows])
+            parts["start_ns"].append(frame["start_ns"].to_numpy()[rows])
+            parts["end_ns"].append(frame["end_ns"].to_numpy()[rows])
+            parts["source"].append(np.full(len(rows), code, dtype=np.int8))
+            parts["row"].append(rows)
+        columns = {name: np.concatenate(pieces) for name, pieces in parts.items()}
         order = work_order(columns["inference"], columns["start_ns"], columns["end_ns"])
         if order is not None:
-            for name in columns:
-                columns[name] = columns[name][order]
-        del order
-        inference, starts, ends = columns["inference"], columns["start_ns"], columns["end_ns"]
-        source = pd.Categorical.from_codes(columns.pop("source"), categories=pd.Index(list(sources), dtype=object))
-        reach = _reach(inference, ends)
+            columns = {name: values[order] for name, values in columns.items()}
+        inference, starts = columns["inference"], columns["start_ns"]
+        reach = _reach(inference, columns["end_ns"])
         opens = np.ones(len(starts), dtype=bool)
         opens[1:] = (inference[1:] != inference[:-1]) | (starts[1:] > reach[:-1])
+        names = pd.Index([name for name, _, _ in self._sources], dtype=object)
+        source = pd.Categorical.from_codes(columns.pop("source"), categories=names)
         return pd.DataFrame({**columns, "source": source, "reach_ns": reach, "opens": opens}, copy=False)
 
     @cached_property
@@ -123,24 +132,9 @@ class Inferences:
         Without GPU work the GPU times are missing (NA).
         """
         n = self.count
-        work = self.work
         table = self.ranges[["start_ns", "end_ns"]].copy()
         table.insert(0, "text", self.ranges["text"].astype(str))
-        held = work["inference"].to_numpy()
-        first = np.flatnonzero(np.diff(held, prepend=-1))  # the first work of each inference
-        final = np.concatenate((first[1:], [len(work)])) - 1 if len(first) else first
-        spans = pd.DataFrame(
-            {"gpu_start_ns": work["start_ns"].to_numpy()[first], "gpu_end_ns": work["reach_ns"].to_numpy()[final]},
-            index=held[first].astype(np.int64),
-        )
-        spans["gpu_span_ns"] = spans["gpu_end_ns"] - spans["gpu_start_ns"]
-        # what runs reaches from each opening to the last reach before the next one; the rest of the span is idle
-        openings = np.flatnonzero(work["opens"].to_numpy())
-        last = np.concatenate((openings[1:], [len(work)])) - 1 if len(openings) else openings
-        lengths = work["reach_ns"].to_numpy()[last] - work["start_ns"].to_numpy()[openings]
-        busy = pd.Series(sum_by_code(work["inference"].to_numpy()[openings], lengths, n))
-        spans["gpu_busy_ns"] = busy.reindex(spans.index)
-        spans["gpu_idle_ns"] = spans["gpu_span_ns"] - spans["gpu_busy_ns"]
+        spans = pd.concat([_NO_SPANS, *(_spans(work) for work in self.work())])
         table = table.join(spans.astype("Int64"))
         ends = table["gpu_end_ns"].fillna(table["end_ns"]).astype(np.int64)
         table.insert(3, "latency_ns", np.maximum(ends, table["end_ns"]) - table["start_ns"])
@@ -241,6 +235,35 @@ class Inferences:
         return int((self.of_kernel < 0).sum())
 
 
+def _spans(work: pd.DataFrame) -> pd.DataFrame:
+    """When the GPU worked for each inference of :meth:`Inferences.work` (the index), and how much of that time."""
+    inference, starts, reach = (work[c].to_numpy() for c in ("inference", "start_ns", "reach_ns"))
+    first = np.flatnonzero(np.diff(inference, prepend=-1))  # the first work of each inference
+    final = np.append(first[1:], len(work)) - 1
+    # what runs reaches from each opening to the last reach before the next one; the rest of the span is idle
+    openings = np.flatnonzero(work["opens"].to_numpy())
+    last = np.append(openings[1:], len(work)) - 1
+    own = inference[openings] - inference[0]
+    busy = sum_by_code(own, reach[last] - starts[openings], int(own[-1]) + 1)
+    held = inference[first]
+    span = reach[final] - starts[first]
+    busy = busy[held - inference[0]]
+    columns = {
+        "gpu_start_ns": starts[first],
+        "gpu_end_ns": reach[final],
+        "gpu_span_ns": span,
+        "gpu_busy_ns": busy,
+        "gpu_idle_ns": span - busy,
+    }
+    return pd.DataFrame(columns, index=held.astype(np.int64))
+
+
+_NO_SPANS = pd.DataFrame(
+    {c: pd.Series(dtype=np.int64) for c in ("gpu_start_ns", "gpu_end_ns", "gpu_span_ns", "gpu_busy_ns", "gpu_idle_ns")},
+    index=pd.Index([], dtype=np.int64),
+)
+
+
 def is_launch(names: pd.Series) -> npt.NDArray[np.bool_]:
     """Which API calls start GPU work: kernel launches and graph launches, of the runtime and the driver API."""
     kinds = names.cat.categories
@@ -326,9 +349,10 @@ def _outermost(trace: Trace, rows: IntArray) -> IntArray:
     inside = np.zeros(len(selected), dtype=bool)
     index = trace.nvtx_index
     for level in range(1, int(index.level.max(initial=0)) + 1):
-        at = np.flatnonzero(index.level == level)
-        parent = index.parent[at]
-        inside[at] = selected[parent] | inside[parent]
+        for at in range(0, len(inside), _PIECE):
+            below = at + np.flatnonzero(index.level[at : at + _PIECE] == level)
+            parent = index.parent[below]
+            inside[below] = selected[parent] | inside[parent]
     return rows[~inside[rows]]
 
 
@@ -376,8 +400,9 @@ def _work_inside(trace: Trace) -> IntArray:
     work = trace.kernels if len(trace.kernels) else trace.graph_traces
     held = count_codes(work["nvtx"].to_numpy(), len(ranges))
     for level in range(int(index.level.max(initial=0)), 0, -1):
-        at = np.flatnonzero(index.level == level)
-        np.add.at(held, index.parent[at], held[at])
+        for at in range(0, len(held), _PIECE):
+            rows = at + np.flatnonzero(index.level[at : at + _PIECE] == level)
+            np.add.at(held, index.parent[rows], held[rows])
     loose = np.flatnonzero((ranges["kind"] == "start/end").to_numpy())
     if len(loose):
         pids, times = _launch_pid_time(trace, work)
@@ -439,12 +464,6 @@ def _inference_of_calls(trace: Trace, ranges: pd.DataFrame, rows: IntArray) -> I
     """The inference of some rows of the API calls."""
     tids, pids, starts = (trace.api_calls[c].to_numpy() for c in ("tid", "pid", "start_ns"))
     return _assign_by_host(trace, ranges, taken(tids, rows), taken(pids, rows), starts[rows])
-
-
-def _inside(of: IntArray) -> IntArray | None:
-    """The rows that belong to an inference; None for all."""
-    inside = of >= 0
-    return None if inside.all() else np.flatnonzero(inside)
 
 
 def work_order(inference: IntArray, starts: IntArray, ends: IntArray) -> IntArray | None:

@@ -197,7 +197,7 @@ class Database:
 
     def _many_integers(self, table: str, columns: Sequence[str], where: str) -> dict[str, IntArray] | None:
         """The same for a large table; None where it is small, or something in it needs the plain way and its messages."""
-        bounds = self._rowids(table)
+        bounds = self.rowids(table)
         if bounds is None or bounds[1] - bounds[0] < _LARGE_TABLE:
             return None
         picked = ", ".join(quoted(c) for c in columns)
@@ -230,7 +230,7 @@ class Database:
         One value a row is read much faster than three. None where the table is small, or a row does not fit: a NULL, a text, a negative
         duration or one of more than 18 minutes. Then :meth:`integers` does it, or says what is wrong.
         """
-        bounds = self._rowids(table) if self.has(table, "start", "end", key) else None
+        bounds = self.rowids(table) if self.has(table, "start", "end", key) else None
         if bounds is None or bounds[1] - bounds[0] < _LARGE_TABLE:
             return None
         name, limit = quoted(key), 1 << DURATION_BITS
@@ -247,8 +247,8 @@ class Database:
             return None
         return keys.astype(np.int64) if len(keys) and keys.min() >= 0 else None
 
-    def _rowids(self, table: str) -> tuple[int, int] | None:
-        """The smallest and the largest rowid; None where a column takes that name, or the table has none."""
+    def rowids(self, table: str) -> tuple[int, int] | None:
+        """The smallest and the largest rowid of a table that is there; None where a column takes that name, or the table has none."""
         if {c.lower() for c in self.tables[table]} & {"rowid", "_rowid_", "oid"}:
             return None
         name = quoted(table)
@@ -278,7 +278,7 @@ class Database:
 
     def at(self, table: str, columns: Sequence[str], places: IntArray) -> dict[str, IntArray]:
         """Integer columns of the rows at some places (0: the first) in row order; see :meth:`integers`."""
-        bounds = self._rowids(table) if self.has(table) else None
+        bounds = self.rowids(table) if self.has(table) else None
         if bounds is None or bounds[1] - bounds[0] + 1 != self.count(table):
             return {c: bulk.taken(values, places) for c, values in self.integers(table, columns).items()}
         parts = []
@@ -295,7 +295,7 @@ class Database:
         given = f"{name} IS NOT NULL{f' AND ({where})' if where else ''}"
         if not self.rows(f"SELECT EXISTS (SELECT 1 FROM {quoted(table)} WHERE {given})")[0][0]:  # noqa: S608 - as above
             return np.empty(0, dtype=np.int32), []
-        bounds = self._rowids(table)
+        bounds = self.rowids(table)
         if bounds is not None and bounds[1] - bounds[0] >= _LARGE_TABLE:
             condition = f"rowid BETWEEN ? AND ?{f' AND ({where})' if where else ''}"
             sql = f"SELECT {name} IS NULL, coalesce({name}, '') FROM {quoted(table)} NOT INDEXED WHERE {condition} ORDER BY rowid"  # noqa: S608 - as above

@@ -22,6 +22,7 @@ from profiler.errors import TraceError
 from profiler.trace import files
 from profiler.trace.bulk import MISSING, IntArray, encoded, is_constant, taken
 from profiler.trace.database import DURATION_BITS, Database
+from profiler.trace.excerpt import Excerpt, excerpt_of, is_large
 from profiler.trace.gpu_metrics import GpuMetrics
 from profiler.trace.nvtx import DOMAIN, KINDS, NvtxIndex
 from profiler.trace.session import Session, read_session
@@ -61,21 +62,36 @@ class TraceWarning:
     message: str
 
 
-def open_trace(path: str | Path) -> Trace:
+def open_trace(path: str | Path, excerpt: bool = False) -> Trace:
     """Open a trace: an nsys SQLite export (plain, .xz, .zst, .gz) or a native report where nsys is installed.
+
+    Args:
+        excerpt: of a very large trace, open the middle only (see :mod:`profiler.trace.excerpt`).
 
     Raises:
         TraceError: it is not there, not a trace, damaged or changed; the message says which.
         MissingToolError: a native report and no nsys.
     """
-    return Trace(files.prepare(Path(path)))
+    trace = Trace(files.prepare(Path(path)))
+    if not excerpt:
+        return trace
+    try:
+        made = excerpt_of(trace.file, trace.database)
+    except BaseException:
+        trace.close()
+        raise
+    if made is None:
+        return trace
+    trace.close()
+    return Trace(*made)
 
 
 class Trace:
     """One recording. A context manager; closing it removes what was unpacked for it."""
 
-    def __init__(self, file: files.TraceFile) -> None:
-        self.path = file.source
+    def __init__(self, file: files.TraceFile, excerpt: Excerpt | None = None) -> None:
+        self.file, self.path = file, file.source
+        self.excerpt = excerpt
         self.how_opened = file.how
         self._cleanup = file.keep_until_gone(self)
         self._warnings: dict[str, TraceWarning] = {}
@@ -140,6 +156,8 @@ class Trace:
     def warnings(self) -> tuple[TraceWarning, ...]:
         """What was noticed so far, and what can be told without reading more."""
         found = dict(self._warnings)
+        if self.excerpt is not None:
+            found["excerpt"] = TraceWarning("excerpt", self.excerpt.statement)
         reason = self.no_kernels_reason
         if reason:
             found["no-kernels"] = TraceWarning("no-kernels", reason)
@@ -161,6 +179,11 @@ class Trace:
     @cached_property
     def kernel_count(self) -> int:
         return self.database.count(KERNELS)
+
+    @cached_property
+    def is_large(self) -> bool:
+        """Whether the file holds so much that an excerpt of it can be opened instead."""
+        return self.excerpt is not None or is_large(self.database)
 
     @cached_property
     def graph_trace_count(self) -> int:

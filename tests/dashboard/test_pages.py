@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 from dashboard import data
 from dashboard.views import PAGES
 from dashboard.views.runs import _labels
+from profiler.trace import excerpt
 from tests.conftest import bundled
 from tests.make_trace import TraceMaker, simple
 
@@ -365,3 +366,36 @@ def test_overview_without_a_bench_says_that_nsys_was_attached(folder: Path) -> N
     shown = text(test).replace("\\", "")
     assert "No latency without a profiler is recorded for before and after." in shown
     assert "Neither accuracy nor agreement is recorded for before and after." in shown
+
+
+def test_a_very_large_trace_is_shown_by_an_excerpt_until_it_is_asked_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(excerpt, "LARGE_ROWS", 1_000)
+    monkeypatch.setattr(excerpt, "_WANTED_ROWS", 300)
+    simple(inferences=200).write(folder / "before.sqlite")
+    simple(inferences=10).write(folder / "after.sqlite")
+    test = app("overview", before="folder/before.sqlite", after="folder/after.sqlite").run()
+    assert not test.exception
+    said = [m.value for m in test.markdown if "Excerpt" in m.value and "**before**" in m.value]
+    assert len(said) == 1 and "of 800 kernels" in said[0] and not any("**after**" in m.value for m in test.markdown)
+    assert any("excerpt" in str(e.value) for e in [*test.markdown, *test.caption])
+
+    next(b for b in test.button if b.label == "Read the whole traces").click().run()
+    assert not test.exception and not any("Excerpt" in m.value for m in test.markdown)
+    assert test.query_params["whole"] == "1"
+
+    next(b for b in test.button if b.label == "Back to excerpts of the large traces").click().run()
+    assert any("Excerpt" in m.value for m in test.markdown) and "whole" not in test.query_params
+
+    linked = app("kernels", before="folder/before.sqlite", after="folder/after.sqlite", whole="1").run()
+    assert not linked.exception and not any("Excerpt" in m.value for m in linked.markdown)
+
+
+def test_an_inference_of_very_many_is_chosen_by_its_number(folder: Path) -> None:
+    simple(inferences=600, kernels=1).write(folder / "before.sqlite")
+    test = app("timeline", before="folder/before.sqlite", after="none").run()
+    assert not test.exception
+    chosen = next(n for n in test.number_input if n.label == "Inference, before: 1 to 600")
+    chosen.set_value(7).run()
+    assert not test.exception and any("iter6" in c.value for c in test.caption)
