@@ -125,6 +125,8 @@ def _nsys(trace: Path, report: str) -> dict[str, float]:
             capture_output=True,
             text=True,
         )
+        if not any(Path(folder).iterdir()):  # nsys ends with 0 when a report fails
+            raise RuntimeError(f"nsys made no {report}: {done.stderr.strip()[-500:]}")
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 

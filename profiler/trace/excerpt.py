@@ -119,7 +119,7 @@ def _window(database: Database, work: str) -> tuple[int, int] | None:
         starts += [start for (start,) in database.rows(sql, part) if isinstance(start, int) and abs(start) < 1 << 61]
     if not starts:
         return None
-    share = _WANTED_ROWS / sum(_rows(database, table) for table in (KERNELS, GRAPHS, CALLS, RANGES))
+    share = min(_WANTED_ROWS / sum(_rows(database, table) for table in (KERNELS, GRAPHS, CALLS, RANGES)), 1.0)
     ordered = sorted(starts)
     first, last = (min(int(len(ordered) * q), len(ordered) - 1) for q in (0.5 - share / 2, 0.5 + share / 2))
     return ordered[first], ordered[max(last, min(first + 1, len(ordered) - 1))]

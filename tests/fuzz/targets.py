@@ -19,12 +19,15 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from profiler.analysis.classify import CATEGORIES, classify, explain
+from profiler.analysis.compare import Analysis
 from profiler.analysis.kernel_name import parse
 from profiler.analysis.layer_names import parse_layer_name
 from profiler.capture.summary import collect
 from profiler.errors import ProfilerError
+from profiler.trace import excerpt, open_trace
 from profiler.trace.archive import Limits, extract_zip
 from profiler.trace.build_log import LAYER_COLUMNS, ROW_COLUMNS, SKIP_COLUMNS, parse_build_log, read_build_log
 from profiler.trace.engine_file import parse_layer_text, read_engine_file
@@ -145,6 +148,13 @@ def sqlite_rows(data: bytes) -> None:
         path = maker.write(folder / "trace.sqlite")
         with contextlib.suppress(ProfilerError):
             exercise(path)
+        # the same by an excerpt, for which some rows are many here
+        with (
+            contextlib.suppress(ProfilerError),
+            mock.patch.multiple(excerpt, LARGE_ROWS=0, _WANTED_ROWS=8),
+            open_trace(path, excerpt=True) as trace,
+        ):
+            Analysis(trace).settle()
 
 
 def archive(data: bytes) -> None:
