@@ -35,6 +35,7 @@ LARGE_ROWS = 10_000_000
 _WANTED_ROWS = 1_500_000
 _LOOKS = 10_000
 _MARGIN_NS = 1_000_000  # GPU metrics are sampled once in up to a millisecond
+_MAX_NS = 1 << 61  # a time beyond is a mark or damage
 _STEPS_BETWEEN_LOOKS = 1_000_000
 
 
@@ -116,7 +117,7 @@ def _window(database: Database, work: str) -> tuple[int, int] | None:
     for first in range(0, len(rowids), 500):
         part = rowids[first : first + 500]
         sql = f'SELECT "start" FROM {work} WHERE rowid IN ({",".join("?" * len(part))})'  # noqa: S608 - literals and marks
-        starts += [start for (start,) in database.rows(sql, part) if isinstance(start, int) and abs(start) < 1 << 61]
+        starts += [start for (start,) in database.rows(sql, part) if isinstance(start, int) and abs(start) < _MAX_NS]
     if not starts:
         return None
     share = min(_WANTED_ROWS / sum(_rows(database, table) for table in (KERNELS, GRAPHS, CALLS, RANGES)), 1.0)
@@ -179,7 +180,8 @@ class _Copy:
             if table == CALLS:
                 self._note_launches()
             elif table in _WORK and self._source.has(table, "end"):
-                latest = self._db.execute(f'SELECT max("end") FROM main.{quoted(table)}').fetchone()[0]  # noqa: S608 - quoted
+                sql = f'SELECT max("end") FROM main.{quoted(table)} WHERE "end" < {_MAX_NS}'  # noqa: S608 - quoted
+                latest = self._db.execute(sql).fetchone()[0]
                 self._end_of_work = max(self._end_of_work, latest if isinstance(latest, int) else 0)
         self._copy_strings(tables)
         self._db.execute("COMMIT")

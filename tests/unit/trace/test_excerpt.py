@@ -217,3 +217,12 @@ def test_odd_values_give_figures_or_an_error_of_ours(
             Analysis(trace).settle()
     except TraceError as error:
         assert str(path) in str(error)
+
+
+def test_a_kernel_that_ends_at_the_end_of_time(tmp_path: Path) -> None:
+    maker = simple(inferences=200)
+    maker.metric("Tensor Active [Throughput %]", [(t, 50) for t in range(0, 2_000_000, 10_000)])
+    maker.kernel(1_000_000, 2**63 - 1 - 1_000_000)
+    with open_trace(maker.write(tmp_path / "a.sqlite"), excerpt=True) as trace:
+        assert trace.excerpt is not None
+        assert len(trace.kernels) == trace.excerpt.kernels - 1  # left out, with a warning, as ever
