@@ -13,6 +13,7 @@ from profiler.capture.folder import writing
 from profiler.capture.manifest import read_document
 from profiler.capture.spec import check_activation, name_prefix, safe_name
 from profiler.errors import OutputError, ProfilerError, UsageError
+from profiler.plugins import names
 
 BUILD_TIMEOUT_S = 3600.0
 EXPORT_TIMEOUT_S = 1800.0
@@ -34,7 +35,7 @@ class EngineSpec:
         io: type of the engine's inputs and outputs, fp32 or fp16.
         timing_iterations: how often each tactic is timed; more makes the choice steadier and the build longer.
         optimization_level: 0 to 5 (TensorRT 8.6 and later).
-        activation: what replaces the model's ReLUs: the plugin's node when there are ``plugins``, else stock operators.
+        activation: what replaces the model's ReLUs: the node of the ``plugins`` (C++ or Python) when there are any, else stock operators.
         typed_model: TensorRT 10 and later take FP16 from the types in the model, so FP16 has a model of its own.
     """
 
@@ -77,7 +78,7 @@ class EngineSpec:
 
     @property
     def _activation_as(self) -> str:
-        return "plugin" if self.plugins else "operators"
+        return names.form(self.plugins)
 
     @property
     def _half(self) -> bool:

@@ -104,7 +104,7 @@ def add_plugins(parser: Options) -> None:
         action="append",
         default=[],
         metavar="FILE.so",
-        help="a plugin library (TensorRT; repeatable)",
+        help="a plugin library (TensorRT; repeatable), or python: made by TensorRT's Python route (10.9 and later)",
     )
 
 

@@ -85,7 +85,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--workspace", type=contract.positive, metavar="MIB", help="default: all of the GPU's memory")
     add("--tactic-sources", metavar="LIST", help="exactly CUDNN,CUBLAS or, against the default, +CUDNN,-CUBLAS")
-    add("--plugin", type=Path, action="append", default=[], metavar="FILE.so", help="a plugin library; repeatable")
+    add(
+        "--plugin",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE.so",
+        help="a plugin library, or python for the Python route (TensorRT 10.9 and later); repeatable",
+    )
     add(
         "--optimization-level",
         type=int,
@@ -152,7 +159,9 @@ def _close(log: BuildLog, target: Path) -> None:
 
 def _build(trt: Any, cuda: Cuda, args: argparse.Namespace, log: BuildLog, plan: Path, layers: Path) -> dict[str, Any]:
     logger = make_logger(trt, log)
-    versions.load_plugins(trt, args.plugin, logger)
+    exported = export_record(args.onnx)
+    versions.check_plugins_form(args.onnx, exported, args.plugin)
+    python_plugin = versions.load_plugins(trt, args.plugin, logger, int(cuda.device()["sm"]))
     try:
         builder = trt.Builder(logger)
     except TypeError as error:  # pybind's way to say that the factory returned null
@@ -202,10 +211,11 @@ def _build(trt: Any, cuda: Cuda, args: argparse.Namespace, log: BuildLog, plan: 
         "onnx": args.onnx.name,
         "onnx_bytes": len(model),
         "onnx_sha256": hashlib.sha256(model).hexdigest(),
-        "onnx_export": export_record(args.onnx),
+        "onnx_export": exported,
         "timing_cache": cache_state,
         **settings,
         "plugins": [library.name for library in args.plugin],
+        "python_plugin": python_plugin,
         "gpu": {**cuda.device(), "driver": telemetry.driver_version()},
         "log_lines": log.lines,
         "runners_timed": log.timed,

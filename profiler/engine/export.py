@@ -17,13 +17,13 @@ import numpy as np
 from profiler.engine import calibration, onnx_graph, qdq, torch_export
 from profiler.engine.build import ONNX_FORMAT
 from profiler.errors import OutputError, ProfilerError, UsageError
-from profiler.plugins import activation, onnx_node
+from profiler.plugins import activation, names, onnx_node
 from profiler.workloads import contract, telemetry
 from profiler.workloads.pytorch_model import import_torch, load_model
 
 DEFAULT_OPSET = 17
 OPSETS = range(13, 21)
-ACTIVATION_FORMS = ("operators", "plugin")
+ACTIVATION_FORMS = names.FORMS
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -60,12 +60,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--activation-as",
         choices=ACTIVATION_FORMS,
         default=ACTIVATION_FORMS[0],
-        help="with --activation: stock operators, or the custom node that TensorRT needs the plugin for (default: operators)",
+        help="with --activation: stock operators, or the custom node of the C++ plugin or of the Python one (default: operators)",
     )
     add(
         "--activation-in-float",
         action="store_true",
-        help="with --int8 and --activation-as plugin: the plugin computes in floating point, between DQ and Q",
+        help="with --int8 and a plugin: it computes in floating point, between DQ and Q",
     )
     add("--io", choices=("fp32", "fp16"), default="fp32", help="with --precision fp16: type of input and output")
     add("--opset", type=int, choices=OPSETS, default=DEFAULT_OPSET, metavar="N", help="TensorRT 8.5 knows 17")
@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     module = loaded.module.half() if args.precision == "fp16" else loaded.module
     traced = example.half() if args.precision == "fp16" else example
     model = torch_export.export(
-        torch, module, traced, args.opset, args.batch is None, (onnx_node.DOMAIN,) if replaced else ()
+        torch, module, traced, args.opset, args.batch is None, (names.DOMAIN,) if replaced else ()
     )
     identities = onnx_graph.fold_identities(model)
     onnx_graph.remove_unused_initialisers(model)
@@ -127,6 +127,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         if data.warning:
             warnings.append(data.warning)
+    if args.activation_as == names.form((Path(names.PYTHON_ROUTE),)):
+        onnx_node.for_python_route(model)
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:

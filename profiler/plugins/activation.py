@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from profiler.errors import ProfilerError, UsageError
-from profiler.plugins.onnx_node import ALPHA, DOMAIN, OP_TYPE, PLUGIN_NAMESPACE, PLUGIN_VERSION
+from profiler.plugins.names import DOMAIN, OP_TYPE, PLUGIN_NAMESPACE, PLUGIN_VERSION
+from profiler.plugins.onnx_node import ALPHA
 
 NAMES = ("quickgelu",)
 

@@ -119,6 +119,19 @@ def command(nvcc: Path, target: Path, headers: Headers | None, architectures: st
     return [*argv, "-o", str(target), str(SOURCES / "quick_gelu.cu"), str(SOURCES / "plugin.cpp")]
 
 
+def compile_ptx(nvcc: Path, sm: int) -> bytes:
+    """The PTX of the ahead-of-time kernels, for a compute capability (90 for 9.0) and later ones.
+
+    Raises:
+        ProfilerError: the compiler failed; the message holds what it said.
+    """
+    with tempfile.TemporaryDirectory(prefix="profiler-ptx-") as folder:
+        target = Path(folder) / "quick_gelu_aot.ptx"
+        argv = [str(nvcc), "-O3", "-std=c++17", f"-arch=compute_{sm}", "--ptx", "-o", str(target)]
+        _run([*argv, str(SOURCES / "quick_gelu_aot.cu")])
+        return target.read_bytes()
+
+
 def compile_library(
     target: Path, headers: Headers | None, nvcc: Path, architectures: str = "all-major", force: bool = False
 ) -> list[str]:
@@ -162,7 +175,7 @@ def _run(argv: list[str]) -> None:
 
 def _hint(output: str) -> str:
     if "unsupported gpu architecture" in output.lower():
-        return "This nvcc does not know one of the --arch: name those that it knows (nvcc --list-gpu-arch)."
+        return "This nvcc does not know the GPU: name an --arch that it knows (nvcc --list-gpu-arch), or take a newer CUDA toolkit."
     if "unsupported gnu version" in output.lower() or "host compiler" in output.lower():
         return (
             "This nvcc does not work with the C++ compiler here: install one that it supports, or another CUDA toolkit."

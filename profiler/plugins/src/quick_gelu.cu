@@ -2,91 +2,13 @@
 // vector: four of them, and loads and stores marked as streaming, were measured and were slower at every size from 4 MiB to 1 GiB.
 #include "quick_gelu.h"
 
+#include "quick_gelu_ops.cuh"
+
 #include <algorithm>
 #include <cmath>
 
-#include <cuda_fp16.h>
-
 namespace profiler_plugin {
 namespace {
-
-constexpr int kThreads = 256;
-constexpr float kLog2E = 1.4426950408889634F;
-
-// 1 / d to one unit in the last place, for d from 1 to 2^126 (beyond, the result is flushed to zero).
-__device__ __forceinline__ float reciprocal(float d) {
-    float r;
-    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(d));
-    return r;
-}
-
-// 16 bytes of memory as elements.
-template <typename T>
-union Vector {
-    uint4 bytes;
-    T lanes[16 / sizeof(T)];
-};
-
-// FP32, to 1e-6 relative down to the smallest normal result. With h = exp(alpha x / 2):
-//   x sigmoid(alpha x) = x h^2 / (1 + h^2) = (x (h / (1 + h^2))) h,
-// where nothing overflows or is denormal before the result is. The product alpha x / 2 is taken in two parts, as the rounding of t alone
-// would be |t| 2^-24 of the result. Beyond |alpha x| = 80 (240 below) the result is x (0) to the last bit.
-struct FloatOp {
-    using Element = float;
-    float halfAlpha;
-    float low;   // -120 / halfAlpha
-    float high;  // 40 / halfAlpha
-
-    explicit FloatOp(float alpha) : halfAlpha(0.5F * alpha), low(-240.0F / alpha), high(80.0F / alpha) {}
-
-    __device__ __forceinline__ float operator()(float x) const {
-        float const bounded = fmaxf(fminf(x, high), low);
-        float const t = halfAlpha * bounded;
-        float const rest = fmaf(halfAlpha, bounded, -t);
-        float const e = expf(t);
-        float const h = fmaf(e, rest, e);
-        return x * (h * reciprocal(fmaf(h, h, 1.0F))) * h;
-    }
-};
-
-// FP16: in FP32 with the approximate instructions. Their error, about |alpha x| 2^-23, is a hundredth of FP16's half step of 2^-11. Where the
-// exponential overflows or the reciprocal is flushed, the result is far below FP16's smallest number.
-struct HalfOp {
-    using Element = __half;
-    float minusAlphaLog2E;
-
-    explicit HalfOp(float alpha) : minusAlphaLog2E(-alpha * kLog2E) {}
-
-    __device__ __forceinline__ float value(float x) const {
-        float e;
-        asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(minusAlphaLog2E * x));
-        return x * reciprocal(1.0F + e);
-    }
-    __device__ __forceinline__ __half operator()(__half x) const { return __float2half_rn(value(__half2float(x))); }
-};
-
-template <typename Op>
-__device__ __forceinline__ uint4 apply(Op const& op, uint4 const& in) {
-    Vector<typename Op::Element> v;
-    v.bytes = in;
-#pragma unroll
-    for (auto& lane : v.lanes) {
-        lane = op(lane);
-    }
-    return v.bytes;
-}
-
-template <>
-__device__ __forceinline__ uint4 apply<HalfOp>(HalfOp const& op, uint4 const& in) {
-    Vector<__half2> v;
-    v.bytes = in;
-#pragma unroll
-    for (auto& lane : v.lanes) {
-        float2 const x = __half22float2(lane);
-        lane = __floats2half2_rn(op.value(x.x), op.value(x.y));
-    }
-    return v.bytes;
-}
 
 // A thread takes one vector; the last block also the elements that fill none. The name says plugin and the element type, so that traces
 // can attribute it.
@@ -110,22 +32,6 @@ __global__ void __launch_bounds__(kThreads) quick_gelu_plugin_unaligned_kernel(T
     for (std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x; at < count; at += stride) {
         y[at] = op(x[at]);
     }
-}
-
-// The four table entries of four packed values.
-__device__ __forceinline__ std::uint32_t lookUp(std::uint32_t const* table, std::uint32_t packed) {
-    packed ^= 0x80808080U;  // value + 128
-    std::uint32_t result = 0;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-        std::uint32_t const entry = reinterpret_cast<std::uint8_t const*>(table)[__byte_perm(packed, 0, 0x4440 + i)];
-        result |= entry << (8 * i);
-    }
-    return result;
-}
-
-__device__ __forceinline__ uint4 lookUp(std::uint32_t const* table, uint4 v) {
-    return {lookUp(table, v.x), lookUp(table, v.y), lookUp(table, v.z), lookUp(table, v.w)};
 }
 
 // The table travels as a parameter of the kernel, and each block copies it to shared memory.
@@ -225,9 +131,7 @@ Table makeTable(Parameters const& p) {
     Table table{};
     auto* bytes = reinterpret_cast<std::int8_t*>(table.words);
     for (int q = -128; q < 128; ++q) {
-        double const x = static_cast<double>(q) * p.inputScale;
-        double const y = x / (1.0 + std::exp(-static_cast<double>(p.alpha) * x)) / p.outputScale;
-        bytes[q + 128] = static_cast<std::int8_t>(std::min(127.0, std::max(-128.0, std::nearbyint(y))));
+        bytes[q + 128] = static_cast<std::int8_t>(exactEntry(q, p.alpha, p.inputScale, p.outputScale));
     }
     return table;
 }

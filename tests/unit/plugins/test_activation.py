@@ -10,6 +10,7 @@ import pytest
 from profiler.engine import calibration, export, onnx_graph, qdq, torch_export
 from profiler.errors import ProfilerError, UsageError
 from profiler.plugins import activation, onnx_node
+from profiler.plugins.names import DOMAIN, OP_TYPE
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
@@ -57,7 +58,7 @@ def images(count: int = 2) -> Any:
 
 @pytest.fixture(scope="module")
 def custom() -> Any:
-    model = torch_export.export(torch, net(as_node=True), images(), 17, True, (onnx_node.DOMAIN,))
+    model = torch_export.export(torch, net(as_node=True), images(), 17, True, (DOMAIN,))
     onnx_graph.fold_identities(model)
     onnx.checker.check_model(model)
     return model
@@ -123,7 +124,7 @@ def test_stock_operators_compute_the_same(custom: Any) -> None:
 
 
 def test_stock_operators_in_fp16() -> None:
-    model = torch_export.export(torch, net(as_node=True).half(), images().half(), 17, True, (onnx_node.DOMAIN,))
+    model = torch_export.export(torch, net(as_node=True).half(), images().half(), 17, True, (DOMAIN,))
     stock = onnx_node.to_stock_operators(model)
     onnx.checker.check_model(stock, full_check=True)
     alpha = next(t for t in stock.graph.initializer if t.name.startswith("quick_gelu_alpha"))
@@ -175,7 +176,7 @@ def test_int8_nodes_compute_what_the_float_model_computes(custom: Any) -> None:
         model.graph.initializer.append(onnx.numpy_helper.from_array(np.int8(0), names["z"]))
         nodes.append(helper.make_node("DequantizeLinear", [node.input[0], names["s"], names["z"]], [names["x"]]))
         nodes.append(
-            helper.make_node(onnx_node.OP_TYPE, [names["x"]], [names["y"]], name=f"/n{path}/Q", domain="profiler")
+            helper.make_node(OP_TYPE, [names["x"]], [names["y"]], name=f"/n{path}/Q", domain="profiler")
         )
         nodes.append(helper.make_node("QuantizeLinear", [names["y"], names["t"], names["z"]], [node.output[0]]))
     del model.graph.node[:]
@@ -198,5 +199,5 @@ def test_an_activation_that_is_the_models_output_stays_in_float() -> None:
     torch.manual_seed(0)
     last = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()).eval()
     activation.replace_relus(torch, last, "quickgelu", as_node=True)
-    model = torch_export.export(torch, last, images(), 17, True, (onnx_node.DOMAIN,))
+    model = torch_export.export(torch, last, images(), 17, True, (DOMAIN,))
     assert qdq.place(model).custom == ()
