@@ -10,6 +10,7 @@ way that NumPy 2.4 no longer has.
 # mypy: disable-error-code="untyped-decorator"
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -39,9 +40,17 @@ def define(logger: Any, kernel: Any, lazily: bool) -> None:
     def reported(function: Callable[..., Any]) -> Callable[..., Any]:
         """Log what goes wrong: TensorRT calls these from C++, where the reason would be lost."""
 
+        signature = inspect.signature(function)
+
         @functools.wraps(function)
         def wrapper(*arguments: Any, **attributes: Any) -> Any:
             try:
+                try:
+                    signature.bind(*arguments, **attributes)
+                except TypeError as error:
+                    raise ProfilerError(
+                        f"the node's attributes are not this plugin's ({error}); export the model with --activation-as python-plugin."
+                    ) from error
                 return function(*arguments, **attributes)
             except Exception as error:
                 logger.log("ERROR", f"{names.OP_TYPE}: {getattr(error, 'message', error)}")

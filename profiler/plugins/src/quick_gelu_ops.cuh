@@ -1,18 +1,12 @@
 // The arithmetic of the kernels, which those that the C++ plugin launches (quick_gelu.cu) and those that TensorRT launches by itself
-// (quick_gelu_aot.cu) share. What needs no GPU instruction also compiles for the CPU, so that it can be checked without a GPU.
+// (quick_gelu_aot.cu) share. It also compiles for the CPU, with functions of the C library in the place of the GPU's two approximate
+// instructions, so that the rest can be checked without a GPU.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
 
-#ifdef __CUDACC__
 #include <cuda_fp16.h>
-#define PROFILER_INLINE __device__ __forceinline__
-#define PROFILER_BOTH __host__ __device__
-#else
-#define PROFILER_INLINE inline
-#define PROFILER_BOTH
-#endif
 
 namespace profiler_plugin {
 namespace {
@@ -21,8 +15,8 @@ constexpr int kThreads = 256;
 constexpr float kLog2E = 1.4426950408889634F;
 
 // 1 / d to one unit in the last place, for d from 1 to 2^126 (beyond, the result is flushed to zero).
-PROFILER_INLINE float reciprocal(float d) {
-#ifdef __CUDACC__
+__device__ __forceinline__ float reciprocal(float d) {
+#ifdef __CUDA_ARCH__
     float r;
     asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(d));
     return r;
@@ -44,9 +38,9 @@ struct FloatOp {
     explicit FloatOp(float alpha) : halfAlpha(0.5F * alpha), low(-240.0F / alpha), high(80.0F / alpha) {}
 
     // For a kernel that gets alpha alone: `inverse` is 1 / alpha, approximately, as the two bounds need not be exact.
-    PROFILER_BOTH FloatOp(float alpha, float inverse) : halfAlpha(0.5F * alpha), low(-240.0F * inverse), high(80.0F * inverse) {}
+    __host__ __device__ FloatOp(float alpha, float inverse) : halfAlpha(0.5F * alpha), low(-240.0F * inverse), high(80.0F * inverse) {}
 
-    PROFILER_INLINE float operator()(float x) const {
+    __device__ __forceinline__ float operator()(float x) const {
         float const bounded = fmaxf(fminf(x, high), low);
         float const t = halfAlpha * bounded;
         float const rest = fmaf(halfAlpha, bounded, -t);
@@ -57,7 +51,7 @@ struct FloatOp {
 };
 
 // One entry of the INT8 table: what the value q becomes. In double precision, rounded to even and clamped as TensorRT's QuantizeLinear does.
-PROFILER_BOTH inline std::int32_t exactEntry(int q, float alpha, float inputScale, float outputScale) {
+__host__ __device__ inline std::int32_t exactEntry(int q, float alpha, float inputScale, float outputScale) {
     double const x = static_cast<double>(q) * inputScale;
     double const y = x / (1.0 + exp(-static_cast<double>(alpha) * x)) / outputScale;
     return static_cast<std::int32_t>(fmin(127.0, fmax(-128.0, rint(y))));
@@ -65,7 +59,7 @@ PROFILER_BOTH inline std::int32_t exactEntry(int q, float alpha, float inputScal
 
 // The same in single precision, and in double where that cannot tell to which side to round: few GPUs are quick in double precision.
 // The error of y is at most |y| (8e-7 + 1.5e-7 |alpha x|): FloatOp's, and four roundings of which that of x counts 1 + |alpha x| times.
-PROFILER_INLINE std::int32_t tableEntry(int q, FloatOp const& op, float alpha, float inputScale, float outputScale) {
+__device__ __forceinline__ std::int32_t tableEntry(int q, FloatOp const& op, float alpha, float inputScale, float outputScale) {
     float const x = static_cast<float>(q) * inputScale;
     float const y = op(x) / outputScale;
     float const doubt = fabsf(y) * (8e-7F + 1.5e-7F * fabsf(alpha * x));
@@ -75,8 +69,6 @@ PROFILER_INLINE std::int32_t tableEntry(int q, FloatOp const& op, float alpha, f
     }
     return static_cast<std::int32_t>(fminf(127.0F, fmaxf(-128.0F, nearest)));
 }
-
-#ifdef __CUDACC__
 
 // 16 bytes of memory as elements.
 template <typename T>
@@ -91,11 +83,15 @@ struct HalfOp {
     using Element = __half;
     float minusAlphaLog2E;
 
-    PROFILER_BOTH explicit HalfOp(float alpha) : minusAlphaLog2E(-alpha * kLog2E) {}
+    __host__ __device__ explicit HalfOp(float alpha) : minusAlphaLog2E(-alpha * kLog2E) {}
 
     __device__ __forceinline__ float value(float x) const {
         float e;
+#ifdef __CUDA_ARCH__
         asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(minusAlphaLog2E * x));
+#else
+        e = exp2f(minusAlphaLog2E * x);
+#endif
         return x * reciprocal(1.0F + e);
     }
     __device__ __forceinline__ __half operator()(__half x) const { return __float2half_rn(value(__half2float(x))); }
@@ -139,8 +135,6 @@ __device__ __forceinline__ std::uint32_t lookUp(std::uint32_t const* table, std:
 __device__ __forceinline__ uint4 lookUp(std::uint32_t const* table, uint4 v) {
     return {lookUp(table, v.x), lookUp(table, v.y), lookUp(table, v.z), lookUp(table, v.w)};
 }
-
-#endif
 
 }  // namespace
 }  // namespace profiler_plugin

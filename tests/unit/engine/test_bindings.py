@@ -4,96 +4,33 @@ The bindings of 10 and 11 are imported over stub libraries whose few functions r
 too large to fetch for a test, so the surface of the parts in use was written down once, from the real 8.5.3.1 wheel:
 
     PYTHON39 tests/unit/engine/bindings_surface.py > surface.json
-    python tests/unit/engine/test_bindings.py surface.json > tests/data/bindings/tensorrt-8.5.3.1.json
+    PYTHONPATH=. python tests/unit/engine/test_bindings.py surface.json > tests/data/bindings/tensorrt-8.5.3.1.json
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.trt_bindings import VERSIONS, stub_libraries, unpacked_wheel
 
 sys.path.insert(0, str(Path(__file__).parent))
 from trt_usage import RECEIVERS, Use, problems, uses_in
 
 REPOSITORY = Path(__file__).parents[3]
 SURFACE_8 = REPOSITORY / "tests/data/bindings/tensorrt-8.5.3.1.json"
-PACKAGE = "tensorrt-cu13-bindings"
-VERSIONS = ("10.13.3.9", "11.4.0.106")
-STUB = "void *{name}(void) {{ return 0; }}\n"
-STUBBED = (
-    "createInferBuilder_INTERNAL",
-    "createInferRefitter_INTERNAL",
-    "createInferRuntime_INTERNAL",
-    "createNvOnnxParser_INTERNAL",
-    "createNvOnnxParserRefitter_INTERNAL",
-    "getBuilderPluginRegistry",
-    "getNvOnnxParserVersion",
-    "getPluginRegistry",
-    "initLibNvInferPlugins",
-)
-LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
 
 
 def all_uses() -> list[Use]:
     folders = ("engine", "workloads", "plugins")
     paths = [p for folder in folders for p in sorted((REPOSITORY / "profiler" / folder).rglob("*.py"))]
     return [use for path in paths for use in uses_in(path)]
-
-
-def cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "tensorrt-evidence" / "bindings"
-
-
-def unpacked_wheel(version: str) -> Path:
-    folder = cache_folder() / f"{version}-cp{sys.version_info[0]}{sys.version_info[1]}"
-    if not (folder / "tensorrt_bindings" / "__init__.py").is_file():
-        partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        argv = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-        try:
-            done = subprocess.run(
-                [*argv, "--dest", str(partial), f"{PACKAGE}=={version}"],
-                capture_output=True,
-                text=True,
-                timeout=180,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            pytest.skip(f"{PACKAGE} {version} could not be downloaded within 180 s")
-        wheels = list(partial.glob("*.whl"))
-        if done.returncode or not wheels:
-            shutil.rmtree(partial, ignore_errors=True)
-            pytest.skip(f"{PACKAGE} {version} cannot be had for this Python: {done.stderr.strip()[-300:]}")
-        with zipfile.ZipFile(wheels[0]) as wheel:
-            wheel.extractall(partial)
-        wheels[0].unlink()
-        try:
-            partial.rename(folder)
-        except OSError:  # another test process was faster
-            shutil.rmtree(partial, ignore_errors=True)
-    return folder
-
-
-def stub_libraries(folder: Path, major: str) -> None:
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler for the stub libraries")
-    source = folder / "stub.c"
-    source.write_text("".join(STUB.format(name=name) for name in STUBBED))
-    for library in LIBRARIES:
-        name = f"lib{library}.so.{major}"
-        argv = [compiler, "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", str(folder / name), str(source)]
-        subprocess.run(argv, check=True, capture_output=True, timeout=60)
 
 
 @pytest.fixture(params=VERSIONS, scope="module")

@@ -175,9 +175,7 @@ def test_int8_nodes_compute_what_the_float_model_computes(custom: Any) -> None:
             model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(value), names[key]))
         model.graph.initializer.append(onnx.numpy_helper.from_array(np.int8(0), names["z"]))
         nodes.append(helper.make_node("DequantizeLinear", [node.input[0], names["s"], names["z"]], [names["x"]]))
-        nodes.append(
-            helper.make_node(OP_TYPE, [names["x"]], [names["y"]], name=f"/n{path}/Q", domain="profiler")
-        )
+        nodes.append(helper.make_node(OP_TYPE, [names["x"]], [names["y"]], name=f"/n{path}/Q", domain="profiler"))
         nodes.append(helper.make_node("QuantizeLinear", [names["y"], names["t"], names["z"]], [node.output[0]]))
     del model.graph.node[:]
     model.graph.node.extend(nodes)

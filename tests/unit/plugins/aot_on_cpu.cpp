@@ -1,0 +1,63 @@
+// The ahead-of-time kernels on the CPU, thread after thread: everything but the GPU's approximate instructions is as compiled for the GPU.
+#include <cstdint>
+#include <cstring>
+
+#include <cuda_fp16.h>
+
+// what nvcc declares by itself
+#undef __shared__
+#define __shared__ static
+#undef __launch_bounds__
+#define __launch_bounds__(threads)
+struct Index {
+    unsigned x;
+};
+static Index threadIdx;
+static Index blockIdx;
+static Index gridDim;
+static void __syncthreads() {}
+static float __int_as_float(int bits) {
+    float value;
+    std::memcpy(&value, &bits, sizeof(value));
+    return value;
+}
+static unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
+    std::uint64_t const bytes = (static_cast<std::uint64_t>(b) << 32) | a;
+    unsigned result = 0;
+    for (unsigned i = 0; i < 4; ++i) {
+        result |= static_cast<unsigned>(bytes >> (8 * (selector >> (4 * i) & 7)) & 0xFF) << (8 * i);
+    }
+    return result;
+}
+
+#include "quick_gelu_aot.cu"
+
+// type: 0 FP32, 1 FP16, 2 INT8. extra: as TensorRT passes them. In INT8 a block runs twice, as its threads wait for each other's entries
+// of the table: the second time all are there.
+extern "C" void run_on_cpu(int type, void const* x, void* y, int const* extra, int grid, int block) {
+    gridDim.x = static_cast<unsigned>(grid);
+    for (int round = 0; round < (type == 2 ? 2 : 1); ++round) {
+        for (blockIdx.x = 0; blockIdx.x < gridDim.x; ++blockIdx.x) {
+            for (threadIdx.x = 0; threadIdx.x < static_cast<unsigned>(block); ++threadIdx.x) {
+                if (type == 0) {
+                    quick_gelu_plugin_aot_fp32(static_cast<float const*>(x), extra[0], extra[1], extra[2], static_cast<float*>(y));
+                } else if (type == 1) {
+                    quick_gelu_plugin_aot_fp16(
+                        static_cast<__half const*>(x), extra[0], extra[1], extra[2], static_cast<__half*>(y));
+                } else {
+                    quick_gelu_plugin_aot_int8(static_cast<std::int8_t const*>(x), extra[0], extra[1], extra[2], extra[3], extra[4],
+                        static_cast<std::int8_t*>(y));
+                }
+            }
+        }
+    }
+}
+
+// y = q's entry for each of the 256 values, from -128 on: as the kernel makes it, and in double precision alone.
+extern "C" void tables(float alpha, float inputScale, float outputScale, int* kernel, int* exact) {
+    profiler_plugin::FloatOp const op(alpha, profiler_plugin::reciprocal(alpha));
+    for (int q = -128; q < 128; ++q) {
+        kernel[q + 128] = profiler_plugin::tableEntry(q, op, alpha, inputScale, outputScale);
+        exact[q + 128] = profiler_plugin::exactEntry(q, alpha, inputScale, outputScale);
+    }
+}
