@@ -57,12 +57,20 @@ __host__ __device__ inline std::int32_t exactEntry(int q, float alpha, float inp
     return static_cast<std::int32_t>(fmin(127.0, fmax(-128.0, rint(y))));
 }
 
-// The same in single precision, and in double where that cannot tell to which side to round: few GPUs are quick in double precision.
-// The error of y is at most |y| (8e-7 + 1.5e-7 |alpha x|): FloatOp's, and four roundings of which that of x counts 1 + |alpha x| times.
-__device__ __forceinline__ std::int32_t tableEntry(int q, FloatOp const& op, float alpha, float inputScale, float outputScale) {
+// The same before rounding, in single precision, with the largest error that it may have: FloatOp's, and those of four roundings, of which
+// that of x counts 1 + |alpha x| times.
+__device__ __forceinline__ float unroundedEntry(
+    int q, FloatOp const& op, float alpha, float inputScale, float outputScale, float& doubt) {
     float const x = static_cast<float>(q) * inputScale;
     float const y = op(x) / outputScale;
-    float const doubt = fabsf(y) * (8e-7F + 1.5e-7F * fabsf(alpha * x));
+    doubt = fabsf(y) * (8e-7F + 1.5e-7F * fabsf(alpha * x));
+    return y;
+}
+
+// An entry in single precision, and in double where that cannot tell to which side to round: few GPUs are quick in double precision.
+__device__ __forceinline__ std::int32_t tableEntry(int q, FloatOp const& op, float alpha, float inputScale, float outputScale) {
+    float doubt;
+    float const y = unroundedEntry(q, op, alpha, inputScale, outputScale, doubt);
     float const nearest = rintf(y);
     if (fabsf(y) <= 129.0F && fabsf(y - nearest) + doubt >= 0.5F) {
         return exactEntry(q, alpha, inputScale, outputScale);

@@ -61,3 +61,11 @@ extern "C" void tables(float alpha, float inputScale, float outputScale, int* ke
         exact[q + 128] = profiler_plugin::exactEntry(q, alpha, inputScale, outputScale);
     }
 }
+
+// Single precision's value of each entry before it is rounded, and the largest error that tableEntry() reckons with.
+extern "C" void unrounded(float alpha, float inputScale, float outputScale, float* y, float* doubt) {
+    profiler_plugin::FloatOp const op(alpha, profiler_plugin::reciprocal(alpha));
+    for (int q = -128; q < 128; ++q) {
+        y[q + 128] = profiler_plugin::unroundedEntry(q, op, alpha, inputScale, outputScale, doubt[q + 128]);
+    }
+}

@@ -9,14 +9,18 @@ null: the plugin is registered lazily, and the methods that the bindings' C++ pa
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import json
 import operator
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorrt as trt
 
+from profiler.engine import versions
+from profiler.engine.logger import make_logger
 from profiler.plugins import names, python_route
 
 OPERATIONS = {
@@ -171,14 +175,20 @@ def layer_from_cpp(host: Any, case: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     host = ctypes.CDLL(sys.argv[1]) if len(sys.argv) > 1 else None
     given = json.load(sys.stdin)
-    ptx = given["ptx"].encode()
-    log = Log()
-    python_route.register(trt, log, python_route.Kernel(ptx, 90, "given"), lazily=host is None)
+    if host is None:
+        log = Log()
+        messages, ptx = log.messages, given["ptx"].encode()
+        python_route.register(trt, log, python_route.Kernel(ptx, 90, "given"), lazily=True)
+    else:  # as the engine builder does it
+        logger = make_logger(trt)
+        messages, ptx = logger.errors, python_route.compile_kernel(90).ptx
+        made = versions.load_plugins(trt, [Path(names.PYTHON_ROUTE)], logger, build_for=90)
+        assert made is not None and made["ptx_sha256"] == hashlib.sha256(ptx).hexdigest()
     results = []
     for case in ({**each, "ptx": ptx} for each in given["cases"]):
-        log.messages.clear()
+        messages.clear()
         found = layer_from_python(case) if host is None else layer_from_cpp(host, case)
-        results.append({**found, "log": list(log.messages)})
+        results.append({**found, "log": list(messages)})
     enums = {
         "types": {name: int(value) for name, value in trt.DataType.__members__.items()},
         "formats": {name: int(value) for name, value in trt.TensorFormat.__members__.items()},
