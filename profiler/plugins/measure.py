@@ -13,12 +13,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from profiler.errors import MissingToolError, ProfilerError
-from profiler.plugins import library
+from profiler.plugins import aot_kernels, library, names, python_route
 from profiler.plugins.onnx_node import ALPHA
 from profiler.workloads import contract, telemetry
 from profiler.workloads.pytorch_model import import_torch
@@ -45,13 +45,41 @@ HUNDRED_PERCENT = (
 )
 
 
+class Launcher(Protocol):
+    """Kernels to measure: see :meth:`profiler.plugins.library.Kernels.launch`."""
+
+    def launch(
+        self,
+        precision: str,
+        source: int,
+        target: int,
+        count: int,
+        alpha: float,
+        scales: tuple[float, float] = ...,
+        stream: int = ...,
+    ) -> None: ...
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m profiler.plugins.measure",
         description="Measure the custom layer's kernels. Exit status: 0 within the bounds, 1 failed or out of bounds, 2 wrong usage.",
     )
     add = parser.add_argument
-    add("--library", type=Path, required=True, metavar="FILE.so", help="what python -m profiler plugin build made")
+    add(
+        "--library",
+        type=Path,
+        required=True,
+        metavar="FILE.so",
+        help="what python -m profiler plugin build made; or python: the ahead-of-time kernels of TensorRT's Python route",
+    )
+    add(
+        "--int8-vectors",
+        type=int,
+        choices=python_route.INT8_ROUNDS,
+        default=python_route.INT8_ROUNDS[0],
+        help="with --library python: 16-byte vectors a thread of the INT8 kernel (TensorRT times each)",
+    )
     add("--output", type=Path, required=True, metavar="FILE.json", help="the result document")
     add("--sizes-mib", type=_sizes, default=(4, 16, 64, 256, 1024), metavar="LIST", help="bytes read, in MiB")
     add(
@@ -77,8 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise MissingToolError(
             "this process sees no NVIDIA GPU.", "Run it on a machine with a GPU, with a CUDA build of PyTorch."
         )
-    kernels = library.Kernels(args.library)
-    loaded = library.load(args.library)
+    kernels, which = _kernels(torch, args)
     with torch.inference_mode():
         agreement = [row for precision in BOUNDS for row in _agreement(torch, kernels, precision)]
         edges = [_edges(torch, kernels, precision) for precision in BOUNDS]
@@ -86,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = torch.cuda.get_device_properties(0)
     document = {
         "format": FORMAT,
-        "library": {"name": args.library.name, "tensorrt": library.compiled_for(loaded)},
+        "library": which,
         "alpha": float(np.float32(ALPHA)),
         "gpu": {
             "name": device.name,
@@ -112,6 +139,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
 
 
+def _kernels(torch: Any, args: argparse.Namespace) -> tuple[Launcher, dict[str, Any]]:
+    """What is measured, and the document's ``library``."""
+    if not names.is_python(args.library):
+        kernels = library.Kernels(args.library)
+        return kernels, {"name": args.library.name, "tensorrt": library.compiled_for(library.load(args.library))}
+    torch.zeros(1, device=DEVICE)  # makes the CUDA context that the driver's calls are about
+    major, minor = torch.cuda.get_device_capability()
+    made = aot_kernels.AotKernels(major * 10 + minor, args.int8_vectors)
+    return made, {"name": names.PYTHON_ROUTE, **made.compiled.record(), "int8_vectors": args.int8_vectors}
+
+
 def _number(value: float | None) -> str:
     return "not finite" if value is None else f"{value:.3g}"
 
@@ -122,7 +160,7 @@ def _dtype(torch: Any, precision: str) -> Any:
 
 def _run(
     torch: Any,
-    kernels: library.Kernels,
+    kernels: Launcher,
     precision: str,
     x: Any,
     y: Any,
@@ -153,7 +191,7 @@ def _inputs(torch: Any, precision: str) -> Iterator[tuple[str, Any]]:
     yield f"{_SWEEP // 2:,} standard normal values", torch.randn(_SWEEP // 2, device=DEVICE)
 
 
-def _agreement(torch: Any, kernels: library.Kernels, precision: str) -> Iterator[dict[str, Any]]:
+def _agreement(torch: Any, kernels: Launcher, precision: str) -> Iterator[dict[str, Any]]:
     if precision == "int8":
         yield from _agreement_int8(torch, kernels)
         return
@@ -195,7 +233,7 @@ def _agreement(torch: Any, kernels: library.Kernels, precision: str) -> Iterator
         }
 
 
-def _agreement_int8(torch: Any, kernels: library.Kernels) -> Iterator[dict[str, Any]]:
+def _agreement_int8(torch: Any, kernels: Launcher) -> Iterator[dict[str, Any]]:
     q = torch.arange(-128, 128, dtype=torch.int32, device=DEVICE).to(torch.int8).repeat(64)
     for scales in _SCALES:
         source, target = (float(np.float32(s)) for s in scales)
@@ -218,7 +256,7 @@ def _agreement_int8(torch: Any, kernels: library.Kernels) -> Iterator[dict[str, 
         }
 
 
-def _edges(torch: Any, kernels: library.Kernels, precision: str) -> dict[str, Any]:
+def _edges(torch: Any, kernels: Launcher, precision: str) -> dict[str, Any]:
     """Sizes, alignments and aliasing. What is checked: every element, and that nothing behind the output was touched."""
     wrong: list[str] = []
     skipped: list[str] = []
@@ -254,7 +292,7 @@ def _edges(torch: Any, kernels: library.Kernels, precision: str) -> dict[str, An
     return {"precision": precision, "cases": cases, "wrong": wrong, "skipped": skipped}
 
 
-def _beyond_31_bits(torch: Any, kernels: library.Kernels, precision: str) -> bool:
+def _beyond_31_bits(torch: Any, kernels: Launcher, precision: str) -> bool:
     count = _MANY
     x = torch.zeros(count, dtype=_dtype(torch, precision), device=DEVICE)
     tail = _random(torch, precision, 4096)
@@ -276,9 +314,7 @@ def _eager(torch: Any, x: Any) -> Any:
     return x * torch.sigmoid(ALPHA * x)
 
 
-def _bandwidth(
-    torch: Any, kernels: library.Kernels, sizes_mib: Sequence[int], repeats: int
-) -> Iterator[dict[str, Any]]:
+def _bandwidth(torch: Any, kernels: Launcher, sizes_mib: Sequence[int], repeats: int) -> Iterator[dict[str, Any]]:
     """Median times. Bytes are those of one read and one write of the tensor, for the copy too."""
     for size_mib in sizes_mib:
         for precision in BOUNDS:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import ctypes
+import json
 import math
 import re
 import struct
@@ -18,34 +20,17 @@ from hypothesis import strategies as st
 
 from profiler.analysis.classify import classify
 from profiler.capture.engines import EngineSpec
+from profiler.cli import capture_options
 from profiler.engine import versions
 from profiler.errors import MissingToolError, ProfilerError
+from profiler.plugins import aot_kernels, measure, names, python_route
 from profiler.plugins import compile as compiling
-from profiler.plugins import names, python_route
+from profiler.plugins.aot_kernels import Numbers
 
 PYTHON = Path("python")
 ALPHA = float(np.float32(1.702))
 DTYPES = {"FP32": np.float32, "FP16": np.float16, "INT8": np.int8}
 CPU_SOURCE = Path(__file__).with_name("aot_on_cpu.cpp")
-
-
-class Numbers:
-    """tensorrt.plugin where every expression is a number. That the real one computes the same: test_python_route_bindings.py."""
-
-    ShapeExpr = SymInt32 = int
-    max = staticmethod(max)
-
-    class KernelLaunchParams:
-        grid_x = grid_y = grid_z = block_x = block_y = block_z = 1
-        shared_mem = 0
-
-    @staticmethod
-    def cdiv(a: int, b: int) -> int:
-        return -(-a // b)
-
-    @staticmethod
-    def SymIntExprs(length: int) -> list[Any]:
-        return [None] * length
 
 
 def nvcc() -> Path:
@@ -56,14 +41,19 @@ def nvcc() -> Path:
 
 
 @pytest.fixture(scope="module")
-def cpu(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+def cpu_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The kernels on the CPU: nvcc only finds the C++ compiler and CUDA's headers here."""
     target = tmp_path_factory.mktemp("cpu") / "kernels.so"
     argv = [str(nvcc()), "-x", "c++", "-O2", "-std=c++17", "-shared", "-cudart=none", "-Xcompiler", "-fPIC"]
     argv += ["-I", str(compiling.SOURCES), "-o", str(target), str(CPU_SOURCE)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    return ctypes.CDLL(str(target))
+    return target
+
+
+@pytest.fixture(scope="module")
+def cpu(cpu_library: Path) -> ctypes.CDLL:
+    return ctypes.CDLL(str(cpu_library))
 
 
 def run(
@@ -322,6 +312,45 @@ def test_the_reckoned_error_of_single_precision_is_never_exceeded(cpu: ctypes.CD
     assert 0.1 < closest < 0.75
 
 
+@pytest.mark.parametrize("tactic", python_route.INT8_ROUNDS)
+def test_the_measurement_of_these_kernels(cpu_library: Path, monkeypatch: pytest.MonkeyPatch, tactic: int) -> None:
+    """What ``plugin measure python`` does on a GPU, with a driver that launches on the CPU: agreement and edges."""
+    torch = pytest.importorskip("torch")
+    for name, value in (
+        ("DEVICE", "cpu"),
+        ("_SWEEP", 1 << 12),
+        ("_MANY", (1 << 14) + 37),
+        ("_SIZES", (1, 15, 17, 4097)),
+    ):
+        monkeypatch.setattr(measure, name, value)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=0))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    monkeypatch.setattr(aot_kernels, "DRIVER", str(cpu_library))
+    args = measure.build_parser().parse_args(
+        ["--library", "python", "--output", "m.json", "--int8-vectors", str(tactic)]
+    )
+    kernels, which = measure._kernels(torch, args)
+    assert which["name"] == "python" and which["sm"] == 90 and which["int8_vectors"] == tactic
+    for precision in measure.BOUNDS:
+        rows = [row for row in measure._agreement(torch, kernels, precision) if row["bound"] is not None]
+        assert rows and all(row["within"] for row in rows), rows
+        if precision == "int8":
+            assert {row["max_error"] for row in rows} == {0.0}
+        edges = measure._edges(torch, kernels, precision)
+        assert edges["cases"] == 13 and edges["wrong"] == edges["skipped"] == []
+
+
+def test_a_driver_that_refuses(cpu_library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aot_kernels, "DRIVER", str(cpu_library))
+    monkeypatch.setattr(python_route, "compile_kernel", lambda sm: python_route.Kernel(b"not PTX", sm, "none"))
+    with pytest.raises(ProfilerError, match="cuModuleLoadData failed: a PTX JIT compilation failed") as caught:
+        aot_kernels.AotKernels(90, 1)
+    assert "unsupported PTX version" in (caught.value.hint or "")
+    monkeypatch.setattr(aot_kernels, "DRIVER", str(cpu_library.with_name("none.so")))
+    with pytest.raises(MissingToolError, match="driver's library cannot be loaded"):
+        aot_kernels.AotKernels(90, 1)
+
+
 def test_a_model_is_exported_for_the_plugin_that_is_given() -> None:
     python = EngineSpec("fp16", 8, activation="quickgelu", plugins=(PYTHON,))
     assert python.onnx_name == "resnet50-quickgelu-python-plugin.onnx" and python.name == "quickgelu-plugin-fp16-b8"
@@ -344,3 +373,28 @@ def test_a_plan_with_the_kernel_in_it_needs_no_plugin() -> None:
     versions.check_plugins(Path("m.plan"), {"plugins": ["python"]}, [])
     with pytest.raises(ProfilerError, match=r"plugin library other\.so, and no plugin was given"):
         versions.check_plugins(Path("m.plan"), {"plugins": ["python", "other.so"]}, [])
+
+
+@pytest.mark.parametrize(
+    ("record", "argv", "expected"),
+    [
+        ({"plugins": ["python"]}, [], ("python",)),  # the kernel is in the plan: the run is one with a plugin
+        ({"plugins": ["python"]}, ["--plugin", "other.so"], ("other.so",)),
+        ({"plugins": ["quick_gelu.so"]}, [], ()),  # that has to be given: where it lies is not known
+        ({"plugins": []}, [], ()),
+        ({"plugins": "python"}, [], ()),
+        (None, [], ()),
+    ],
+)
+def test_a_run_takes_the_python_plugin_from_the_record(
+    tmp_path: Path, record: Any, argv: list[str], expected: tuple[str, ...]
+) -> None:
+    plan = tmp_path / "m.plan"
+    if record is not None:
+        plan.with_name("m.plan.build.json").write_text(json.dumps(record))
+    parser = argparse.ArgumentParser()
+    capture_options.add_run(parser)
+    spec = capture_options.run_spec(parser.parse_args(["--framework", "tensorrt", "--plan", str(plan), *argv]))
+    assert tuple(map(str, spec.plugins)) == expected
+    assert spec.parameters().get("plugins", []) == list(expected)
+    assert ("--plugin python" in spec.command_line({})) is (expected == ("python",))
