@@ -58,12 +58,14 @@ __host__ __device__ inline std::int32_t exactEntry(int q, float alpha, float inp
 }
 
 // The same before rounding, in single precision, with the largest error that it may have: FloatOp's, and those of four roundings, of which
-// that of x counts 1 + |alpha x| times.
+// that of x counts 1 + |alpha x| times. Near denormal numbers nothing is known of it.
 __device__ __forceinline__ float unroundedEntry(
     int q, FloatOp const& op, float alpha, float inputScale, float outputScale, float& doubt) {
     float const x = static_cast<float>(q) * inputScale;
-    float const y = op(x) / outputScale;
-    doubt = fabsf(y) * (8e-7F + 1.5e-7F * fabsf(alpha * x));
+    float const value = op(x);
+    float const y = value / outputScale;
+    bool const tiny = q != 0 && !(fabsf(value) >= 1e-30F);
+    doubt = tiny ? INFINITY : fabsf(y) * (8e-7F + 1.5e-7F * fabsf(alpha * x));
     return y;
 }
 
@@ -72,7 +74,8 @@ __device__ __forceinline__ std::int32_t tableEntry(int q, FloatOp const& op, flo
     float doubt;
     float const y = unroundedEntry(q, op, alpha, inputScale, outputScale, doubt);
     float const nearest = rintf(y);
-    if (fabsf(y) <= 129.0F && fabsf(y - nearest) + doubt >= 0.5F) {
+    bool const saturates = fabsf(y) > 129.0F && doubt < INFINITY;
+    if (!saturates && !(fabsf(y - nearest) + doubt < 0.5F)) {
         return exactEntry(q, alpha, inputScale, outputScale);
     }
     return static_cast<std::int32_t>(fminf(127.0F, fmaxf(-128.0F, nearest)));
