@@ -16,13 +16,18 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = "tensorrt-cu13-bindings"
+PACKAGES = {
+    "10.9.0.34": "tensorrt-cu12-bindings",  # the first with ahead-of-time plugins
+    "10.13.3.9": "tensorrt-cu13-bindings",
+    "10.16.1.11": "tensorrt-cu13-bindings",
+    "11.4.0.106": "tensorrt-cu13-bindings",
+}
 GIVEN = {
     info.name.removesuffix(".dist-info").split("-")[1]: folder
     for folder in map(Path, filter(None, os.environ.get("PROFILER_TENSORRT_BINDINGS", "").split(os.pathsep)))
     for info in folder.glob("tensorrt_*bindings-*.dist-info")
 }
-VERSIONS = tuple(dict.fromkeys(("10.13.3.9", "10.16.1.11", "11.4.0.106", *GIVEN)))
+VERSIONS = tuple(dict.fromkeys((*PACKAGES, *GIVEN)))
 STUB = "void *{name}(void) {{ return 0; }}\n"
 LIBRARIES = {
     "nvinfer": (
@@ -47,6 +52,7 @@ def unpacked_wheel(version: str) -> Path:
     """The folder that holds tensorrt_bindings/ of a version; skips the test where it cannot be had."""
     if version in GIVEN:
         return GIVEN[version]
+    package = PACKAGES[version]
     folder = cache_folder() / f"{version}-cp{sys.version_info[0]}{sys.version_info[1]}"
     if not (folder / "tensorrt_bindings" / "__init__.py").is_file():
         partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
@@ -55,18 +61,18 @@ def unpacked_wheel(version: str) -> Path:
         argv = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
         try:
             done = subprocess.run(
-                [*argv, "--dest", str(partial), f"{PACKAGE}=={version}"],
+                [*argv, "--dest", str(partial), f"{package}=={version}"],
                 capture_output=True,
                 text=True,
                 timeout=180,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            pytest.skip(f"{PACKAGE} {version} could not be downloaded within 180 s")
+            pytest.skip(f"{package} {version} could not be downloaded within 180 s")
         wheels = list(partial.glob("*.whl"))
         if done.returncode or not wheels:
             shutil.rmtree(partial, ignore_errors=True)
-            pytest.skip(f"{PACKAGE} {version} cannot be had for this Python: {done.stderr.strip()[-300:]}")
+            pytest.skip(f"{package} {version} cannot be had for this Python: {done.stderr.strip()[-300:]}")
         with zipfile.ZipFile(wheels[0]) as wheel:
             wheel.extractall(partial)
         wheels[0].unlink()
