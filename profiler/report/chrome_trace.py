@@ -231,6 +231,7 @@ def _launches(pid: int, tid: int, side: Side, launched: list[tuple[int, int, int
             if row not in first or start < low or not low <= first[row][1] < high:
                 continue
             to, at = first[row]
-            flow = {"pid": pid, "cat": "launch", "name": "launch", "id": f"{pid}.{row}"}
+            # a whole number: Perfetto drops flows whose id is another text
+            flow = {"pid": pid, "cat": "launch", "name": "launch", "id": 2 * row + pid - 1}
             yield {"ph": "s", **flow, "tid": thread, "ts": (start - side.part.origin_ns) / 1e3}
             yield {"ph": "f", "bp": "e", **flow, "tid": to, "ts": (at - side.part.origin_ns) / 1e3}

@@ -58,6 +58,7 @@ def check_format(document: bytes) -> list[dict[str, Any]]:
         if event["ph"] == "X":
             slices[event["pid"], event["tid"]].append((round(event["ts"] * 1e3), round(event["dur"] * 1e3)))
         else:
+            assert isinstance(event["id"], int)  # Perfetto takes a text for a hexadecimal number, and drops any other
             flows[event["id"]].append(event)
     assert threads <= named
     for spans in slices.values():  # no two events of a thread overlap
