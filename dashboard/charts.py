@@ -30,7 +30,7 @@ from profiler.analysis.decompose import Decomposition
 
 _HATCH = {"fillmode": "overlay", "fgcolor": "rgba(255,255,255,0.55)", "size": 6, "solidity": 0.3}
 _LAYOUT: dict[str, Any] = {
-    "margin": {"l": 8, "r": 8, "t": 48, "b": 88},
+    "margin": {"l": 8, "r": 20, "t": 48, "b": 88},  # at the right half of the last tick's label
     # at the very bottom, so that it never lies on an axis title
     "legend": {
         "orientation": "h",
@@ -59,7 +59,7 @@ def by_category(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
         ("time_ns", 1e-6, "ms", "Kernel time per inference"),
         ("kernels", 1.0, "kernels", "Kernels per inference"),
     )
-    figure = _subplots(rows=2, vertical_spacing=0.34, titles=[title for *_, title in panels])
+    figure = _subplots(rows=2, vertical_spacing=0.4, titles=[title for *_, title in panels])
     labels = [plotly_text(label, 24) for label in tables]
     for row, (column, scale, unit, _) in enumerate(panels, 1):
         for category in CATEGORIES:
@@ -89,7 +89,7 @@ def by_category(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
         **_LAYOUT,
         barmode="stack",
         title="Kernels by kind, per inference",
-        height=230 + 110 * max(len(labels), 1),
+        height=290 + 110 * max(len(labels), 1),
         uniformtext=_UNIFORM,
     )
     return figure
@@ -271,7 +271,7 @@ def collapse(above: Sequence[Box], below: Sequence[Box], titles: tuple[str, str]
                 fill="toself",
                 mode="lines",
                 line={"width": 0},
-                fillcolor=_alpha(STATUS_COLOURS[status], 0.35),
+                fillcolor=_alpha(STATUS_COLOURS[status], 0.5),
                 hoverinfo="skip",
                 name=status,
                 legendgroup=status,
@@ -539,8 +539,9 @@ def candidates(times_ms: Sequence[float], chosen_ms: float, title: str) -> go.Fi
     figure = go.Figure(
         go.Histogram(x=[t * 1e3 for t in times_ms], marker_color=NVTX_COLOUR, nbinsx=50, name="candidates")
     )
-    figure.add_vline(
-        x=chosen_ms * 1e3, line={"color": AFTER, "width": 3}, annotation_text="chosen", annotation_position="top right"
+    figure.add_vline(x=chosen_ms * 1e3, line={"color": AFTER, "width": 3})
+    figure.add_annotation(
+        x=chosen_ms * 1e3, y=1.0, yref="paper", text="chosen", showarrow=False, xanchor="left", yanchor="bottom"
     )
     figure.update_layout(**_PLAIN, title=title, height=300)
     figure.update_xaxes(title="time that TensorRT measured, µs")
@@ -551,34 +552,38 @@ def candidates(times_ms: Sequence[float], chosen_ms: float, title: str) -> go.Fi
 def latencies(labels: Sequence[str], runs: pd.DataFrame, title: str) -> go.Figure:
     """Median latency a run, with a line to the 99th percentile; ``runs`` has ``framework``, ``p50_ms``, ``p99_ms``, ``mean_ms``."""
     p50, p99 = runs["p50_ms"].astype(float), runs["p99_ms"].astype(float)
+    ends = p99.fillna(p50).clip(lower=p50)
     ticks = _ticks(labels, 60, 30)
-    colours = [AFTER if f == "TensorRT" else BEFORE for f in runs["framework"]]
     figure = go.Figure(
         go.Bar(
             x=p50,
             y=ticks["tickvals"],
             orientation="h",
-            marker_color=colours,
-            insidetextfont_color=[text_on(c) for c in colours],
+            marker_color=[AFTER if f == "TensorRT" else BEFORE for f in runs["framework"]],
             error_x={
                 "type": "data",
                 "symmetric": False,
-                "array": (p99 - p50).clip(lower=0),
+                "array": ends - p50,
                 "arrayminus": [0] * len(p50),
                 "color": NVTX_COLOUR,
             },
-            text=[number(v, "ms") for v in p50],
-            textposition="inside",
-            insidetextanchor="start",
             hovertext=ticks["ticktext"],
             hovertemplate="%{hovertext}: median %{x:.4~g} ms<extra></extra>",
         )
     )
-    lines = max((text.count("<br>") + 1 for text in ticks["ticktext"]), default=1)
-    figure.update_layout(
-        **_PLAIN, title=title, height=110 + max(36, 16 * lines + 6) * len(labels), uniformtext=_UNIFORM
+    # behind the line, as the bars of the fastest runs are too short for a number; it says that it is not the line's end
+    figure.add_scatter(
+        x=ends,
+        y=ticks["tickvals"],
+        mode="text",
+        text=[f" p50 {number(v, 'ms')}" for v in p50],
+        textposition="middle right",
+        cliponaxis=False,
+        hoverinfo="skip",
     )
-    figure.update_xaxes(title="latency of one batch, ms", rangemode="tozero")
+    lines = max((text.count("<br>") + 1 for text in ticks["ticktext"]), default=1)
+    figure.update_layout(**_PLAIN, title=title, height=110 + max(36, 16 * lines + 6) * len(labels))
+    figure.update_xaxes(title="latency of one batch, ms", range=[0, 1.35 * float(ends.max())])
     figure.update_yaxes(**ticks)
     return figure
 

@@ -292,17 +292,26 @@ def _told(key: object, _held: Evidence) -> tuple[StoryFacts, tuple[Claim, ...]]:
 
 def steps(sides: Sequence[Side]) -> list[Step] | ProfilerError:
     """The chain of measured runs, or what is wrong with it."""
-    runs = [s.analysis for s in sides if s.analysis is not None]
     try:
-        return _steps(tuple(s.identity for s in sides), runs)
+        return _steps(tuple(s.identity for s in sides), [s for s in sides if s.analysis is not None])
     except ProfilerError as error:
         return error
 
 
 @st.cache_resource(max_entries=16, show_spinner="Splitting the difference…")
-def _steps(keys: object, _runs: list[Analysis]) -> list[Step]:
+def _steps(keys: object, _sides: list[Side]) -> list[Step]:
     del keys
-    return chain(_runs)
+    by_run = {id(side.analysis): side for side in _sides}
+
+    def kept(before: Analysis, after: Analysis) -> Ledger:
+        """The ledger that the other pages show of the two."""
+        held = evidence(by_run[id(before)], by_run[id(after)])
+        assert held is not None
+        if isinstance(held.built, ProfilerError):
+            raise held.built
+        return held.built
+
+    return chain([side.analysis for side in _sides if side.analysis is not None], kept)
 
 
 def tactics(side: Side) -> Autotuning | ProfilerError | None:

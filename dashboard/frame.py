@@ -259,7 +259,10 @@ def show_problems(pair: Pair) -> None:
                 icon=":material/info:",
             )
         elif side.error is not None:
-            show_error(side.error, f"{name}: {markdown(side.source.title)} cannot be read.")
+            error = side.error
+            if side.source.origin == "upload":  # the reader knows the file, not the place where it was put
+                error = ProfilerError(error.message.replace(str(side.source.path), side.source.path.name), error.hint)
+            show_error(error, f"{name}: {markdown(side.source.title)} cannot be read.")
 
 
 def show_error(error: ProfilerError, heading: str | None = None) -> None:

@@ -71,15 +71,28 @@ def labelled(
         font={"size": sizes["text"], **ink},
         legend_font={"size": sizes["text"], **ink},
         margin_t=top,
-        height=round(((made.layout.height or 400) - old) * (1 + (scale - 1) / 2)) + top,
+        height=round(((made.layout.height or 400) - old) * _growth(made, scale)) + top,
     )
-    axis = {"tickfont": {"size": sizes["text"], **ink}, "title_font": {"size": sizes["text"], **ink}}
+    axis = {
+        "tickfont": {"size": sizes["text"], **ink},
+        "title_font": {"size": sizes["text"], **ink},
+        "separatethousands": True,
+    }
     made.update_xaxes(**axis).update_yaxes(**axis)
+    for trace in made.data:
+        if trace.type == "bar" and trace.insidetextfont.size:
+            trace.insidetextfont.size = round(trace.insidetextfont.size * scale)
     for annotation in made.layout.annotations:
         if annotation.font.color is None and ink:
             annotation.font.color = INK[theme or "light"]
         annotation.font.size = round((annotation.font.size or 12) * scale)
     return made
+
+
+def _growth(figure: go.Figure, scale: float) -> float:
+    """By how much the height grows with the type: wholly where names of several lines stand one above the other."""
+    stacked = any("<br>" in str(text) for axis in figure.select_yaxes() for text in axis.ticktext or ())
+    return scale if stacked else 1 + (scale - 1) / 2
 
 
 def _wrap(text: str, width: int) -> list[str]:

@@ -15,7 +15,7 @@ CATEGORY_COLOURS = dict(
     zip(
         CATEGORIES,
         (
-            "#3B7DD8", "#0E8FA8", "#7A5CC9", "#A8801A", "#D9604C", "#1C9E77", "#7B8794", "#B07AA1", "#C2569A", "#8C6D31",
+            "#3B7DD8", "#0E8FA8", "#7A5CC9", "#A8801A", "#D9604C", "#1C9E77", "#8A8F1E", "#B07AA1", "#C2569A", "#8C6D31",
             "#5E6BB0", "#A05195", "#5B8C1F", "#7F7F7F",
         ),
         strict=True,

@@ -29,16 +29,20 @@ def main(first: str = "overview") -> None:
             lambda render=view.render: render(holder[0]),
             title=view.TITLE,
             icon=view.ICON,
-            url_path=view.URL,
+            url_path="" if first == view.URL else view.URL,
             default=first == view.URL,
         )
         for view in PAGES
     ]
     by_url = {view.URL: page for view, page in zip(PAGES, pages, strict=True)}
+    # Streamlit opens its default page at the root address alone, and people type or keep its name
+    named = st.Page(lambda: None, title=by_url[first].title, url_path=first, visibility="hidden")
     tour.begin()
     presenting.from_address()
     st.html(Path(__file__).with_name("style.css"))
-    page = st.navigation(pages, expanded=True)
+    page = st.navigation([*pages, named], expanded=True)
+    if page is named:
+        st.switch_page(by_url[first], query_params=st.query_params.to_dict())
     show.remember(by_url)
     holder.append(frame.choose())
     presenting.controls(pages, page, labels.ground(st.context.theme.type))

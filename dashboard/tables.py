@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import streamlit as st
 
 from dashboard.text import visible
 from profiler.report.spreadsheet import cell
+
+NAME_WIDTH = 240
+"""Pixels of a column of kernel or layer names: on a phone and on a laptop the first figures are in view beside it."""
 
 
 def show_table(place: Any, frame: pd.DataFrame, **options: Any) -> Any:
     """Draw a frame at ``place`` (``st``, a column, …); options and result are those of ``st.dataframe``.
 
-    Streamlit's own button saves the table as it is shown, so the texts are made safe for spreadsheets before.
+    Numbers without a format of their own in ``column_config`` get :func:`number_format`. Streamlit's own button saves the table as
+    it is shown, so the texts are made safe for spreadsheets before.
     """
-    return place.dataframe(safe(frame), **options)
+    given: Mapping[str, Any] = options.pop("column_config", {})
+    mixed = "unit" in frame.columns  # each row in a unit of its own: no format fits them all
+    formats = {} if mixed else {str(name): number_format(column) for name, column in frame.items()}
+    config = {name: st.column_config.NumberColumn(format=shown) for name, shown in formats.items() if shown}
+    return place.dataframe(safe(frame), column_config={**config, **given}, **options)
+
+
+def number_format(column: pd.Series) -> str | None:
+    """How a column of numbers is written: thousands grouped, as many decimals as give its smaller values three digits, at most four.
+
+    One number of decimals for all rows, so that they can be compared by eye; percentages have two at most. None for other columns.
+    """
+    if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
+        return None
+    values = column.dropna().to_numpy(dtype=float)
+    sizes = np.abs(values[np.isfinite(values) & (values != 0)])
+    if not len(sizes) or (sizes == np.floor(sizes)).all():
+        return "%,.0f"
+    decimals = 2 - math.floor(math.log10(float(np.quantile(sizes, 0.1))))
+    return f"%,.{min(max(decimals, 0), 2 if str(column.name).endswith('%') else 4)}f"
 
 
 def safe(frame: pd.DataFrame) -> pd.DataFrame:

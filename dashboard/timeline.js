@@ -75,7 +75,11 @@ class Timeline {
   }
 
   get left() { return this.width < 600 ? 84 : 132; }
-  get width() { return this.canvas.clientWidth; }
+  // As large as the page's type (16 px unless a presentation or the reader makes it larger): all lengths here are of type at 16 px.
+  get scale() { return parseFloat(getComputedStyle(document.documentElement).fontSize) / 16 || 1; }
+  get width() { return this.canvas.clientWidth / this.scale; }
+  across(event) { return event.offsetX / this.scale; }
+  down(event) { return event.offsetY / this.scale; }
   get plot() { return Math.max(this.width - this.left - 8, 50); }
   x(time) { return this.left + ((time - this.view[0]) / (this.view[1] - this.view[0])) * this.plot; }
   time(x) { return this.view[0] + ((x - this.left) / this.plot) * (this.view[1] - this.view[0]); }
@@ -140,7 +144,7 @@ class Timeline {
   wheel(event) {
     if (event.ctrlKey || event.metaKey) {
       event.preventDefault();
-      this.zoom(Math.exp(Math.max(-1, Math.min(1, event.deltaY / 120)) * 0.35), this.time(event.offsetX));
+      this.zoom(Math.exp(Math.max(-1, Math.min(1, event.deltaY / 120)) * 0.35), this.time(this.across(event)));
     } else if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
       event.preventDefault();
       this.pan((event.deltaX || event.deltaY) / this.plot);
@@ -149,20 +153,20 @@ class Timeline {
 
   press(event) {
     if (event.button !== 0) return;
-    const mini = this.miniAt(event.offsetY);
-    this.drag = { x: event.offsetX, view: [...this.view], mini, select: event.shiftKey && !mini, moved: false };
+    const mini = this.miniAt(this.down(event));
+    this.drag = { x: this.across(event), view: [...this.view], mini, select: event.shiftKey && !mini, moved: false };
     this.canvas.setPointerCapture(event.pointerId);
-    if (mini) this.miniTo(event.offsetX);
+    if (mini) this.miniTo(this.across(event));
   }
 
   move(event) {
     if (!this.drag) { this.hover(event); return; }
-    const by = event.offsetX - this.drag.x;
+    const by = this.across(event) - this.drag.x;
     if (Math.abs(by) > 3) this.drag.moved = true;
     if (!this.drag.moved) return;
     this.canvas.classList.add("drags");
-    if (this.drag.mini) this.miniTo(event.offsetX);
-    else if (this.drag.select) { this.drag.to = event.offsetX; this.draw(); }
+    if (this.drag.mini) this.miniTo(this.across(event));
+    else if (this.drag.select) { this.drag.to = this.across(event); this.draw(); }
     else {
       const shift = (by / this.plot) * (this.drag.view[1] - this.drag.view[0]);
       this.show(this.drag.view[0] - shift, this.drag.view[1] - shift);
@@ -175,7 +179,7 @@ class Timeline {
     this.canvas.classList.remove("drags");
     if (!drag) return;
     if (drag.select && drag.moved) {
-      const times = [this.time(drag.x), this.time(event.offsetX)].sort((a, b) => a - b);
+      const times = [this.time(drag.x), this.time(this.across(event))].sort((a, b) => a - b);
       this.show(times[0], times[1]);
     } else if (!drag.moved && !drag.mini) {
       this.pick(this.at(event));
@@ -192,11 +196,11 @@ class Timeline {
   // -- choosing --------------------------------------------------------------------------------------------
 
   at(event) {
-    const time = this.time(event.offsetX), slack = (2 / this.plot) * (this.view[1] - this.view[0]);
-    if (event.offsetX < this.left) return null;
+    const time = this.time(this.across(event)), slack = (2 / this.plot) * (this.view[1] - this.view[0]);
+    if (this.across(event) < this.left) return null;
     for (const side of this.data.sides) {
-      const lane = Math.floor((event.offsetY - side.top) / LANE);
-      if (event.offsetY < side.top || lane < 0 || lane >= side.lanes.length) continue;
+      const lane = Math.floor((this.down(event) - side.top) / LANE);
+      if (this.down(event) < side.top || lane < 0 || lane >= side.lanes.length) continue;
       const row = side.byLane[lane], { start, end } = side.bars;
       let low = 0, high = row.length;
       while (low < high) { const mid = (low + high) >> 1; if (start[row[mid]] <= time + slack) low = mid + 1; else high = mid; }
@@ -253,7 +257,7 @@ class Timeline {
     const { side, i } = bar, { start, end, busy, count } = side.bars;
     const lines = [this.text(side, i), `${format(count[i] > 1 ? busy[i] : end[i] - start[i])}, from ${format(start[i])}`, side.notes[side.bars.note[i]]];
     this.tip.textContent = lines.filter(Boolean).join("\n");
-    const left = Math.min(event.offsetX + 14, Math.max(0, this.width - this.tip.offsetWidth - 8));
+    const left = Math.min(event.offsetX + 14, Math.max(0, this.canvas.clientWidth - this.tip.offsetWidth - 8));
     this.tip.style.left = `${left}px`;
     this.tip.style.top = `${event.offsetY + 16}px`;
   }
@@ -273,14 +277,15 @@ class Timeline {
     const style = getComputedStyle(this.canvas), read = (name, other) => style.getPropertyValue(name).trim() || other;
     const text = read("--st-text-color", "#1b2430"), ground = read("--st-background-color", "#ffffff");
     const line = read("--st-border-color", "#d5dbe3"), accent = read("--st-primary-color", "#1f6fc5");
+    this.type = read("--st-font", "sans-serif");
     let height = MINI + AXIS;
     for (const side of this.data.sides) {
       side.top = height + TITLE;
       height = side.top + side.lanes.length * LANE + 10;
     }
-    const ratio = window.devicePixelRatio || 1;
+    const ratio = (window.devicePixelRatio || 1) * this.scale;
     if (this.canvas.height !== Math.round(height * ratio) || this.canvas.width !== Math.round(this.width * ratio)) {
-      this.canvas.style.height = `${height}px`;
+      this.canvas.style.height = `${height * this.scale}px`;
       this.canvas.width = Math.round(this.width * ratio);
       this.canvas.height = Math.round(height * ratio);
     }
@@ -306,7 +311,7 @@ class Timeline {
 
   paintMini(pen, text, accent) {
     const room = (MINI - 6) / Math.max(this.data.sides.length, 1);
-    pen.font = "11px sans-serif";
+    pen.font = `11px ${this.type}`;
     pen.fillStyle = text;
     pen.fillText("GPU work, overview", 4, MINI / 2, this.left - 8);
     this.data.sides.forEach((side, n) => {
@@ -327,7 +332,7 @@ class Timeline {
 
   paintAxis(pen, text, line, height) {
     const span = this.view[1] - this.view[0], step = nice(span / Math.max(this.plot / 100, 3));
-    pen.font = "11px sans-serif";
+    pen.font = `11px ${this.type}`;
     pen.lineWidth = 1;
     for (let time = Math.ceil(this.view[0] / step) * step; time <= this.view[1]; time += step) {
       const x = Math.round(this.x(time)) + 0.5;
@@ -347,9 +352,9 @@ class Timeline {
     pen.fillStyle = side.colour;
     pen.fillRect(4, side.top - TITLE + 8, 10, 10);
     pen.fillStyle = text;
-    pen.font = "600 13px sans-serif";
+    pen.font = `600 13px ${this.type}`;
     pen.fillText(side.title, 20, side.top - TITLE / 2, this.width - 30);
-    pen.font = "12px sans-serif";
+    pen.font = `12px ${this.type}`;
     side.lanes.forEach((name, lane) => {
       const y = side.top + lane * LANE;
       pen.fillStyle = text;
@@ -364,7 +369,7 @@ class Timeline {
     pen.beginPath();
     pen.rect(this.left, side.top - 2, this.plot, side.lanes.length * LANE + 4);
     pen.clip();
-    pen.font = "11px sans-serif";
+    pen.font = `11px ${this.type}`;
     const hatch = this.hatch(pen), { start, end, lane, colour, hatched, row, kind } = side.bars, picked = this.data.picked;
     const outlined = [];
     for (let i = 0; i < start.length; i++) {

@@ -51,12 +51,15 @@ def render(pair: Pair) -> None:
 
 def _form() -> list[str]:
     """The study's arguments; the first two are ``-o DIR``."""
-    left, middle, right = st.columns(3)
+    # rows of two: four precisions fit a laptop, and a phone shows them in this order
+    left, right = st.columns(2)
     folder = left.text_input("Folder", "runs", key="capture_folder")
-    model = middle.text_input("Model", "resnet50", key="capture_model", help="A torchvision name, or module:function")
-    batches = right.multiselect("Batches", [1, 2, 4, 8, 16, 32, 64, 128, 256], [1, 8, 64], key="capture_batches")
+    model = right.text_input("Model", "resnet50", key="capture_model", help="A torchvision name, or module:function")
+    left, right = st.columns(2)
     torch = left.multiselect("PyTorch", _TORCH, ["fp32", "tf32", "fp16"], key="capture_torch")
-    trt = middle.multiselect("TensorRT", _TRT, list(_TRT), key="capture_trt")
+    trt = right.multiselect("TensorRT", _TRT, list(_TRT), key="capture_trt")
+    left, right = st.columns(2)
+    batches = left.multiselect("Batches", [1, 2, 4, 8, 16, 32, 64, 128, 256], [1, 8, 64], key="capture_batches")
     pythons = right.text_input(
         "Python of the TensorRT environment", "", key="capture_python", placeholder="the same as PyTorch's"
     )

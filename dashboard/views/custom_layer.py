@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboard import charts, data
 from dashboard.frame import Pair, show_error
+from dashboard.show import chart
 from dashboard.tables import show_table
 from dashboard.text import duration, markdown, number, number_of_bytes, times
 from profiler.analysis.custom_layer import IDLE, Exchange, RunCost, exchange
@@ -46,7 +47,7 @@ def render(pair: Pair) -> None:
         )
     else:
         name = st.selectbox("Runs", list(groups), key="custom_layer_group")
-        _runs(groups[name])
+        _runs(name, groups[name])
     for found in data.measurements():
         if isinstance(found, ProfilerError):
             show_error(found)
@@ -83,7 +84,7 @@ def chosen(group: Sequence[data.Source]) -> dict[str, data.Source]:
     return found
 
 
-def _runs(group: list[data.Source]) -> None:
+def _runs(name: str, group: list[data.Source]) -> None:
     roles = chosen(group)
     missing = [role for role in ROLES if role not in roles]
     sides = {role: data.load(source, None) for role, source in roles.items()}
@@ -104,7 +105,7 @@ def _runs(group: list[data.Source]) -> None:
     if missing:
         st.caption(f"Not recorded for this choice, so not shown: {'; '.join(missing)}.")
     _table(by_role)
-    _latencies(group)
+    _latencies(group, name)
     if found is not None:
         _exchange(found, by_role)
     _activations(by_role)
@@ -163,7 +164,14 @@ def _table(runs: dict[str, RunCost]) -> None:
                 "how we know": run.how,
             }
         )
-    show_table(st, pd.DataFrame(rows).round(3), hide_index=True, key="custom_layer_runs", placeholder="unknown")
+    show_table(
+        st,
+        pd.DataFrame(rows),
+        hide_index=True,
+        key="custom_layer_runs",
+        placeholder="unknown",
+        column_config={"per activation": st.column_config.NumberColumn(format="%.3g")},
+    )
     st.caption(
         "Own kernels compute the activation and nothing else. Bytes are computed for them: each reads its inputs and writes its output "
         "once; an activation inside another kernel moves none of its own, as that kernel's tensors are read and written anyway. What part "
@@ -173,7 +181,7 @@ def _table(runs: dict[str, RunCost]) -> None:
     )
 
 
-def _latencies(group: Sequence[data.Source]) -> None:
+def _latencies(group: Sequence[data.Source], about: str) -> None:
     rows = []
     for source in group:
         manifest = source.manifest
@@ -188,11 +196,8 @@ def _latencies(group: Sequence[data.Source]) -> None:
             )
     if rows:
         table = pd.DataFrame(rows).sort_values("p50_ms", ascending=False)
-        st.plotly_chart(
-            charts.latencies(table["label"].tolist(), table, "Latency without a profiler"),
-            key="custom_layer_latencies",
-            config=charts.CONFIG,
-        )
+        figure = charts.latencies(table["label"].tolist(), table, "Latency without a profiler")
+        chart(figure, "custom_layer_latencies", about=[about])
 
 
 def _exchange(found: Exchange, runs: dict[str, RunCost]) -> None:
@@ -205,7 +210,8 @@ def _exchange(found: Exchange, runs: dict[str, RunCost]) -> None:
             "added, µs": [p.added_ns / 1e3 for p in found.parts],
         }
     )
-    show_table(st, table.round(1), hide_index=True, key="custom_layer_exchange", placeholder="")
+    columns = {name: st.column_config.NumberColumn(format="%,.1f") for name in table.columns[1:]}
+    show_table(st, table, hide_index=True, key="custom_layer_exchange", placeholder="", column_config=columns)
     idle = next(p.added_ns for p in found.parts if p.label == IDLE)
     text = (
         "Means over the recorded inferences; the rows sum to the span from the first GPU work to the last. "
@@ -287,7 +293,7 @@ def _activations(runs: dict[str, RunCost]) -> None:
     if OPERATORS in known:
         table["without the plugin, in"] = [c.within for c in known[OPERATORS].costs]
     with st.expander(f"All {len(first.costs)} activations"):
-        show_table(st, pd.DataFrame(table).round(3), hide_index=True, key="custom_layer_activations", placeholder="")
+        show_table(st, pd.DataFrame(table), hide_index=True, key="custom_layer_activations", placeholder="")
         st.caption(
             "Without a time: no kernel of its own. GB/s: computed bytes ÷ the kernel's time; above the DRAM's peak where tensors are in "
             "the L2 cache."
@@ -330,11 +336,8 @@ def _measurement(found: Measurement) -> None:
     series |= {
         f"{str(p).upper()} PyTorch's operators": part.sort_values("size_mib") for p, part in eager.groupby("precision")
     }
-    st.plotly_chart(
-        charts.bandwidth(series, "Bandwidth against a copy of the same tensor"),
-        key="custom_layer_bandwidth",
-        config=charts.CONFIG,
-    )
+    figure = charts.bandwidth(series, "Bandwidth against a copy of the same tensor")
+    chart(figure, "custom_layer_bandwidth", about=[found.gpu])
     st.caption(
         "One read and one write of the tensor per unit of time, for all of them: what PyTorch's three kernels move in between is not "
         "counted. 100 % is the faster of two copies: in a CUDA graph, like the kernels, and without one. In a graph the 1 GiB copy was "
@@ -342,10 +345,10 @@ def _measurement(found: Measurement) -> None:
         "up to about 16 MiB are in the L2 cache, where both pass the DRAM's bandwidth."
     )
     with st.expander("All bandwidths"):
-        show_table(st, found.bandwidth.round(2), hide_index=True, key="custom_layer_bandwidths", placeholder="—")
+        show_table(st, found.bandwidth, hide_index=True, key="custom_layer_bandwidths", placeholder="—")
         if not found.others.empty:
             st.caption(
                 "Variants of the kernels were timed in this measurement. For FP32 and FP16 the library has kept “one-vector”, for INT8 "
                 "“auto” (four vectors a thread in large tensors, one in small ones), and the figures above are theirs. The rest:"
             )
-            show_table(st, found.others.round(2), hide_index=True, key="custom_layer_others", placeholder="—")
+            show_table(st, found.others, hide_index=True, key="custom_layer_others", placeholder="—")

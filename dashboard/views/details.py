@@ -17,6 +17,25 @@ TITLE = "Trace details"
 ICON = ":material/description:"
 URL = "details"
 
+_FILE = {
+    "opened": "opened",
+    "structure": "structure",
+    "nsys_version": "nsys",
+    "schema_version": "schema of the export",
+    "driver_version": "driver",
+    "cuda_version": "CUDA",
+    "recorded_utc": "recorded (UTC)",
+    "graph_trace_mode": "CUDA graphs recorded by",
+}
+_COUNTS = {
+    "kernels": "kernels",
+    "nvtx_ranges": "NVTX ranges",
+    "runtime_calls": "CUDA API calls",
+    "memcpys": "memory copies",
+    "memsets": "memory sets",
+    "graph_launches": "CUDA graph launches",
+}
+
 
 def render(pair: Pair) -> None:
     st.title("Trace details")
@@ -58,20 +77,9 @@ def _side(name: str, side: Side) -> None:
         )
     with right:
         st.subheader("The file")
-        shown = (
-            "opened",
-            "structure",
-            "nsys_version",
-            "schema_version",
-            "driver_version",
-            "cuda_version",
-            "recorded_utc",
-            "graph_trace_mode",
-        )
-        counts = ("kernels", "nvtx_ranges", "runtime_calls", "memcpys", "memsets", "graph_launches")
         _facts(
-            {key.replace("_", " "): str(document[key] or "unknown") for key in shown}
-            | {key.replace("_", " "): f"{document[key]:,}" for key in counts}
+            {label: str(document[key] or "unknown") for key, label in _FILE.items()}
+            | {label: f"{document[key]:,}" for key, label in _COUNTS.items()}
         )
     for gpu in document["gpus"]:
         bandwidth, memory = gpu["memory_bandwidth_bytes_per_s"], gpu["memory_bytes"]
@@ -117,5 +125,5 @@ def _facts(facts: dict[str, str]) -> None:
         table,
         hide_index=True,
         height=35 * (len(table) + 1) + 3,
-        column_config={"fact": st.column_config.TextColumn(width="small")},
+        column_config={"fact": st.column_config.TextColumn(width=160)},
     )

@@ -8,7 +8,7 @@ import streamlit as st
 from dashboard import charts, data
 from dashboard.frame import Pair, show_error, show_problems
 from dashboard.show import chart
-from dashboard.tables import show_table
+from dashboard.tables import NAME_WIDTH, show_table
 from dashboard.text import markdown, number, plotly_text, shorten
 from profiler.analysis.autotuning import Autotuning
 
@@ -44,8 +44,15 @@ def _side(name: str, side: data.Side) -> bool:
         f"{len(layers):,} layers in order of execution, {number(float(timed))} µs of GPU work per inference. Formats "
         "and tactics are TensorRT's own words; bytes are the computed minimum."
     )
+    first = ["layer", "time, µs"]  # in view on a phone
     show_table(
-        st, layers, hide_index=True, key=f"layers_{name}", height=min(520, 35 * (len(layers) + 1) + 3), placeholder=""
+        st,
+        layers[[*first, *layers.columns.difference(first, sort=False)]],
+        hide_index=True,
+        key=f"layers_{name}",
+        height=min(520, 35 * (len(layers) + 1) + 3),
+        placeholder="",
+        column_config={"layer": st.column_config.TextColumn(width=NAME_WIDTH)},
     )
     _autotuning(name, side)
     return True
@@ -75,4 +82,12 @@ def _autotuning(name: str, side: data.Side) -> None:
     chart(figure, f"candidates_{name}", {name: side}, left)
     table = found.assign(**{"time, µs": found["time_ms"] * 1e3})
     columns = ["time, µs", "chosen", "kernel", "formats", "runner", "tactic"]
-    show_table(right, table[columns], hide_index=True, height=320, key=f"candidate_table_{name}", placeholder="")
+    show_table(
+        right,
+        table[columns],
+        hide_index=True,
+        height=320,
+        key=f"candidate_table_{name}",
+        placeholder="",
+        column_config={"time, µs": st.column_config.NumberColumn(format="%,.2f")},
+    )

@@ -16,7 +16,7 @@ from dashboard import data, images
 from dashboard.figures import Drawn
 from dashboard.frame import Pair, show_error, show_problems
 from dashboard.handover import html_report
-from dashboard.show import chart
+from dashboard.show import chart, link
 from dashboard.tables import show_table
 from dashboard.text import markdown
 from profiler.errors import ProfilerError
@@ -58,6 +58,7 @@ def render(pair: Pair) -> None:
     _figures(drawn, name)
     st.subheader("The timeline, for Perfetto")
     st.markdown("The page Timeline saves any part of both inferences as a trace that Perfetto opens.")
+    link("timeline", "Choose the part on the timeline", ":material/arrow_forward:")
 
 
 def _file_name(before: str, after: str) -> str:
@@ -140,17 +141,23 @@ def _tables(tables: list[Table], name: str) -> None:
         "csv": lambda t: to_csv(t.frame).encode(),
         "parquet": lambda t: to_parquet(t.frame),
     }
-    columns = st.columns(4)
-    for place, (kind, make) in enumerate(makers.items()):
+    one, all_of_them = _buttons()
+    for kind, make in makers.items():
         label = "CSV" if kind == "csv" else "Parquet"
-        _save(columns[place], label, lambda make=make: make(chosen), f"{chosen.id}.{kind}", f"table_{kind}")
+        _save(one, label, lambda make=make: make(chosen), f"{chosen.id}.{kind}", f"table_{kind}")
         _save(
-            columns[place + 2],
+            all_of_them,
             f"All {len(tables)} as {label}",
             lambda kind=kind, make=make: _zipped((f"{t.id}.{kind}", make(t)) for t in tables),
             f"{name}_{kind}.zip",
             f"tables_{kind}",
         )
+
+
+def _buttons() -> tuple[DeltaGenerator, DeltaGenerator]:
+    """A row for the buttons of one file, and behind it of all; it goes on in a new line where the page is narrow."""
+    row = st.container(horizontal=True)
+    return row.container(horizontal=True, width="content"), row.container(horizontal=True, width="content")
 
 
 def _save(place: DeltaGenerator, label: str, content: Callable[[], bytes], file_name: str, key: str) -> None:
@@ -175,17 +182,17 @@ def _figures(drawn: list[Drawn], name: str) -> None:
             icon=":material/info:",
         )
         return
-    columns = st.columns(4)
-    for place, kind in enumerate(("pdf", "png")):
+    one, all_of_them = _buttons()
+    for kind in ("pdf", "png"):
         _save(
-            columns[place],
+            one,
             kind.upper(),
             lambda kind=kind: images.render([chosen], [kind])[chosen.id, kind],
             f"{chosen.id}.{kind}",
             f"figure_{kind}",
         )
         _save(
-            columns[place + 2],
+            all_of_them,
             f"All {len(drawn)} as {kind.upper()}",
             lambda kind=kind: _zipped(
                 (f"{i}.{k}", content) for (i, k), content in images.render(drawn, [kind]).items()

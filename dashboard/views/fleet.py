@@ -10,7 +10,7 @@ import streamlit as st
 from dashboard import charts_fleet, data, results
 from dashboard.frame import Pair, show_error
 from dashboard.show import card, cards, chart
-from dashboard.tables import show_table
+from dashboard.tables import NAME_WIDTH, show_table
 from dashboard.text import duration, markdown, number
 from profiler.analysis.classify import CATEGORY_LABELS
 from profiler.errors import ProfilerError
@@ -95,6 +95,7 @@ def _choose() -> results.ResultSource | None:
             f"{_COMMAND}\n\n# try it with the runs that ship with the project:\npython -m profiler fleet traces -o fleet-result\n"
             f"{data.FOLDER_VARIABLE}=fleet-result streamlit run dashboard",
             language="bash",
+            wrap_lines=True,
         )
         return None
     keys = list(found)
@@ -300,7 +301,7 @@ def _kernels(merged: pd.DataFrame) -> None:
             }
         ),
         column_config={
-            "kernel": st.column_config.TextColumn(width="large", help="Demangled name, as nsys recorded it")
+            "kernel": st.column_config.TextColumn(width=NAME_WIDTH, help="Demangled name, as nsys recorded it")
         },
         hide_index=True,
         key="fleet_kernels",

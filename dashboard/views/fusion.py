@@ -127,14 +127,14 @@ def _table(view: data.LedgerView) -> None:
         placeholder="",
         height=min(560, 35 * (len(table) + 1) + 3),
         column_config={
-            "before, µs": st.column_config.NumberColumn(format="%.2f"),
-            "after, µs": st.column_config.NumberColumn(format="%.2f"),
+            "before, µs": st.column_config.NumberColumn(format="%,.2f"),
+            "after, µs": st.column_config.NumberColumn(format="%,.2f"),
             "kernels before": st.column_config.NumberColumn(format="%.4g"),
             "kernels after": st.column_config.NumberColumn(format="%.4g"),
             "min. kB before": st.column_config.NumberColumn(
-                format="%.1f", help="Computed minimum: inputs, weights and outputs once each"
+                format="%,.0f", help="Computed minimum: inputs, weights and outputs once each"
             ),
-            "min. kB after": st.column_config.NumberColumn(format="%.1f", help="Computed minimum"),
+            "min. kB after": st.column_config.NumberColumn(format="%,.0f", help="Computed minimum"),
         },
     )
     st.download_button(

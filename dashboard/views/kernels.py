@@ -10,7 +10,7 @@ from dashboard import charts
 from dashboard.data import Side
 from dashboard.frame import Pair, show_problems
 from dashboard.show import chart
-from dashboard.tables import show_table
+from dashboard.tables import NAME_WIDTH, show_table
 from dashboard.text import duration, markdown, number
 from profiler.analysis.classify import CATEGORY_LABELS, explain
 from profiler.analysis.compare import Analysis
@@ -21,21 +21,21 @@ URL = "kernels"
 
 _MAX_EXECUTIONS = 2000
 _COLUMNS = {
-    "name": st.column_config.TextColumn("kernel", width="large", help="Demangled name, as nsys recorded it"),
-    "category": st.column_config.TextColumn("kind", help="Inferred from the name"),
-    "tensor_cores": st.column_config.TextColumn("Tensor Cores", help="Inferred from the name: yes, no, or unknown"),
+    "name": st.column_config.TextColumn("kernel", width=NAME_WIDTH, help="Demangled name, as nsys recorded it"),
     "per_inference": st.column_config.NumberColumn("per inference", format="%.4g"),
-    "count": st.column_config.NumberColumn("executions", format="localized"),
-    "total_us": st.column_config.NumberColumn("total, µs", format="%.1f"),
     "share_of_kernel_time_pct": st.column_config.ProgressColumn(
         "kernel time, %", format="%.1f", min_value=0, max_value=100
     ),
-    "mean_us": st.column_config.NumberColumn("mean, µs", format="%.2f"),
-    "median_us": st.column_config.NumberColumn("median, µs", format="%.2f"),
-    "min_us": st.column_config.NumberColumn("min, µs", format="%.2f"),
-    "max_us": st.column_config.NumberColumn("max, µs", format="%.2f"),
+    "category": st.column_config.TextColumn("kind", help="Inferred from the name"),
+    "tensor_cores": st.column_config.TextColumn("Tensor Cores", help="Inferred from the name: yes, no, or unknown"),
+    "count": st.column_config.NumberColumn("executions", format="%,d"),
+    "total_us": st.column_config.NumberColumn("total, µs", format="%,.1f"),
+    "mean_us": st.column_config.NumberColumn("mean, µs", format="%,.2f"),
+    "median_us": st.column_config.NumberColumn("median, µs", format="%,.2f"),
+    "min_us": st.column_config.NumberColumn("min, µs", format="%,.2f"),
+    "max_us": st.column_config.NumberColumn("max, µs", format="%,.2f"),
     "stddev_us": st.column_config.NumberColumn(
-        "std. dev., µs", format="%.2f", help="Of a sample (n − 1), as in nsys stats"
+        "std. dev., µs", format="%,.2f", help="Of a sample (n − 1), as in nsys stats"
     ),
 }
 

@@ -57,7 +57,7 @@ def render(pair: Pair) -> None:
         for sentence in claim.sentences:
             st.markdown(markdown(sentence))
         _FIGURES[claim.id](pair, held, facts)
-        with st.container(horizontal=True, gap="medium", vertical_alignment="center"):
+        with st.container(horizontal=True, gap="medium", vertical_alignment="center", key=f"links_{claim.id}"):
             for url, label in _EVIDENCE[claim.id]:
                 link(url, label, ":material/arrow_forward:")
             how_we_know(claim.how, f"how_{claim.id}")
@@ -215,7 +215,7 @@ def _all_metrics(comparison: Comparison) -> None:
             "note": [m.reason or "" for m in comparison.metrics],
         }
     )
-    wide = {"figure": "medium", "before": "small", "after": "small", "before ÷ after": "small", "how we know": "large"}
+    wide = {"figure": 204, "before": 76, "after": 76, "before ÷ after": 120, "how we know": "large"}
     columns = {name: st.column_config.TextColumn(width=width) for name, width in wide.items()}
     show_table(st, frame, hide_index=True, height=35 * (len(frame) + 1) + 3, column_config=columns)
 

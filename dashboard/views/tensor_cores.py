@@ -10,7 +10,7 @@ from dashboard import charts
 from dashboard.data import Side
 from dashboard.frame import Pair, show_problems
 from dashboard.show import card, cards, chart
-from dashboard.tables import show_table
+from dashboard.tables import NAME_WIDTH, show_table
 from dashboard.text import duration, markdown, number
 from profiler.analysis.classify import CATEGORY_LABELS, explain
 from profiler.analysis.tensor_cores import median_inference_samples
@@ -114,13 +114,14 @@ def _names(table: pd.DataFrame, key: str) -> None:
     shown = pd.DataFrame(
         {
             "kernel": table["name"],
+            "kernel time, %": table["share_pct"],
+            "time, µs": table["time_ns"] / 1e3,
+            "kernels": table["count"],
             "kind": table["category"].map(CATEGORY_LABELS),
             "precision": table["precision"],
-            "kernels": table["count"],
-            "time, µs": table["time_ns"] / 1e3,
-            "kernel time, %": table["share_pct"],
             "rule": table["rule"],
             "why": table["why"] if "why" in table else [explain(r).reason for r in table["rule"]],
         }
     )
-    show_table(st, shown, hide_index=True, key=key, height=min(320, 35 * (len(shown) + 1) + 3))
+    columns = {"kernel": st.column_config.TextColumn(width=NAME_WIDTH)}
+    show_table(st, shown, hide_index=True, key=key, height=min(320, 35 * (len(shown) + 1) + 3), column_config=columns)

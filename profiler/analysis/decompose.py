@@ -11,7 +11,7 @@ layout changes, and kernels that TensorRT added.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -205,8 +205,12 @@ class _Side:
         return int(self._duration[at][~layout].sum()), int(self._duration[at][layout].sum())
 
 
-def chain(runs: Sequence[Analysis]) -> list[Step]:
-    """Measured steps from the first run to the last: each run's latency, and the exact split against the one before it."""
+def chain(runs: Sequence[Analysis], ledger: Callable[[Analysis, Analysis], Ledger] = build_ledger) -> list[Step]:
+    """Measured steps from the first run to the last: each run's latency, and the exact split against the one before it.
+
+    Args:
+        ledger: where the fusion ledger of two runs comes from; for a caller that keeps those it has built.
+    """
     steps: list[Step] = []
     for place, run in enumerate(runs):
         latency = int(run.inferences.table["latency_ns"].iloc[representative(run)])
@@ -216,6 +220,6 @@ def chain(runs: Sequence[Analysis]) -> list[Step]:
             if hidden is not None:
                 reason = hidden.trace.graph_level_message
             else:
-                split = decompose(build_ledger(runs[place - 1], run))
+                split = decompose(ledger(runs[place - 1], run))
         steps.append(Step(run.facts.title, latency, split, reason))
     return steps

@@ -16,6 +16,7 @@ HEADLINES = (
     "tensor_active",
 )
 _COUNTS = ("kernels", "calls", "copies", "sets")
+_SHORT_MS = 0.1
 
 
 def visible(text: str) -> str:
@@ -42,9 +43,11 @@ def number_of_bytes(value: float) -> str:
 
 
 def with_unit(value: float | None, unit: str) -> str:
-    """A figure and its unit; counts go without, bytes in the unit that reads best."""
+    """A figure and its unit; counts go without, bytes and short times in the unit that reads best."""
     if value is None or math.isnan(value) or unit in _COUNTS:
         return number(value)
+    if unit == "ms" and 0 < abs(value) < _SHORT_MS:
+        value, unit = value * 1e3, "us"
     return number_of_bytes(value) if unit == "bytes" else f"{number(value)} {'µs' if unit == 'us' else unit}"
 
 
@@ -66,9 +69,13 @@ def change(metric: Metric) -> str:
 
 def before_after(metric: Metric) -> tuple[str, str]:
     """Both values as text; a unit that they share stands once, behind the second."""
-    before, after = with_unit(metric.before, metric.unit), with_unit(metric.after, metric.unit)
-    first, _, first_unit = before.partition(" ")
-    return (first if first_unit and after.endswith(f" {first_unit}") else before), after
+    return _pair(metric.before, metric.after, metric.unit)
+
+
+def _pair(first: float | None, second: float | None, unit: str) -> tuple[str, str]:
+    one, other = with_unit(first, unit), with_unit(second, unit)
+    figure, _, its_unit = one.partition(" ")
+    return (figure if its_unit and other.endswith(f" {its_unit}") else one), other
 
 
 def spread(metric: Metric, side: str) -> str | None:
@@ -78,4 +85,4 @@ def spread(metric: Metric, side: str) -> str | None:
         return None
     if found[0] == found[1]:
         return f"{with_unit(found[1], metric.unit)} in every inference"
-    return f"{number(found[0])} to {with_unit(found[1], metric.unit)} over the inferences"
+    return f"{' to '.join(_pair(*found, metric.unit))} over the inferences"

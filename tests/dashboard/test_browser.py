@@ -94,6 +94,51 @@ def test_default_comparison_and_every_page(page: Any) -> None:
         _picture(page, link.lower().replace(" ", "_"))
 
 
+@pytest.mark.parametrize("query", ["", "?before=trt-fp32-b8&after=trt-fp16-b8"])
+def test_the_first_page_opens_at_its_name_too(browser: Any, address: str, query: str) -> None:
+    page = browser.new_context().new_page()
+    page.goto(f"{address}/overview{query}")
+    _settled(page, "What did TensorRT do to the model?")
+    page.get_by_text("57 → 58" if query else "174 → 56", exact=True).first.wait_for(timeout=30_000)
+    assert urlsplit(page.url).path == "/" and page.get_by_text("Page not found").count() == 0
+    assert page.get_by_role("link", name="Overview", exact=True).count() == 1
+    if query:
+        assert parse_qs(urlsplit(page.url).query)["after"] == ["trt-fp16-b8"]
+    page.context.close()
+
+
+def test_timeline_is_as_large_as_the_type_of_a_presentation(browser: Any, address: str) -> None:
+    heights = []
+    for query in ("", "?present=1"):
+        page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+        page.goto(f"{address}/timeline{query}")
+        _settled(page, "Timeline")
+        canvas = page.get_by_role("application")
+        canvas.focus()
+        page.keyboard.press("w")  # a pointer still finds the bars that it sees
+        page.wait_for_timeout(500)
+        box = canvas.bounding_box()
+        heights.append(box["height"])
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 86 * heights[-1] / heights[0])
+        page.get_by_text("inference 4", exact=False).first.wait_for()
+        page.get_by_role("button", name="Chosen").and_(page.locator(":not([disabled])")).wait_for(timeout=30_000)
+        page.context.close()
+    assert heights[1] == pytest.approx(heights[0] * 22 / 16, rel=0.01)
+
+
+def test_no_page_is_wider_than_a_phone(browser: Any, address: str) -> None:
+    page = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
+    for view in PAGES:
+        page.goto(f"{address}/{view.URL}?before=torch-fp32-eager-b8&after=trt-int8-stream-b8")
+        page.locator("h1").wait_for(timeout=30_000)
+        page.locator('[data-testid="stStatusWidget"]').wait_for(state="hidden", timeout=30_000)
+        wide, room = page.evaluate(
+            "(m => [m.scrollWidth, m.clientWidth])(document.querySelector('[data-testid=stMain]'))"
+        )
+        assert wide <= room, view.URL
+    page.context.close()
+
+
 def test_timeline_zooms_pans_and_tells_of_a_chosen_bar(page: Any) -> None:
     _settled(page, "What did TensorRT do to the model?")
     page.get_by_role("link", name="Timeline", exact=True).click()

@@ -185,6 +185,29 @@ def test_larger_type_for_a_room() -> None:
     assert figure.layout.title.subtitle.text is None  # the figure that was given is left as it was
 
 
+def test_larger_type_has_the_room_that_it_needs() -> None:
+    names = ["TensorRT FP16, CUDA graph, batch 8, QuickGELU as operators", "PyTorch FP16"]
+    runs = pd.DataFrame({"framework": ["TensorRT", "PyTorch"], "p50_ms": [0.4, 7.0], "p99_ms": [0.5, math.nan]})
+    figure = charts.latencies(names, runs, "t")
+    small, large = (labels.labelled(figure, ["x"], scale=s) for s in (1.0, 1.5))
+    rooms = [f.layout.height - f.layout.margin.t for f in (small, large)]
+    assert rooms[1] == pytest.approx(1.5 * rooms[0], abs=1)  # as names of several lines stand there
+    boxes = charts.collapse([charts.Box("a", "", "gemm", 0)], [charts.Box("x", "", "gemm")], ("a", "b"))
+    assert [t.insidetextfont.size for t in labels.labelled(boxes, scale=1.5).data if t.type == "bar"] == [16, 16]
+
+
+def test_every_latency_is_written_behind_its_line_and_says_which_it_is() -> None:
+    runs = pd.DataFrame({"framework": ["TensorRT", "PyTorch"], "p50_ms": [0.4, 7.0], "p99_ms": [0.5, math.nan]})
+    bars_, texts = charts.latencies(["a", "b"], runs, "t").data
+    assert list(texts.text) == [" p50 0.400 ms", " p50 7 ms"] and list(texts.x) == [0.5, 7.0]
+    assert bars_.text is None and texts.cliponaxis is False
+
+
+def test_ranges_are_told_from_every_kind_of_kernel() -> None:
+    near = {c: difference(palette.NVTX_COLOUR, v, "none") for c, v in palette.CATEGORY_COLOURS.items() if c != "other"}
+    assert min(near.values()) >= 20, near
+
+
 def test_waterfall_ends_at_the_latency_after() -> None:
     figure = charts.waterfall(["gone", "grown"], [5.0, -2.0], 10.0, 7.0, "t")
     bar = figure.data[0]

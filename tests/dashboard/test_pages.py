@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+import profiler.analysis.ledger as ledger_module
 from dashboard import data
 from dashboard.views import PAGES
 from dashboard.views.runs import _labels
@@ -162,6 +164,15 @@ def test_swap_turns_the_pair_around() -> None:
     assert "56 kernels to 174" in text(test)
 
 
+def test_a_broken_upload_is_named_as_its_reader_knows_it() -> None:
+    test = app("overview").run()
+    test.file_uploader[0].set_value([("broken.sqlite", b"SQLite format 3\0" + b"x" * 4000, "")]).run()
+    assert not test.exception
+    said = next(e.value for e in test.error if "cannot be read" in e.value).replace("\\", "")
+    path = test.session_state["uploads"].sources["upload/broken.sqlite"].path
+    assert "broken.sqlite: cut off" in said and str(path.parent) not in said
+
+
 def test_uploads_are_opened_and_go_with_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
     test = app("overview").run()
     files = [
@@ -275,6 +286,24 @@ def test_speedup_parts_sum_to_the_difference() -> None:
     test.multiselect(key="via").set_value(["trt-fp16-stream-b8"]).run()
     assert not test.exception
     assert len([d for d in test.dataframe if "part" in d.value]) == 2
+
+
+def test_speedup_builds_no_ledger_that_another_page_has_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[object] = []
+
+    class Counted(ledger_module._Join):  # one a ledger
+        def __init__(self, *sides: Any) -> None:
+            built.append(self)
+            super().__init__(*sides)
+
+    monkeypatch.setattr(ledger_module, "_Join", Counted)
+    st.cache_resource.clear()
+    app("fusion").run()
+    test = app("speedup").run()
+    assert not test.exception and len(built) == 1
+    test.multiselect(key="via").set_value(["trt-fp16-stream-b8"]).run()
+    assert not test.exception and len(built) == 3
+    st.cache_resource.clear()
 
 
 def test_searching_kernels() -> None:
