@@ -215,7 +215,7 @@ def _all_metrics(comparison: Comparison) -> None:
             "note": [m.reason or "" for m in comparison.metrics],
         }
     )
-    wide = {"figure": 204, "before": 76, "after": 76, "before ÷ after": 120, "how we know": "large"}
+    wide = {"figure": 210, "before": 73, "after": 73, "before ÷ after": 120, "how we know": "large"}
     columns = {name: st.column_config.TextColumn(width=width) for name, width in wide.items()}
     show_table(st, frame, hide_index=True, height=35 * (len(frame) + 1) + 3, column_config=columns)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dashboard.palette import contrast
 from dashboard.views import PAGES
 from tests.dashboard.test_browser import address, browser  # noqa: F401 - fixtures
 
@@ -96,6 +98,17 @@ def test_presentation_has_large_type_and_no_chrome_and_can_be_left(opened: Any, 
     settled(opened)
     assert "present" not in opened.url
     assert opened.locator('[data-testid="stSidebar"]').is_visible()
+
+
+def test_what_is_chosen_keeps_aa(opened: Any, address: str) -> None:  # noqa: F811
+    opened.goto(f"{address}/fusion")
+    settled(opened)
+    chosen = opened.get_by_role("radio", name="module", exact=True)
+    colour, ground = chosen.evaluate(
+        "e => [getComputedStyle(e).color, getComputedStyle(document.querySelector('.stApp')).backgroundColor]"
+    )
+    ink, page = ("#" + "".join(f"{int(n):02X}" for n in re.findall(r"\d+", found)[:3]) for found in (colour, ground))
+    assert contrast(ink, page) >= 7  # its own ground is a tenth of the theme's blue, which takes some of it
 
 
 def test_the_note_on_how_we_know_opens_by_keyboard(opened: Any, address: str) -> None:  # noqa: F811

@@ -126,19 +126,6 @@ def test_timeline_is_as_large_as_the_type_of_a_presentation(browser: Any, addres
     assert heights[1] == pytest.approx(heights[0] * 22 / 16, rel=0.01)
 
 
-def test_no_page_is_wider_than_a_phone(browser: Any, address: str) -> None:
-    page = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
-    for view in PAGES:
-        page.goto(f"{address}/{view.URL}?before=torch-fp32-eager-b8&after=trt-int8-stream-b8")
-        page.locator("h1").wait_for(timeout=30_000)
-        page.locator('[data-testid="stStatusWidget"]').wait_for(state="hidden", timeout=30_000)
-        wide, room = page.evaluate(
-            "(m => [m.scrollWidth, m.clientWidth])(document.querySelector('[data-testid=stMain]'))"
-        )
-        assert wide <= room, view.URL
-    page.context.close()
-
-
 def test_timeline_zooms_pans_and_tells_of_a_chosen_bar(page: Any) -> None:
     _settled(page, "What did TensorRT do to the model?")
     page.get_by_role("link", name="Timeline", exact=True).click()
