@@ -576,7 +576,7 @@ def latencies(labels: Sequence[str], runs: pd.DataFrame, title: str) -> go.Figur
         x=ends,
         y=ticks["tickvals"],
         mode="text",
-        text=[f" p50 {number(v, 'ms')}" for v in p50],
+        text=[f"\u2002p50 {number(v, 'ms')}" for v in p50],
         textposition="middle right",
         cliponaxis=False,
         hoverinfo="skip",

@@ -199,7 +199,7 @@ def test_larger_type_has_the_room_that_it_needs() -> None:
 def test_every_latency_is_written_behind_its_line_and_says_which_it_is() -> None:
     runs = pd.DataFrame({"framework": ["TensorRT", "PyTorch"], "p50_ms": [0.4, 7.0], "p99_ms": [0.5, math.nan]})
     bars_, texts = charts.latencies(["a", "b"], runs, "t").data
-    assert list(texts.text) == [" p50 0.400 ms", " p50 7 ms"] and list(texts.x) == [0.5, 7.0]
+    assert list(texts.text) == ["\u2002p50 0.400 ms", "\u2002p50 7 ms"] and list(texts.x) == [0.5, 7.0]
     assert bars_.text is None and texts.cliponaxis is False
 
 
