@@ -130,7 +130,7 @@ def test_timeline_zooms_pans_and_tells_of_a_chosen_bar(page: Any) -> None:
     _settled(page, "What did TensorRT do to the model?")
     page.get_by_role("link", name="Timeline", exact=True).click()
     _settled(page, "Timeline")
-    canvas = page.get_by_role("application")
+    canvas = page.get_by_role("application").and_(page.locator("[data-view]"))  # once it is drawn
     start, length = (int(n) for n in canvas.get_attribute("data-view").split(":"))
     assert start == 0 and length > 1_000_000
     page.get_by_text("174 of 174 pieces of GPU work").wait_for()

@@ -177,7 +177,7 @@ def test_an_upload_with_a_hostile_name(attack: str, runs: Path) -> None:
 def test_the_address_opens_no_file_that_was_not_chosen(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr(
-        data, "open_trace", lambda path: opened.append(str(path)) or (_ for _ in ()).throw(TraceError("not read"))
+        data, "open_trace", lambda path, **_: opened.append(str(path)) or (_ for _ in ()).throw(TraceError("not read"))
     )
     data._analysis.clear()
     test = app("overview", before=key, after=key).run()
