@@ -43,12 +43,17 @@ def button() -> None:
     )
 
 
-def controls(pages: Sequence[st.Page], current: st.Page, ground: str) -> None:
-    """While presenting: the style, and the one control that is left on the screen, to turn pages and to leave."""
+def style(ground: str) -> None:
+    """While presenting: the style. First of all that is drawn, so that what it hides is not seen."""
+    if on():
+        text = Path(__file__).with_name("presenting.css").read_text("utf-8").replace("GROUND", ground)
+        st.html(f"<style>{text}</style>")
+
+
+def controls(pages: Sequence[st.Page], current: st.Page) -> None:
+    """While presenting: the one control that is left on the screen, to turn pages and to leave."""
     if not on():
         return
-    style = Path(__file__).with_name("presenting.css").read_text("utf-8").replace("GROUND", ground)
-    st.html(f"<style>{style}</style>")
     place = next((i for i, page in enumerate(pages) if page.url_path == current.url_path), 0)
     with st.container(key="presenting", horizontal=True, vertical_alignment="center", gap="small"):
         if place > 0:

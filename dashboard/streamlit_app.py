@@ -20,9 +20,15 @@ from dashboard.views import PAGES
 
 def main(first: str = "overview") -> None:
     """Draw the app; ``first`` is the page that opens at the root address."""
+    presenting.from_address()
     st.set_page_config(
-        page_title="TensorRT evidence", page_icon=str(Path(__file__).with_name("icon.png")), layout="wide"
+        page_title="TensorRT evidence",
+        page_icon=str(Path(__file__).with_name("icon.png")),
+        layout="wide",
+        initial_sidebar_state="collapsed" if presenting.on() else "auto",
     )
+    st.html(Path(__file__).with_name("style.css"))
+    presenting.style(labels.ground(st.context.theme.type))
     holder: list[frame.Pair] = []
     pages = [
         st.Page(
@@ -38,14 +44,12 @@ def main(first: str = "overview") -> None:
     # Streamlit opens its default page at the root address alone, and people type or keep its name
     named = st.Page(lambda: None, title=by_url[first].title, url_path=first, visibility="hidden")
     tour.begin()
-    presenting.from_address()
-    st.html(Path(__file__).with_name("style.css"))
     page = st.navigation([*pages, named], expanded=True)
     if page is named:
         st.switch_page(by_url[first], query_params=st.query_params.to_dict())
     show.remember(by_url)
     holder.append(frame.choose())
-    presenting.controls(pages, page, labels.ground(st.context.theme.type))
+    presenting.controls(pages, page)
     if page is by_url["overview"]:
         tour.draw()
     page.run()
