@@ -218,8 +218,9 @@ def subject(facts: StoryFacts) -> str:
     b, a = facts.before, facts.after
     model = f"{b.model}: " if b.model and b.model == a.model else ""
     where = f" on {b.gpu}" if b.gpu and b.gpu == a.gpu else ""
-    batch = f", batch {b.batch}" if b.batch and b.batch == a.batch else ""
-    return f"{model}{b.title} against {a.title}{where}{batch}."
+    size = f", batch {b.batch}" if b.batch and b.batch == a.batch else ""
+    is_titled = bool(size) and all(f"{size}," in f"{title}," for title in (b.title, a.title))
+    return f"{model}{b.title} against {a.title}{where}{'' if is_titled else size}."
 
 
 def different_work(facts: StoryFacts) -> str | None:

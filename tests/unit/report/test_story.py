@@ -60,7 +60,7 @@ def test_the_argument_of_the_default_pair(default: Evidence) -> None:
     assert "0 % of the kernel time before, 97.6 % after" in told["tensor_cores"].sentences[0]
     assert told["tensor_cores"].sentences[1].startswith("Sampled, ")
     assert "agreement, not accuracy" in told["quality"].sentences[0]
-    assert sentences(default)[0].endswith("on NVIDIA H200, batch 8.")
+    assert sentences(default)[0].endswith("TensorRT INT8, stream, batch 8 on NVIDIA H200.")  # said of each: not again
     assert sentences(default) == sentences(evidence("torch-fp32-eager-b8", "trt-int8-stream-b8"))
 
 
