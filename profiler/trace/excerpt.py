@@ -46,18 +46,20 @@ class Excerpt:
     Attributes:
         kernels, of_kernels: kernels (or whole graphs, in a trace without kernels) in the excerpt and in the trace.
         start_ns, end_ns: host activity between these times of the trace's clock.
+        what: is counted, in words.
     """
 
     kernels: int
     of_kernels: int
     start_ns: int
     end_ns: int
+    what: str = "kernels"
 
     @property
     def statement(self) -> str:
         share = 100.0 * self.kernels / max(self.of_kernels, 1)
         return (
-            f"Excerpt: {self.kernels:,} of {self.of_kernels:,} kernels ({share:.2g} %), those launched in "
+            f"Excerpt: {self.kernels:,} of {self.of_kernels:,} {self.what} ({share:.2g} %), those launched in "
             f"{(self.end_ns - self.start_ns) / 1e9:.3g} s in the middle of the recording. Every figure is of this excerpt alone."
         )
 
@@ -96,7 +98,7 @@ def excerpt_of(file: TraceFile, database: Database) -> tuple[TraceFile, Excerpt]
             temporary.remove(folder)
             return None
         made = replace(file, database=target, write_ahead_log=False, _workdir=folder)
-        return made, Excerpt(int(held), database.count(work), *window)
+        return made, Excerpt(int(held), database.count(work), *window, "kernels" if work == KERNELS else "CUDA graphs")
     except BaseException:
         temporary.remove(folder)
         raise

@@ -85,6 +85,7 @@ def test_of_whole_graphs(tmp_path: Path) -> None:
     with open_trace(path, excerpt=True) as trace:
         assert trace.excerpt is not None and trace.graph_level_only
         assert 0 < len(trace.graph_traces) == trace.excerpt.kernels < trace.excerpt.of_kernels == 200
+        assert "of 200 CUDA graphs" in trace.excerpt.statement
 
 
 def test_a_trace_that_is_not_large_is_opened_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
