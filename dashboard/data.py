@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -43,6 +45,7 @@ from profiler.trace.progress import report
 BUNDLED = Path(__file__).resolve().parent.parent / "traces"
 FOLDER_VARIABLE = "PROFILER_TRACES"
 _MAX_LISTED = 500
+_SLOW_TO_DIGEST_BYTES = 1 << 28
 T = TypeVar("T")
 
 
@@ -211,7 +214,19 @@ def evidence(before: Side, after: Side) -> Evidence | None:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _evidence(before_key: object, after_key: object, _comparison: Comparison) -> Evidence:
     del before_key, after_key
-    return Evidence(_comparison)
+    made = Evidence(_comparison)
+    if sum(side.trace.path.stat().st_size for side in made.sides.values()) > _SLOW_TO_DIGEST_BYTES:
+        # the digests of gigabytes take seconds, and nobody needs them before the page Export
+        threading.Thread(target=_digested, args=(_evidence_key(made), made), daemon=True).start()
+    return made
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _digested(key: object, _held: Evidence) -> None:
+    """Have the provenance ready. Who asks while it is being made waits for it: Streamlit makes what it caches once."""
+    del key
+    with contextlib.suppress(OSError):  # a file that went is told of where it is asked for
+        _ = _held.provenance
 
 
 def tables(held: Evidence) -> list[Table]:
@@ -221,7 +236,7 @@ def tables(held: Evidence) -> list[Table]:
 
 @st.cache_resource(max_entries=4, show_spinner="Collecting the tables…")
 def _tables(key: object, _evidence: Evidence) -> list[Table]:
-    del key
+    _digested(key, _evidence)
     return report_tables(_evidence)
 
 

@@ -1,24 +1,31 @@
-"""Figures as files: PDF and SVG with vectors, PNG. Kaleido draws them in a Chromium of this machine; nothing is sent anywhere."""
+"""Figures as files: PDF and SVG with vectors, PNG.
+
+Kaleido draws them in a Chromium of this machine, in a process of its own; nothing is sent anywhere.
+"""
 
 from __future__ import annotations
 
-import asyncio
+import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 
 from dashboard.figures import Drawn
 from profiler.errors import MissingToolError, OutputError
+from profiler.trace import temporary
 
 FORMATS = ("pdf", "png", "svg")
 BROWSER_VARIABLE = "BROWSER_PATH"
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 _WIDTH, _PNG_SCALE = 1200, 2
-_TIMEOUT_S, _TIMEOUT_EACH_S = 60, 60
+_TIMEOUT_S, _TIMEOUT_EACH_S, _TIMEOUT_TO_END_S = 60, 60, 30
 
 
 def browser() -> str | None:
@@ -53,30 +60,48 @@ def render(drawn: Sequence[Drawn], kinds: Sequence[str]) -> dict[tuple[str, str]
     absent = missing()
     if absent is not None:
         raise absent
-    path = str(browser())
+    browser_path = str(browser())
+    job = {
+        "browser": browser_path,
+        "figures": [json.loads(str(_alone(figure).to_json())) for figure in drawn],
+        "seconds": _TIMEOUT_S + _TIMEOUT_EACH_S * len(drawn),
+        "files": {kind: {"width": _WIDTH, "scale": _PNG_SCALE if kind == "png" else 1} for kind in kinds},
+    }
+    folder = temporary.private_folder("figures")
     try:
-        return asyncio.run(asyncio.wait_for(_render(drawn, kinds, path), _TIMEOUT_S + _TIMEOUT_EACH_S * len(drawn)))
-    except Exception as error:  # Kaleido and what drives the browser raise errors of many kinds
-        said = " ".join(map(str, error.args))[:300]
+        said = _drawn(job, folder)
+        found = {
+            (figure.id, kind): path.read_bytes()
+            for place, figure in enumerate(drawn)
+            for kind in kinds
+            if (path := folder / f"{place}.{kind}").is_file()
+        }
+    finally:
+        temporary.remove(folder)
+    if said is not None or len(found) < len(drawn) * len(kinds):
         raise OutputError(
-            f"The figures could not be drawn with {path} ({type(error).__name__}: {said}).",
+            f"The figures could not be drawn with {browser_path} ({(said or 'some are missing')[-300:]}).",
             f"Try another browser with {BROWSER_VARIABLE}, or save figures as PNG from the HTML report.",
-        ) from error
-
-
-async def _render(drawn: Sequence[Drawn], kinds: Sequence[str], path: str) -> dict[tuple[str, str], bytes]:
-    import kaleido  # noqa: PLC0415 - optional, and slow to import
-
-    found: dict[tuple[str, str], bytes] = {}
-    # without mathjax=False it fetches MathJax from elsewhere
-    async with kaleido.Kaleido(n=1, timeout=_TIMEOUT_EACH_S, mathjax=False, path=path) as drawer:
-        for figure in drawn:
-            ready = _alone(figure)
-            for kind in kinds:
-                size = {"width": _WIDTH, "height": ready.layout.height}
-                options = {"format": kind, "scale": _PNG_SCALE if kind == "png" else 1, **size}
-                found[figure.id, kind] = await drawer.calc_fig(ready, opts=options)
+        )
     return found
+
+
+def _drawn(job: dict[str, Any], folder: Path) -> str | None:
+    """Have :mod:`dashboard.drawing` do it; what it said if it failed."""
+    paths = [str(Path(__file__).resolve().parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "dashboard.drawing", str(folder)],
+            input=json.dumps(job).encode(),
+            capture_output=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            timeout=job["seconds"] + _TIMEOUT_TO_END_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"it took more than {job['seconds']:g} s, and did not end"
+    said = " ".join(done.stderr.decode("utf-8", "replace").split())
+    return None if done.returncode == 0 else said or "it said nothing"
 
 
 def _alone(drawn: Drawn) -> go.Figure:

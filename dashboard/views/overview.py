@@ -230,7 +230,7 @@ def _one_side(name: str, side: Side) -> None:
     cores = analysis.tensor_cores.share_pct("yes")
     row = cards(name)
     card(row, "Kernels per inference", number(per), None, markdown(note or analysis.inferences.statement))
-    card(row, "Kernels in the trace", number(analysis.trace.kernel_count))
+    card(row, f"Kernels in the {'excerpt' if analysis.trace.excerpt else 'trace'}", number(analysis.trace.kernel_count))
     card(row, "Time using Tensor Cores (by name)", number(cores, "%"))
     if analysis.inferences.count:
         chart(charts.by_category({name: analysis.categories}), f"one_{name}", {name: side})

@@ -128,6 +128,7 @@ def _provenance(side: Analysis) -> dict[str, str]:
         "file size, bytes": f"{trace.path.stat().st_size:,}",
         "SHA-256 of the file": sha256_of(trace.path),
         "opened": trace.how_opened or "as it is",
+        "read": trace.excerpt.statement if trace.excerpt else "the whole trace",
         "recorded (UTC)": session.recorded_utc,
         "nsys": session.nsys_version,
         "schema of the export": session.schema_version,
@@ -151,7 +152,7 @@ def _provenance(side: Analysis) -> dict[str, str]:
         "inferences": f"{side.inferences.count:,}: {side.inferences.statement}"
         if side.inferences.count
         else side.inferences.statement,
-        "kernels in the trace": f"{trace.kernel_count:,}",
+        "kernels read": f"{trace.kernel_count:,}",
         "latency without nsys": _without_nsys(latency_without_profiler(facts)),
         "how it was recorded": manifest.get("source"),
     }

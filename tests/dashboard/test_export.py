@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
 import shutil
 import struct
+import time
 import zipfile
 from pathlib import Path
 
+import psutil
 import pytest
 
-from dashboard import images
+from dashboard import data, images
 from dashboard.figures import figures
 from dashboard.views import export
 from profiler.analysis.compare import Analysis
 from profiler.errors import MissingToolError, OutputError
+from profiler.report import evidence as report_evidence
 from profiler.report.evidence import Evidence, gather
 from profiler.report.tables import tables, to_csv
 from profiler.trace import open_trace
@@ -118,7 +123,48 @@ def test_a_browser_that_does_not_start_is_named(
     assert not (tmp_path / "figures").exists()
 
 
+@needs_browser
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in is a shell script")
+def test_a_browser_that_hangs_is_ended(evidence: Evidence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = tmp_path / "browser"
+    hanging.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 1000\n")
+    hanging.chmod(0o755)
+    monkeypatch.setattr(images, "browser", lambda: str(hanging))
+    monkeypatch.setattr(images, "_TIMEOUT_S", 6)
+    monkeypatch.setattr(images, "_TIMEOUT_EACH_S", 0)
+    with pytest.raises(OutputError, match=r"could not be drawn with .*browser"):
+        images.render(figures(evidence)[:1], ["png"])
+    browser = int((tmp_path / "pid").read_text())
+    assert not psutil.pid_exists(browser) or psutil.Process(browser).status() == psutil.STATUS_ZOMBIE
+
+
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, evidence: Evidence) -> None:
     monkeypatch.setattr(images, "find_spec", lambda name: None)
     with pytest.raises(MissingToolError, match="Kaleido"):
         images.render(figures(evidence)[:1], ["png"])
+
+
+def test_digests_of_large_files_are_made_once_and_before_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    digested: list[Path] = []
+
+    def counted(path: Path) -> str:
+        digested.append(path)
+        return original(path)
+
+    original = report_evidence.sha256_of
+    monkeypatch.setattr(report_evidence, "sha256_of", counted)
+    monkeypatch.setattr(data, "_SLOW_TO_DIGEST_BYTES", 0)
+    data._evidence.clear()
+    data._digested.clear()
+    data._tables.clear()
+    assert not app("overview").run().exception
+    until = time.monotonic() + 30
+    while len(digested) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert len(digested) == 2
+    test = app("export").run()
+    test.selectbox(key="export_table").set_value("provenance").run()
+    shown = next(d.value for d in test.dataframe if "SHA-256 of the file" in d.value.to_string())
+    assert all(hashlib.sha256(path.read_bytes()).hexdigest() in shown.to_numpy() for path in digested)
+    assert len(digested) == 2
+    data._evidence.clear()
