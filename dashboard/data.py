@@ -30,7 +30,7 @@ from profiler.analysis.ledger import Ledger
 from profiler.analysis.timeline import Timeline
 from profiler.analysis.traffic import Traffic
 from profiler.capture.summary import collect
-from profiler.errors import ProfilerError
+from profiler.errors import ProfilerError, UsageError
 from profiler.report.evidence import Evidence
 from profiler.report.layers import engine_layers as report_layers
 from profiler.report.story import Claim, StoryFacts, facts_of, tell
@@ -155,13 +155,19 @@ def load_all(wanted: Sequence[tuple[Source, str | None]], whole: bool = False) -
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _analysis(path: str, mtime_ns: int, size: int, nvtx: str | None, whole: bool) -> Analysis:
-    del mtime_ns, size  # part of the cache key: a file that changed is read again
+    # time of change and size are part of the cache key: a file that changed is read again
     analysis = Analysis(open_trace(path, excerpt=not whole), nvtx)
     # all of it here, with its progress, not in the middle of a page; a broken table is found here, too
-    for number_of, name in enumerate(_PARTS):
-        report(f"analysing: {name.replace('_', ' ')}", number_of / len(_PARTS))
-        getattr(analysis, name)
-    _ = analysis.inferences.table
+    try:
+        for number_of, name in enumerate(_PARTS):
+            report(f"analysing: {name.replace('_', ' ')}", number_of / len(_PARTS))
+            getattr(analysis, name)
+        _ = analysis.inferences.table
+    except UsageError:
+        if analysis.trace.excerpt is None:
+            raise
+        analysis.trace.close()  # the range that is wanted may be longer than the excerpt
+        return _analysis(path, mtime_ns, size, nvtx, True)
     return analysis
 
 

@@ -421,6 +421,21 @@ def test_a_very_large_trace_is_shown_by_an_excerpt_until_it_is_asked_for(
     assert not linked.exception and not any("Excerpt" in m.value for m in linked.markdown)
 
 
+def test_a_range_that_no_excerpt_holds_is_looked_for_in_the_whole_trace(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(excerpt, "LARGE_ROWS", 1_000)
+    monkeypatch.setattr(excerpt, "_WANTED_ROWS", 300)
+    maker = simple(inferences=200)
+    maker.range("epoch", 0, 3_000_000)
+    maker.write(folder / "before.sqlite")
+    test = app("kernels", before="folder/before.sqlite", after="none", nvtx_before="epoch").run()
+    assert not test.exception and not test.error
+    assert not any("Excerpt" in m.value for m in test.markdown) and any("“epoch”" in c.value for c in test.caption)
+    test = app("kernels", before="folder/before.sqlite", after="none", nvtx_before="nowhere").run()
+    assert not test.exception and any("nowhere" in e.value for e in test.error)
+
+
 def test_an_inference_of_very_many_is_chosen_by_its_number(folder: Path) -> None:
     simple(inferences=600, kernels=1).write(folder / "before.sqlite")
     test = app("timeline", before="folder/before.sqlite", after="none").run()
