@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from profiler.errors import ProfilerError, TraceError
-from profiler.trace import temporary
+from profiler.trace import bounded, temporary
 from profiler.trace.archive import ZIP_MAGIC, extract_zip
 from profiler.trace.build_log import read_build_log
 from profiler.trace.engine_file import read_engine_file
@@ -26,7 +26,6 @@ from profiler.trace.manifest import FORMAT, Manifest, find_manifest, manifest_of
 
 LEAVE_AFTER_S = 180.0
 """How long uploads outlive a lost connection: somewhat longer than Streamlit keeps the session itself (120 s)."""
-_COPY_CHUNK = 1 << 22
 _MAX_UPLOAD_BYTES = 8 << 30
 _SPARE_BYTES = 1 << 29
 _EXPECTED = (
@@ -244,17 +243,16 @@ def _store(name: str, stream: BinaryIO, folder: Path, progress: Callable[[str, i
     target = folder / _safe(Path(name).name)
     partial = target.with_name(f"{target.name}.partial")
     most = min(_MAX_UPLOAD_BYTES, shutil.disk_usage(folder).free - _SPARE_BYTES)
+    too_large = TraceError(
+        f"{name[:200]}: larger than the {max(most, 0):,} bytes that can be stored here.",
+        "Name its folder below instead of uploading it, or make room on the disk of temporary files.",
+    )
     written = 0
     try:
         with partial.open("wb") as sink:
-            while chunk := stream.read(_COPY_CHUNK):
-                written += len(chunk)
-                if written > most:
-                    raise TraceError(
-                        f"{name[:200]}: larger than the {max(most, 0):,} bytes that can be stored here.",
-                        "Name its folder below instead of uploading it, or make room on the disk of temporary files.",
-                    )
+            for chunk in bounded.chunks(stream, most, too_large):
                 sink.write(chunk)
+                written += len(chunk)
                 progress(name, written)
     except OSError as error:
         raise TraceError(f"{name[:200]}: could not be stored ({error.strerror or error}).") from error

@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from profiler.capture import sanitise_rules as rules
 from profiler.capture.identifying import Identifying, Scrubber, count_removed, find_identifying
 from profiler.errors import OutputError, TraceError
+from profiler.trace.attached import attached
 
 
 @dataclass(frozen=True)
@@ -144,25 +144,13 @@ def _attached(source: Path, target: Path) -> Iterator[sqlite3.Connection]:
     if not source.is_file():
         raise TraceError(f"{source}: no such file.", "Expected an uncompressed SQLite export.")
     with source.open("rb") as file:
-        head = file.read(60)
+        head = file.read(16)
     if not head.startswith(b"SQLite format 3\0"):
         raise TraceError(
             f"{source}: not an SQLite database.", "Expected an uncompressed export: nsys export --type sqlite REPORT"
         )
-    wal = len(head) == 60 and 2 in (head[18], head[19])
-    encoding = {2: "UTF-16le", 3: "UTF-16be"}.get(int.from_bytes(head[56:60], "big"), "UTF-8")
-    db = sqlite3.connect(f"file:{quote(str(target.absolute()))}", uri=True, isolation_level=None)
-    try:
-        db.execute(f"PRAGMA encoding='{encoding}'")  # the two must agree
-        db.execute("PRAGMA journal_mode=OFF")
-        db.execute("PRAGMA synchronous=OFF")
-        db.execute("PRAGMA trusted_schema=OFF")
-        db.execute(
-            "ATTACH ? AS source", (f"file:{quote(str(source.absolute()))}?mode=ro{'&immutable=1' if wal else ''}",)
-        )
+    with attached(source, target) as db:
         yield db
-    finally:
-        db.close()
 
 
 class _Copy:

@@ -16,10 +16,10 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from profiler.errors import TraceError
+from profiler.trace import bounded
 from profiler.trace.regular import open_regular, shown
 
 ZIP_MAGIC = b"PK\x03\x04"
-_CHUNK = 1 << 20
 _END_RECORD = b"PK\x05\x06"
 _END_RECORD_BYTES = 22
 _MAX_COMMENT_BYTES = 65_535
@@ -87,6 +87,10 @@ def _extract(path: Path, file: BinaryIO, into: Path, limits: Limits) -> list[Pat
         max(limits.free_of_ratio_bytes, limits.ratio * size),
         max(shutil.disk_usage(into).free - limits.spare_bytes, 0),
     )
+    too_large = TraceError(
+        f"{shown(path)}: unpacks to more than {most:,} bytes, from {size:,}.",
+        "Unpack it yourself if you trust it, and open the folder.",
+    )
     found: dict[str, Path] = {}
     written = 0
     with zipfile.ZipFile(file) as archive:
@@ -98,14 +102,9 @@ def _extract(path: Path, file: BinaryIO, into: Path, limits: Limits) -> list[Pat
             found[same] = target
             target.parent.mkdir(parents=True, exist_ok=True)
             with archive.open(entry) as source, target.open("xb") as sink:
-                while chunk := source.read(_CHUNK):
-                    written += len(chunk)
-                    if written > most:
-                        raise TraceError(
-                            f"{shown(path)}: unpacks to more than {most:,} bytes, from {size:,}.",
-                            "Unpack it yourself if you trust it, and open the folder.",
-                        )
+                for chunk in bounded.chunks(source, most - written, too_large):
                     sink.write(chunk)
+                written += sink.tell()
     return sorted(found.values())
 
 

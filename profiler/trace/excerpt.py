@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 
 from profiler.errors import TraceError
 from profiler.trace import progress, temporary
+from profiler.trace.attached import attached
 from profiler.trace.database import Database
 from profiler.trace.files import TraceFile
 from profiler.trace.guard import TimeLimit, query_seconds, quoted
@@ -132,21 +132,8 @@ def _window(database: Database, work: str) -> tuple[int, int] | None:
 def _attached(file: TraceFile, target: Path, label: str) -> Iterator[sqlite3.Connection]:
     """A new database ``main`` with the trace as ``source``."""
     limit = TimeLimit(query_seconds())
-    uri = f"file:{quote(str(file.database.absolute()))}?mode=ro{'&immutable=1' if file.write_ahead_log else ''}"
     try:
-        with closing(sqlite3.connect(target.absolute().as_uri(), uri=True, isolation_level=None)) as connection:
-            with file.database.open("rb") as source:
-                encoding = {2: "UTF-16le", 3: "UTF-16be"}.get(int.from_bytes(source.read(60)[56:60], "big"), "UTF-8")
-            connection.execute(f"PRAGMA encoding='{encoding}'")  # the two must agree
-            for setting in (
-                "journal_mode=OFF",
-                "synchronous=OFF",
-                "trusted_schema=OFF",
-                "cell_size_check=ON",
-                "mmap_size=0",
-            ):
-                connection.execute(f"PRAGMA {setting}")
-            connection.execute("ATTACH ? AS source", (uri,))
+        with attached(file.database, target) as connection:
             connection.set_progress_handler(limit.is_over, _STEPS_BETWEEN_LOOKS)
             limit.start()
             yield connection

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from profiler.errors import TraceError
-from profiler.trace import nsys_export, temporary
+from profiler.trace import bounded, nsys_export, temporary
 from profiler.trace.compressed import decompressor
 from profiler.trace.regular import open_regular
 
@@ -28,7 +28,6 @@ MAX_RATIO = 250
 """Real traces, also repetitive ones, were seen to compress to a seventh up to a fifteenth."""
 _FREE_OF_RATIO_BYTES = 1 << 28
 _SPARE_BYTES = 1 << 28
-_CHUNK = 1 << 20
 _SQLITE_HEADER_BYTES = 100
 
 
@@ -121,21 +120,20 @@ def _check_sqlite_header(path: Path, head: bytes) -> bool:
 def _decompress(path: Path, open_stream: Callable[[BinaryIO], IO[bytes]], target: Path, max_bytes: int) -> None:
     written = 0
     limit, why = _limit(path, target, max_bytes)
+    too_large = TraceError(
+        f"{path}: unpacks to more than {limit:,} bytes, {why}.",
+        "Unpack it yourself if you trust it, and open the .sqlite file.",
+    )
     try:
         with open_regular(path, "a trace") as packed, open_stream(packed) as source, target.open("wb") as sink:
-            while chunk := source.read(_CHUNK):
+            for chunk in bounded.chunks(source, limit, too_large):
                 if not written and not chunk.startswith(SQLITE_MAGIC):
                     raise TraceError(
                         f"{path}: unpacks to something that is not an SQLite database (it starts with {chunk[:8]!r}).",
                         "Expected a compressed nsys SQLite export; unpack archives of several files first.",
                     )
-                written += len(chunk)
-                if written > limit:
-                    raise TraceError(
-                        f"{path}: unpacks to more than {limit:,} bytes, {why}.",
-                        "Unpack it yourself if you trust it, and open the .sqlite file.",
-                    )
                 sink.write(chunk)
+                written += len(chunk)
     except TraceError:
         raise
     except OSError as error:
