@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from profiler.analysis.compare import Analysis, compare
-from profiler.analysis.inferences import find_inferences
-from profiler.analysis.kernels import kernel_statistics
-from profiler.analysis.ledger import build_ledger
+from profiler.analysis.compare import compare
+from profiler.analysis.fusion.ledger import build_ledger
+from profiler.analysis.run.inferences import find_inferences
+from profiler.analysis.run.kernels import kernel_statistics
+from profiler.analysis.run.run import Run
 from profiler.report.ledger import ledger_document
 from profiler.trace import open_trace
 
@@ -44,7 +45,7 @@ def _attribution(before: Path, after: Path) -> int:
 
 def _compare(before: Path, after: Path) -> int:
     with open_trace(before) as first, open_trace(after) as second:
-        sides = Analysis(first), Analysis(second)
+        sides = Run(first), Run(second)
         for side in sides:
             side.settle()
         compare(*sides)
@@ -53,7 +54,7 @@ def _compare(before: Path, after: Path) -> int:
 
 def _ledger(before: Path, after: Path) -> int:
     with open_trace(before) as first, open_trace(after) as second:
-        ledger_document(ledger := build_ledger(Analysis(first), Analysis(second)))
+        ledger_document(ledger := build_ledger(Run(first), Run(second)))
         return ledger.coverage("before").kernels
 
 

@@ -16,31 +16,32 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import progress
-from dashboard.figures import Drawn
-from dashboard.figures import figures as all_figures
-from dashboard.text import number
 from dashboard.uploads import Source, Uploads
-from profiler.analysis.autotuning import Autotuning, autotuning, build_log_of
-from profiler.analysis.compare import Analysis, Comparison, compare
-from profiler.analysis.counterparts import Counterparts
-from profiler.analysis.custom_layer import RunCost, activations_of, run_cost
-from profiler.analysis.decompose import Step, chain
-from profiler.analysis.kernel_measurement import Measurement, is_measurement, read_measurement
-from profiler.analysis.ledger import Ledger
-from profiler.analysis.timeline import Timeline
-from profiler.analysis.traffic import Traffic
+from profiler.analysis.compare import Comparison, compare
+from profiler.analysis.custom_layer.cost import RunCost, activations_of, run_cost
+from profiler.analysis.custom_layer.measurement import Measurement, is_measurement, read_measurement
+from profiler.analysis.fusion.counterparts import Counterparts
+from profiler.analysis.fusion.decompose import Step, chain
+from profiler.analysis.fusion.ledger import Ledger
+from profiler.analysis.fusion.traffic import Traffic
+from profiler.analysis.run.autotuning import Autotuning, autotuning, build_log_of
+from profiler.analysis.run.run import Run
+from profiler.analysis.run.timeline import Timeline
 from profiler.capture.summary import collect
+from profiler.charts.figures import Drawn
+from profiler.charts.figures import figures as all_figures
 from profiler.errors import ProfilerError, UsageError
+from profiler.progress import report
 from profiler.report.evidence import Evidence
 from profiler.report.layers import engine_layers as report_layers
 from profiler.report.story import Claim, StoryFacts, facts_of, tell
 from profiler.report.tables import Table
 from profiler.report.tables import tables as report_tables
+from profiler.text import number
 from profiler.trace import open_trace
 from profiler.trace.build_log import read_build_log
 from profiler.trace.files import TRACE_SUFFIXES
 from profiler.trace.manifest import manifest_of, read_manifest
-from profiler.trace.progress import report
 
 BUNDLED = Path(__file__).resolve().parent.parent / "traces"
 FOLDER_VARIABLE = "PROFILER_TRACES"
@@ -126,7 +127,7 @@ class Side:
     """
 
     source: Source
-    analysis: Analysis | None
+    analysis: Run | None
     error: ProfilerError | None = None
     identity: tuple[str, int, int, str | None, bool] | None = None
 
@@ -154,9 +155,9 @@ def load_all(wanted: Sequence[tuple[Source, str | None]], whole: bool = False) -
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _analysis(path: str, mtime_ns: int, size: int, nvtx: str | None, whole: bool) -> Analysis:
+def _analysis(path: str, mtime_ns: int, size: int, nvtx: str | None, whole: bool) -> Run:
     # time of change and size are part of the cache key: a file that changed is read again
-    analysis = Analysis(open_trace(path, excerpt=not whole), nvtx)
+    analysis = Run(open_trace(path, excerpt=not whole), nvtx)
     # all of it here, with its progress, not in the middle of a page; a broken table is found here, too
     try:
         for number_of, name in enumerate(_PARTS):
@@ -182,7 +183,7 @@ def comparison(before: Side, after: Side) -> Comparison | None:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _comparison(before_key: object, after_key: object, _before: Analysis, _after: Analysis) -> Comparison:
+def _comparison(before_key: object, after_key: object, _before: Run, _after: Run) -> Comparison:
     del before_key, after_key  # the analyses themselves are not hashed
     return compare(_before, _after)
 
@@ -194,7 +195,7 @@ def timeline(side: Side) -> Timeline:
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _timeline(key: object, _analysis: Analysis) -> Timeline:
+def _timeline(key: object, _analysis: Run) -> Timeline:
     del key
     return Timeline(_analysis)
 
@@ -324,7 +325,7 @@ def _steps(keys: object, _sides: list[Side]) -> list[Step]:
     del keys
     by_run = {id(side.analysis): side for side in _sides}
 
-    def kept(before: Analysis, after: Analysis) -> Ledger:
+    def kept(before: Run, after: Run) -> Ledger:
         """The ledger that the other pages show of the two."""
         held = evidence(by_run[id(before)], by_run[id(after)])
         assert held is not None
@@ -374,7 +375,7 @@ def engine_layers(side: Side) -> pd.DataFrame | ProfilerError | None:
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def _engine_layers(key: object, _analysis: Analysis) -> pd.DataFrame | None:
+def _engine_layers(key: object, _analysis: Run) -> pd.DataFrame | None:
     del key
     table = report_layers(_analysis)
     if table is None:
@@ -424,7 +425,7 @@ def run_costs(sides: Sequence[Side], group: Sequence[Source]) -> list[RunCost] |
 
 
 @st.cache_resource(max_entries=16, show_spinner="Looking for the activations…")
-def _run_cost(key: object, count: int, _analysis: Analysis, _activations: Any) -> RunCost:
+def _run_cost(key: object, count: int, _analysis: Run, _activations: Any) -> RunCost:
     del key, count
     return run_cost(_analysis, _activations)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from dashboard.text import duration, number_of_bytes
-from profiler.analysis.classify import CATEGORY_LABELS, classify, explain
-from profiler.analysis.compare import Analysis
-from profiler.analysis.timeline import GRAPH, KERNEL, MEMCPY, NVTX, Part
+from profiler.analysis.names.classify import CATEGORY_LABELS, classify, explain
+from profiler.analysis.run.run import Run
+from profiler.analysis.run.timeline import GRAPH, KERNEL, MEMCPY, NVTX, Part
+from profiler.text import duration, number_of_bytes
 
 
-def facts(analysis: Analysis, part: Part, kind: str, row: int) -> tuple[str, dict[str, str]]:
+def facts(analysis: Run, part: Part, kind: str, row: int) -> tuple[str, dict[str, str]]:
     """Name and facts of a piece of GPU work or an NVTX range; texts come from the trace and are not escaped."""
     trace = analysis.trace
     frame = {KERNEL: "kernels", MEMCPY: "memcpys", GRAPH: "graph_traces", NVTX: "nvtx_ranges"}.get(kind, "memsets")

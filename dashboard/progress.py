@@ -14,8 +14,8 @@ from typing import TypeVar
 
 import streamlit as st
 
-from dashboard.text import markdown
-from profiler.trace import progress
+from profiler import progress
+from profiler.text import markdown
 
 Result = TypeVar("Result")
 _SHOWN_AFTER_S = 0.7

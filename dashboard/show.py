@@ -8,9 +8,10 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import charts, labels, presenting
+from dashboard import presenting
 from dashboard.data import Side
-from dashboard.text import markdown
+from profiler.charts import charts, labels
+from profiler.text import markdown
 
 _PAGES = "pages"
 

@@ -14,8 +14,10 @@ except (
 
 import streamlit as st
 
-from dashboard import frame, labels, presenting, show, tour
+from dashboard import presenting, show, tour
+from dashboard import sidebar as frame
 from dashboard.views import PAGES
+from profiler.charts import labels
 
 
 def main(first: str = "overview") -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from dashboard.text import visible
 from profiler.report.spreadsheet import cell
+from profiler.text import visible
 
 NAME_WIDTH = 240
 """Pixels of a column of kernel or layer names: on a phone and on a laptop the first figures are in view beside it."""

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from tests.dashboard.serving import CHROMIUM_FLAGS, chromium, serving
+from tests.support.serving import CHROMIUM_FLAGS, chromium, serving
 
 FOLDER = Path(__file__).resolve().parent / "images"
 MAX_BYTES = 200_000

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 from profiler.trace import Trace, open_trace
-from tests.make_trace import TraceMaker
+from tests.support.make_trace import TraceMaker
 
 # No test fails because the machine was busy, nor by the luck of the draw: one commit gives one result. New examples are looked for
 # with ``pytest --hypothesis-profile=explore -m "not browser"``, whose finds become examples or fixes.

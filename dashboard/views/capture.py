@@ -9,9 +9,9 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard import recording
-from dashboard.frame import Pair
 from dashboard.show import card, cards
-from dashboard.text import markdown, number, number_of_bytes
+from dashboard.sidebar import Pair
+from profiler.text import markdown, number, number_of_bytes
 
 TITLE = "Capture"
 ICON = ":material/radio_button_checked:"

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, data
-from dashboard.frame import Pair, show_error
+from dashboard import data
 from dashboard.show import chart
+from dashboard.sidebar import Pair, show_error
 from dashboard.tables import show_table
-from dashboard.text import duration, markdown, number, number_of_bytes, times
-from profiler.analysis.custom_layer import IDLE, Exchange, RunCost, exchange
-from profiler.analysis.kernel_measurement import EAGER, KERNEL, Measurement
-from profiler.analysis.traffic import sampled_bytes
+from profiler.analysis.custom_layer.cost import IDLE, Exchange, RunCost, exchange
+from profiler.analysis.custom_layer.measurement import EAGER, KERNEL, Measurement
+from profiler.analysis.fusion.traffic import sampled_bytes
+from profiler.charts import charts
 from profiler.errors import ProfilerError
+from profiler.text import duration, markdown, number, number_of_bytes, times
 
 TITLE = "Custom layer"
 ICON = ":material/extension:"

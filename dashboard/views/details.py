@@ -8,10 +8,10 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.data import Side
-from dashboard.frame import Pair, show_problems
+from dashboard.sidebar import Pair, show_problems
 from dashboard.tables import show_table
-from dashboard.text import markdown, number, number_of_bytes
 from profiler.report.describe import describe
+from profiler.text import markdown, number, number_of_bytes
 
 TITLE = "Trace details"
 ICON = ":material/description:"

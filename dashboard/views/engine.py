@@ -5,12 +5,13 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, data
-from dashboard.frame import Pair, show_error, show_problems
+from dashboard import data
 from dashboard.show import chart
+from dashboard.sidebar import Pair, show_error, show_problems
 from dashboard.tables import NAME_WIDTH, show_table
-from dashboard.text import markdown, number, plotly_text, shorten
-from profiler.analysis.autotuning import Autotuning
+from profiler.analysis.run.autotuning import Autotuning
+from profiler.charts import charts
+from profiler.text import markdown, number, plotly_text, shorten
 
 TITLE = "Engine"
 ICON = ":material/account_tree:"

@@ -12,18 +12,19 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import data, images
-from dashboard.figures import Drawn
-from dashboard.frame import Pair, show_error, show_problems
-from dashboard.handover import html_report
+from dashboard import data
 from dashboard.show import chart, link
+from dashboard.sidebar import Pair, show_error, show_problems
 from dashboard.tables import show_table
-from dashboard.text import markdown
+from profiler.charts import images
+from profiler.charts.figures import Drawn
+from profiler.charts.handover import html_report
 from profiler.errors import ProfilerError
 from profiler.report.evidence import Evidence
 from profiler.report.gates import FAILED, UNKNOWN, Outcome, check, figures, parse_gate
 from profiler.report.markdown import summary
 from profiler.report.tables import Table, to_csv, to_parquet
+from profiler.text import markdown
 
 TITLE = "Export"
 ICON = ":material/ios_share:"

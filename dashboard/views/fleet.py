@@ -7,15 +7,16 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts_fleet, data, results
-from dashboard.frame import Pair, show_error
+from dashboard import data, results
 from dashboard.show import card, cards, chart
+from dashboard.sidebar import Pair, show_error
 from dashboard.tables import NAME_WIDTH, show_table
-from dashboard.text import duration, markdown, number
-from profiler.analysis.classify import CATEGORY_LABELS
+from profiler.analysis.names.classify import CATEGORY_LABELS
+from profiler.charts import fleet as charts_fleet
 from profiler.errors import ProfilerError
 from profiler.fleet.outliers import METRICS, Rule, judge
 from profiler.fleet.results import NAMES, FleetResult
+from profiler.text import duration, markdown, number
 
 TITLE = "Fleet"
 ICON = ":material/hub:"

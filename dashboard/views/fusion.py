@@ -8,12 +8,13 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import collapse, data
-from dashboard.frame import Pair, ledger_view
+from dashboard import data
 from dashboard.show import card, cards, chart
+from dashboard.sidebar import Pair, ledger_view
 from dashboard.tables import safe, show_table
-from dashboard.text import duration, markdown, number, number_of_bytes
-from profiler.analysis.ledger import Row, grouped
+from profiler.analysis.fusion.ledger import Row, grouped
+from profiler.charts import collapse
+from profiler.text import duration, markdown, number, number_of_bytes
 
 TITLE = "Fusion"
 ICON = ":material/call_merge:"

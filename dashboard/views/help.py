@@ -8,10 +8,10 @@ import streamlit as st
 
 from dashboard import tour
 from dashboard.documents import document, glossary
-from dashboard.frame import Pair, show_error
 from dashboard.show import link
-from dashboard.text import markdown
+from dashboard.sidebar import Pair, show_error
 from profiler.errors import ProfilerError
+from profiler.text import markdown
 
 TITLE = "Help"
 ICON = ":material/help:"

@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts
 from dashboard.data import Side
-from dashboard.frame import Pair, show_problems
 from dashboard.show import chart
+from dashboard.sidebar import Pair, show_problems
 from dashboard.tables import NAME_WIDTH, show_table
-from dashboard.text import duration, markdown, number
-from profiler.analysis.classify import CATEGORY_LABELS, explain
-from profiler.analysis.compare import Analysis
+from profiler.analysis.names.classify import CATEGORY_LABELS, explain
+from profiler.analysis.run.run import Run
+from profiler.charts import charts
+from profiler.text import duration, markdown, number
 
 TITLE = "Kernels"
 ICON = ":material/table_rows:"
@@ -93,7 +93,7 @@ def _side(name: str, side: Side, search: str, kinds: list[str]) -> None:
         _executions(name, side, shown.iloc[rows[0]])
 
 
-def _table(analysis: Analysis) -> pd.DataFrame:
+def _table(analysis: Run) -> pd.DataFrame:
     table = analysis.kernels.by_name.copy()
     for column in ("total", "mean", "median", "min", "max", "stddev"):
         table[f"{column}_us"] = table[f"{column}_ns"] / 1e3

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts
-from dashboard.frame import Pair, ledger_view
 from dashboard.show import card, cards, chart
+from dashboard.sidebar import Pair, ledger_view
 from dashboard.tables import show_table
-from dashboard.text import markdown, number_of_bytes
-from profiler.analysis.traffic import SampledBytes, by_stage
+from profiler.analysis.fusion.traffic import SampledBytes, by_stage
+from profiler.charts import charts
+from profiler.text import markdown, number_of_bytes
 
 TITLE = "Memory"
 ICON = ":material/memory:"

@@ -7,19 +7,20 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, data
+from dashboard import data
 from dashboard.data import Side
-from dashboard.frame import Pair, show_problems
 from dashboard.show import card, cards, chart, how_we_know, link
+from dashboard.sidebar import Pair, show_problems
 from dashboard.tables import show_table
-from dashboard.text import markdown, metric_value, number, number_of_bytes, times
 from profiler.analysis.compare import Comparison, Metric
-from profiler.analysis.decompose import Decomposition
-from profiler.analysis.measured import Quality
-from profiler.analysis.traffic import by_stage
+from profiler.analysis.fusion.decompose import Decomposition
+from profiler.analysis.fusion.traffic import by_stage
+from profiler.analysis.run.measured import Quality
+from profiler.charts import charts
 from profiler.report.evidence import Evidence
 from profiler.report.story import StoryFacts, sampling, speed_of, subject
 from profiler.report.words import before_after, change
+from profiler.text import markdown, number, number_of_bytes, times, with_unit
 
 TITLE = "Overview"
 ICON = ":material/summarize:"
@@ -196,7 +197,7 @@ def _how_we_know(metric: Metric) -> str:
     lines = [f"How we know: {metric.source}."]
     for label, spread in (("before", metric.before_range), ("after", metric.after_range)):
         if spread is not None:
-            low, high = (metric_value(v, metric.unit) for v in spread)
+            low, high = (with_unit(v, metric.unit) for v in spread)
             lines.append(f"Range over the inferences {label}: {low} to {high}.")
     if metric.reason:
         lines.append(f"Note: {metric.reason}")
@@ -208,8 +209,8 @@ def _all_metrics(comparison: Comparison) -> None:
     frame = pd.DataFrame(
         {
             "figure": [m.label for m in comparison.metrics],
-            "before": [metric_value(m.before, m.unit) for m in comparison.metrics],
-            "after": [metric_value(m.after, m.unit) for m in comparison.metrics],
+            "before": [with_unit(m.before, m.unit) for m in comparison.metrics],
+            "after": [with_unit(m.after, m.unit) for m in comparison.metrics],
             "before ÷ after": [times(m.ratio) if m.unit != "%" and m.ratio else "—" for m in comparison.metrics],
             "how we know": [m.source for m in comparison.metrics],
             "note": [m.reason or "" for m in comparison.metrics],

@@ -7,11 +7,12 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, data
-from dashboard.frame import Pair
+from dashboard import data
 from dashboard.show import chart
+from dashboard.sidebar import Pair
 from dashboard.tables import show_table
-from dashboard.text import markdown, plotly_text
+from profiler.charts import charts
+from profiler.text import markdown, plotly_text
 
 TITLE = "Runs"
 ICON = ":material/leaderboard:"

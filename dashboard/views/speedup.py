@@ -7,13 +7,14 @@ import itertools
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, data
-from dashboard.frame import Pair, show_error, show_problems
+from dashboard import data
 from dashboard.show import chart
+from dashboard.sidebar import Pair, show_error, show_problems
 from dashboard.tables import show_table
-from dashboard.text import duration, markdown, times
-from profiler.analysis.autotuning import Autotuning
-from profiler.analysis.decompose import Decomposition, Step
+from profiler.analysis.fusion.decompose import Decomposition, Step
+from profiler.analysis.run.autotuning import Autotuning
+from profiler.charts import charts
+from profiler.text import duration, markdown, times
 
 TITLE = "Speedup"
 ICON = ":material/waterfall_chart:"

@@ -6,14 +6,14 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import charts
 from dashboard.data import Side
-from dashboard.frame import Pair, show_problems
 from dashboard.show import card, cards, chart
+from dashboard.sidebar import Pair, show_problems
 from dashboard.tables import NAME_WIDTH, show_table
-from dashboard.text import duration, markdown, number
-from profiler.analysis.classify import CATEGORY_LABELS, explain
-from profiler.analysis.tensor_cores import median_inference_samples
+from profiler.analysis.names.classify import CATEGORY_LABELS, explain
+from profiler.analysis.run.tensor_cores import median_inference_samples
+from profiler.charts import charts
+from profiler.text import duration, markdown, number
 
 TITLE = "Tensor Cores"
 ICON = ":material/grid_on:"

@@ -9,19 +9,20 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import bars, data
+from dashboard import data
 from dashboard.data import Side
 from dashboard.facts import facts
-from dashboard.frame import Pair, show_problems
+from dashboard.sidebar import Pair, show_problems
 from dashboard.tables import show_table
-from dashboard.text import duration, markdown
-from profiler.analysis.compare import Analysis
-from profiler.analysis.counterparts import OTHER, Counterparts
-from profiler.analysis.decompose import representative
-from profiler.analysis.timeline import KERNEL, Bars, Part
+from profiler.analysis.fusion.counterparts import OTHER, Counterparts
+from profiler.analysis.fusion.decompose import representative
+from profiler.analysis.run.run import Run
+from profiler.analysis.run.timeline import KERNEL, Bars, Part
+from profiler.charts import bars
 from profiler.errors import ProfilerError
 from profiler.report.chrome_trace import Side as Exported
 from profiler.report.chrome_trace import chrome_trace, compressed
+from profiler.text import duration, markdown
 
 TITLE = "Timeline"
 ICON = ":material/view_timeline:"
@@ -320,7 +321,7 @@ def _export(pair: Pair, parts: Mapping[str, Part], low: int, high: int) -> None:
     )
 
 
-def _launches_and_gaps(name: str, analysis: Analysis) -> None:
+def _launches_and_gaps(name: str, analysis: Run) -> None:
     """What it costs to get the work onto the GPU, in numbers."""
     report = analysis.launches
     wait = report.launch_to_start_ns

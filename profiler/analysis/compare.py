@@ -4,80 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
-import pandas as pd
-
-from profiler.analysis.classify import CATEGORY_LABELS
-from profiler.analysis.facts import RunFacts, run_facts
-from profiler.analysis.inferences import Inferences, find_inferences
-from profiler.analysis.kernels import KernelSummary, classified_names, summarise_kernels
-from profiler.analysis.launches import LaunchReport, launch_report
-from profiler.analysis.tensor_cores import TensorCoreReport, tensor_core_report
-from profiler.trace import Trace
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """Everything about one trace that the comparison and the pages use; each part is computed on first use."""
-
-    trace: Trace
-    nvtx: str | None = None
-
-    @cached_property
-    def facts(self) -> RunFacts:
-        return run_facts(self.trace)
-
-    @cached_property
-    def inferences(self) -> Inferences:
-        return find_inferences(self.trace, self.nvtx)
-
-    @cached_property
-    def kernels(self) -> KernelSummary:
-        return summarise_kernels(self.trace, self.inferences)
-
-    @cached_property
-    def tensor_cores(self) -> TensorCoreReport:
-        return tensor_core_report(self.trace, self.inferences)
-
-    @cached_property
-    def launches(self) -> LaunchReport:
-        return launch_report(self.trace, self.inferences)
-
-    @cached_property
-    def categories(self) -> pd.DataFrame:
-        """A row a category: ``category``, ``kernels`` and ``time_ns`` per inference (means over the inferences, exact sums ÷ n)."""
-        n = self.inferences.count
-        kinds = classified_names(self.trace)["category"]
-        if not n or not len(kinds):
-            return pd.DataFrame({"category": pd.Series(dtype=object), "kernels": [], "time_ns": []})
-        counts, times = self.inferences.kernels_by_name
-        table = pd.DataFrame({"kernels": counts, "time_ns": times})[counts > 0].groupby(kinds[counts > 0]).sum() / n
-        return table.rename_axis("category").reset_index()
-
-    def settle(self) -> None:
-        """Compute everything that a comparison needs, and forget the frames on the way, so that they are never all in memory."""
-        _ = self.facts, self.inferences
-        self.trace.release("nvtx_ranges", "nvtx_index")
-        _ = self.inferences.launch_calls, self.inferences.launch_to_start_ns
-        self.trace.release("api_calls")
-        _ = self.inferences.table, self.launches
-        self.inferences.__dict__.pop("launch_calls", None)
-        _ = self.kernels, self.tensor_cores, self.categories, self.inferences.kernels_per_inference
-        self.trace.release("kernels", "memcpys", "memsets", "graph_traces", "gpu_metrics")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Who this side is, for JSON."""
-        session = self.trace.session
-        return {
-            "trace": str(self.trace.path),
-            **self.facts.as_dict(),
-            "inferences": self.inferences.count or None,
-            "inferences_found_as": self.inferences.statement,
-            "nsys_version": session.nsys_version,
-            "graph_trace_mode": session.graph_trace_mode,
-        }
+from profiler.analysis.names.classify import CATEGORY_LABELS
+from profiler.analysis.run.run import Run
 
 
 @dataclass(frozen=True)
@@ -121,8 +51,8 @@ class Metric:
 class Comparison:
     """Two analyses held against each other."""
 
-    before: Analysis
-    after: Analysis
+    before: Run
+    after: Run
     metrics: tuple[Metric, ...]
     warnings: tuple[str, ...]
     refusals: tuple[str, ...] = field(default=())
@@ -141,7 +71,7 @@ class Comparison:
 
 
 _Value = tuple["float | None", "str | None", "tuple[float, float] | None"]
-_Getter = Callable[[Analysis], _Value]
+_Getter = Callable[[Run], _Value]
 
 
 @dataclass(frozen=True)
@@ -155,7 +85,7 @@ class _Definition:
     value: _Getter
     needs_kernels: bool = False
 
-    def evaluate(self, before: Analysis, after: Analysis, refusal: str | None) -> Metric:
+    def evaluate(self, before: Run, after: Run, refusal: str | None) -> Metric:
         if self.needs_kernels and refusal:
             return Metric(self.id, self.label, self.unit, None, None, None, refusal, self.source)
         (b, b_why, b_range), (a, a_why, a_range) = self.value(before), self.value(after)
@@ -167,7 +97,7 @@ class _Definition:
         return Metric(self.id, self.label, self.unit, b, a, ratio, reason, self.source, b_range, a_range)
 
 
-def compare(before: Analysis, after: Analysis) -> Comparison:
+def compare(before: Run, after: Run) -> Comparison:
     """Hold two traces against each other.
 
     Kernel counts, kernel times and what is derived from them are refused (None with the reason) when one side recorded
@@ -240,26 +170,26 @@ def _category_definitions(seen: set[str]) -> list[_Definition]:
     return found
 
 
-def _busy(side: Analysis) -> _Value:
+def _busy(side: Run) -> _Value:
     return side.launches.busy_pct, _no_inferences(side), None
 
 
 def _share(verdict: str) -> _Getter:
-    def value(side: Analysis) -> _Value:
+    def value(side: Run) -> _Value:
         share = side.tensor_cores.share_pct(verdict)
         return share, None if share is not None else "no kernels", None
 
     return value
 
 
-def _no_inferences(side: Analysis) -> str | None:
+def _no_inferences(side: Run) -> str | None:
     if not side.inferences.count:
         return side.inferences.statement
     return None if side.inferences.table["gpu_span_ns"].notna().any() else "no GPU work inside the inferences"
 
 
 def _median(column: str, scale: float) -> _Getter:
-    def value(side: Analysis) -> _Value:
+    def value(side: Run) -> _Value:
         if not side.inferences.count:
             return None, side.inferences.statement, None
         series = side.inferences.table[column].dropna() * scale
@@ -271,7 +201,7 @@ def _median(column: str, scale: float) -> _Getter:
 
 
 def _mean(column: str) -> _Getter:
-    def value(side: Analysis) -> _Value:
+    def value(side: Run) -> _Value:
         if not side.inferences.count:
             return None, side.inferences.statement, None
         series = side.inferences.table[column]
@@ -280,7 +210,7 @@ def _mean(column: str) -> _Getter:
     return value
 
 
-def _kernels_per_inference(side: Analysis) -> _Value:
+def _kernels_per_inference(side: Run) -> _Value:
     value, note = side.inferences.kernels_per_inference
     if value is None:
         return None, note, None
@@ -290,18 +220,18 @@ def _kernels_per_inference(side: Analysis) -> _Value:
     return value, note, (float(counts.min()), float(counts.max()))
 
 
-def _launch_wait(side: Analysis) -> _Value:
+def _launch_wait(side: Run) -> _Value:
     wait = side.launches.launch_to_start_ns
     return (wait["median"] / 1e3, None, None) if wait else (None, "no kernel with a recorded launch", None)
 
 
-def _tensor_active(side: Analysis) -> _Value:
+def _tensor_active(side: Run) -> _Value:
     sampled = side.tensor_cores.sampled
     return sampled.value_pct, sampled.reason, None
 
 
 def _category(category: str, column: str, scale: float) -> _Getter:
-    def value(side: Analysis) -> _Value:
+    def value(side: Run) -> _Value:
         if not side.inferences.count:
             return None, side.inferences.statement, None
         found = side.categories.set_index("category")[column]
@@ -310,7 +240,7 @@ def _category(category: str, column: str, scale: float) -> _Getter:
     return value
 
 
-def _warnings(before: Analysis, after: Analysis, refusals: tuple[str, ...]) -> list[str]:
+def _warnings(before: Run, after: Run, refusals: tuple[str, ...]) -> list[str]:
     found = list(refusals)
     for what, name in (("GPU", "gpu"), ("batch size", "batch"), ("input shape", "input_shape")):
         b, a = getattr(before.facts, name), getattr(after.facts, name)

@@ -12,9 +12,10 @@ from profiler.capture.accuracy import AGREEMENT_NOTE, accuracy, agreement, image
 from profiler.capture.record import run_bench
 from profiler.capture.spec import RunSpec
 from profiler.cli.capture_options import Progress, add_run, positive, require_gpu, run_spec
-from profiler.cli.common import warn
-from profiler.cli.output import add_output_options, check_target, emit, number
+from profiler.cli.output import add_output_options, check_target, emit
+from profiler.cli.verb import warn
 from profiler.errors import UsageError
+from profiler.text import number
 
 NAME = "accuracy"
 HELP = "top-1 and top-5 on labelled images, or agreement with PyTorch FP32"

@@ -10,8 +10,9 @@ from typing import Any
 from profiler.capture import process, summary
 from profiler.capture.record import run_bench
 from profiler.cli.capture_options import Progress, add_run, positive, require_gpu, run_spec, with_engine
-from profiler.cli.common import warn
-from profiler.cli.output import add_output_options, check_target, emit, number
+from profiler.cli.output import add_output_options, check_target, emit
+from profiler.cli.verb import warn
+from profiler.text import number
 
 NAME = "bench"
 HELP = "latency, throughput and telemetry of a run, without a profiler"

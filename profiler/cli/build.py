@@ -19,7 +19,7 @@ from profiler.cli.capture_options import (
     add_plugins,
     positive,
 )
-from profiler.cli.common import warn
+from profiler.cli.verb import warn
 from profiler.errors import OutputError, ProfilerError, UsageError
 
 NAME = "build"

@@ -10,7 +10,7 @@ from profiler.capture import process, summary
 from profiler.capture.nsys import locate
 from profiler.capture.record import record_run
 from profiler.cli.capture_options import Progress, add_recording, add_run, recording, require_gpu, run_spec, with_engine
-from profiler.cli.common import warn
+from profiler.cli.verb import warn
 
 NAME = "capture"
 HELP = "record one run on this GPU: latency, trace, manifest"

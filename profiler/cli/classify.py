@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from profiler.analysis.classify import classify_names
+from profiler.analysis.names.classify import classify_names
 from profiler.cli.output import add_output_options, check_target, emit, render_table
 from profiler.errors import ProfilerError
 
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     check_target(args)
     if args.score:
-        from profiler.analysis.classify_score import render, score  # noqa: PLC0415
+        from profiler.analysis.names.score import render, score  # noqa: PLC0415
 
         report = score(Path(args.file))
         emit(args, report.as_dict(), render(report), [report.as_dict()])

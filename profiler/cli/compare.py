@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from profiler.analysis.compare import Analysis, compare
-from profiler.cli.common import add_pair, warn
-from profiler.cli.output import add_output_options, check_target, emit, number, printable, render_table
+from profiler.analysis.compare import compare
+from profiler.analysis.run.run import Run
+from profiler.cli.output import add_output_options, check_target, emit, render_table
+from profiler.cli.verb import add_pair, warn
 from profiler.errors import NotComparableError
+from profiler.text import number, printable
 from profiler.trace import open_trace
 
 NAME = "compare"
@@ -27,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     check_target(args)
     with open_trace(args.before) as before, open_trace(args.after) as after:
-        sides = (Analysis(before, args.nvtx_before or args.nvtx), Analysis(after, args.nvtx_after or args.nvtx))
+        sides = (Run(before, args.nvtx_before or args.nvtx), Run(after, args.nvtx_after or args.nvtx))
         for side in sides:
             side.settle()
         result = compare(*sides)

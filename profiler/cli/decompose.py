@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from contextlib import ExitStack
 
-from profiler.analysis.compare import Analysis
-from profiler.analysis.decompose import chain
-from profiler.cli.common import add_pair
-from profiler.cli.output import add_output_options, check_target, emit, number, printable, render_table
+from profiler.analysis.fusion.decompose import chain
+from profiler.analysis.run.run import Run
+from profiler.cli.output import add_output_options, check_target, emit, render_table
+from profiler.cli.verb import add_pair
 from profiler.report.ledger import chain_document
+from profiler.text import number, printable
 from profiler.trace import open_trace
 
 NAME = "decompose"
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     with ExitStack() as stack:
         paths = [args.before, *args.via, args.after]
         patterns = [args.nvtx_before or args.nvtx, *[args.nvtx] * len(args.via), args.nvtx_after or args.nvtx]
-        runs = [Analysis(stack.enter_context(open_trace(p)), nvtx) for p, nvtx in zip(paths, patterns)]
+        runs = [Run(stack.enter_context(open_trace(p)), nvtx) for p, nvtx in zip(paths, patterns)]
         steps = chain(runs)
     document = chain_document(steps)
     text, rows = [], []

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from profiler.capture.doctor import examine
 from profiler.cli.capture_options import add_interpreters
-from profiler.cli.output import FORMATS, emit, printable
+from profiler.cli.output import FORMATS, emit
 from profiler.errors import EXIT_FAILED, EXIT_OK
+from profiler.text import printable
 
 NAME = "doctor"
 HELP = "what capturing needs: what is here, what is missing, how to get it"

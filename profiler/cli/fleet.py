@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from profiler.capture.process import terminate_as_interrupt
-from profiler.cli.common import add_nvtx, warn
-from profiler.cli.output import FORMATS, emit, number, printable, render_table
+from profiler.cli.output import FORMATS, emit, render_table
+from profiler.cli.verb import add_nvtx, warn
 from profiler.errors import EXIT_FAILED, EXIT_OK, UsageError
 from profiler.fleet import cluster
 from profiler.fleet.assemble import CLOCKS, Settings
@@ -19,6 +19,7 @@ from profiler.fleet.measure import Broken
 from profiler.fleet.outliers import MIN_EFFECT_PCT, MIN_TRACES, THRESHOLD, Rule
 from profiler.fleet.results import FleetResult, check_target, write
 from profiler.fleet.run import Outcome, run_fleet
+from profiler.text import number, printable
 
 NAME = "fleet"
 HELP = "a folder of traces (ranks, nodes, runs): read in parallel, merged, stragglers found"

@@ -6,11 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from profiler.analysis.compare import Analysis
-from profiler.analysis.ledger import Row, build_ledger, grouped
-from profiler.cli.common import add_pair, warn
-from profiler.cli.output import add_output_options, check_target, emit, number, render_table
+from profiler.analysis.fusion.ledger import Row, build_ledger, grouped
+from profiler.analysis.run.run import Run
+from profiler.cli.output import add_output_options, check_target, emit, render_table
+from profiler.cli.verb import add_pair, warn
 from profiler.report.ledger import flat_row, ledger_document
+from profiler.text import number
 from profiler.trace import open_trace
 
 NAME = "fusion"
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     check_target(args)
     with open_trace(args.before) as before, open_trace(args.after) as after:
-        sides = (Analysis(before, args.nvtx_before or args.nvtx), Analysis(after, args.nvtx_after or args.nvtx))
+        sides = (Run(before, args.nvtx_before or args.nvtx), Run(after, args.nvtx_after or args.nvtx))
         ledger = build_ledger(*sides, args.before_engine, args.after_engine)
         document = ledger_document(ledger)
     rows = [flat_row(row, entry) for row, entry in zip(ledger.rows, document["rows"])]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from profiler.cli.common import add_trace
-from profiler.cli.output import add_output_options, check_target, emit, number
+from profiler.cli.output import add_output_options, check_target, emit
+from profiler.cli.verb import add_trace
 from profiler.report.describe import describe
-from profiler.report.words import visible
+from profiler.text import number, visible
 from profiler.trace import open_trace
 
 NAME = "info"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from profiler.analysis.inferences import find_inferences
-from profiler.analysis.kernels import summarise_kernels
-from profiler.cli.common import add_nvtx, add_trace, pick, records, trace_warnings, warn
+from profiler.analysis.run.inferences import find_inferences
+from profiler.analysis.run.kernels import summarise_kernels
 from profiler.cli.output import add_output_options, check_target, emit, render_table
+from profiler.cli.verb import add_nvtx, add_trace, pick, records, trace_warnings, warn
 from profiler.errors import TraceError
 from profiler.trace import open_trace
 

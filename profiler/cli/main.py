@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from profiler import progress
 from profiler.cli import (
     accuracy,
     bench,
@@ -32,9 +33,8 @@ from profiler.cli import (
     timeline,
     verify_tensor_cores,
 )
-from profiler.cli.common import terminal_progress
+from profiler.cli.verb import terminal_progress
 from profiler.errors import EXIT_FAILED, EXIT_OK, ProfilerError
-from profiler.trace import progress
 
 VERBS = (
     info,

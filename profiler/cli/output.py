@@ -18,7 +18,7 @@ from tabulate import tabulate
 
 from profiler.errors import OutputError, UsageError
 from profiler.report.spreadsheet import cell
-from profiler.report.words import visible
+from profiler.text import number, printable, visible
 
 FORMATS = ("table", "json", "csv")
 _MAX_CELL = 100
@@ -99,12 +99,6 @@ def plain(value: Any) -> Any:
     return value
 
 
-def printable(text: str, width: int = _MAX_CELL) -> str:
-    """One line for a terminal: control and direction characters escaped, long names cut."""
-    shown = visible(text[: 4 * width])
-    return shown if len(shown) <= width and len(text) <= 4 * width else f"{shown[: width - 1]}…"
-
-
 def render_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
     """A text table of ``rows``; ``columns`` maps a key to its heading, in order."""
     cells = [[_cell(row.get(key)) for key in columns] for row in rows]
@@ -128,15 +122,7 @@ def _cell(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return number(value)
-    return printable(str(value))
-
-
-def number(value: float) -> str:
-    """Four significant digits, thousands grouped, whole numbers without a fraction."""
-    if value == int(value) and abs(value) < 1e15:
-        return f"{int(value):,}"
-    digits = max(0, 3 - math.floor(math.log10(abs(value)))) if value else 0
-    return f"{value:,.{min(digits, 6)}f}"
+    return printable(str(value), _MAX_CELL)
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -11,10 +11,11 @@ from typing import Any
 from profiler.capture import process
 from profiler.capture.manifest import read_document
 from profiler.cli.capture_options import Progress
-from profiler.cli.output import add_output_options, check_target, emit, number
+from profiler.cli.output import add_output_options, check_target, emit
 from profiler.errors import ProfilerError, UsageError
 from profiler.plugins import compile as compiling
 from profiler.plugins.python_route import INT8_ROUNDS
+from profiler.text import number
 
 NAME = "plugin"
 HELP = "the custom layer: compile the TensorRT plugin, measure its kernels"

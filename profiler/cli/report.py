@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from profiler.analysis.compare import Analysis
-from profiler.cli.common import add_pair, warn
+from profiler.analysis.run.run import Run
 from profiler.cli.output import check_target, plain, write_whole
+from profiler.cli.verb import add_pair, warn
 from profiler.errors import EXIT_GATE_FAILED, EXIT_GATE_UNKNOWN, UsageError
 from profiler.report import tables
 from profiler.report.evidence import Evidence, gather
@@ -81,8 +81,8 @@ def run(args: argparse.Namespace) -> int | None:
     gates = [parse_gate(text) for text in args.fail_if]
     with open_trace(args.before) as before, open_trace(args.after) as after:
         evidence = gather(
-            Analysis(before, args.nvtx_before or args.nvtx),
-            Analysis(after, args.nvtx_after or args.nvtx),
+            Run(before, args.nvtx_before or args.nvtx),
+            Run(after, args.nvtx_after or args.nvtx),
             (args.before_engine, args.after_engine),
         )
         outcomes = check(gates, evidence)
@@ -111,7 +111,7 @@ def _listed(text: str, known: tuple[str, ...], option: str) -> tuple[str, ...]:
 
 def _html(evidence: Evidence, outcomes: list[Outcome]) -> str:
     # the one place where the command line draws; pyproject.toml says why, and Plotly is loaded for this only
-    from dashboard.handover import html_report  # noqa: PLC0415
+    from profiler.charts.handover import html_report  # noqa: PLC0415
 
     return html_report(evidence, outcomes)
 
@@ -125,8 +125,8 @@ _WRITERS: dict[str, Callable[[Evidence, list[Outcome]], str]] = {"html": _html, 
 
 
 def _figures(evidence: Evidence, folder: Path, kinds: tuple[str, ...], force: bool) -> None:
-    from dashboard.figures import figures  # noqa: PLC0415 - see _html
-    from dashboard.images import write  # noqa: PLC0415
+    from profiler.charts.figures import figures  # noqa: PLC0415 - see _html
+    from profiler.charts.images import write  # noqa: PLC0415
 
     write(figures(evidence), folder, kinds, force)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from profiler.cli.common import add_nvtx, add_trace
 from profiler.cli.output import FORMATS, emit
+from profiler.cli.verb import add_nvtx, add_trace
 from profiler.errors import UsageError
 from profiler.report.share import share
 

@@ -25,9 +25,10 @@ from profiler.cli.capture_options import (
     positive,
     recording,
 )
-from profiler.cli.common import warn
-from profiler.cli.output import printable, render_table
+from profiler.cli.output import render_table
+from profiler.cli.verb import warn
 from profiler.errors import EXIT_FAILED, EXIT_OK, MissingToolError, UsageError
+from profiler.text import printable
 
 NAME = "study"
 HELP = "record the whole matrix: frameworks, precisions, modes, batch sizes"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from profiler.analysis.autotuning import autotuning
-from profiler.cli.common import records, warn
-from profiler.cli.output import add_output_options, check_target, emit, number, render_table
+from profiler.analysis.run.autotuning import autotuning
+from profiler.cli.output import add_output_options, check_target, emit, render_table
+from profiler.cli.verb import records, warn
+from profiler.text import number
 from profiler.trace.build_log import read_build_log
 
 NAME = "tactics"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from profiler.analysis.inferences import find_inferences
-from profiler.analysis.tensor_cores import tensor_core_report
-from profiler.cli.common import add_nvtx, add_trace, records, trace_warnings, warn
-from profiler.cli.output import add_output_options, check_target, emit, number, render_table
+from profiler.analysis.run.inferences import find_inferences
+from profiler.analysis.run.tensor_cores import tensor_core_report
+from profiler.cli.output import add_output_options, check_target, emit, render_table
+from profiler.cli.verb import add_nvtx, add_trace, records, trace_warnings, warn
 from profiler.errors import TraceError
+from profiler.text import number
 from profiler.trace import open_trace
 
 NAME = "tensor-cores"

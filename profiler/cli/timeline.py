@@ -7,13 +7,13 @@ import re
 from contextlib import ExitStack
 from pathlib import Path
 
-from profiler.analysis.compare import Analysis
-from profiler.analysis.counterparts import Counterparts
-from profiler.analysis.decompose import representative
-from profiler.analysis.ledger import build_ledger
-from profiler.analysis.timeline import Part, Timeline
-from profiler.cli.common import add_trace, warn
+from profiler.analysis.fusion.counterparts import Counterparts
+from profiler.analysis.fusion.decompose import representative
+from profiler.analysis.fusion.ledger import build_ledger
+from profiler.analysis.run.run import Run
+from profiler.analysis.run.timeline import Part, Timeline
 from profiler.cli.output import check_target, write_whole
+from profiler.cli.verb import add_trace, warn
 from profiler.errors import ProfilerError, UsageError
 from profiler.report.chrome_trace import Side, chrome_trace, compressed
 from profiler.trace import open_trace
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
             wanted["after"] = (args.after, args.nvtx_after, args.inference_after or args.inference)
         analyses, sides = {}, {}
         for name, (path, nvtx, inference) in wanted.items():
-            analyses[name] = Analysis(stack.enter_context(open_trace(path)), nvtx or args.nvtx)
+            analyses[name] = Run(stack.enter_context(open_trace(path)), nvtx or args.nvtx)
             timeline = Timeline(analyses[name])
             part = _part(timeline, inference)
             end = part.length_ns if high is None else min(high, part.length_ns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from profiler.analysis.verify import verify
+from profiler.analysis.names.verify import verify
 from profiler.capture.ncu import count_tensor_instructions, parse_ncu_csv
 from profiler.cli.output import add_output_options, check_target, emit, render_table
 from profiler.errors import ProfilerError, UsageError

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from profiler.analysis.compare import Analysis
-from profiler.analysis.kernels import classified_names
+from profiler.analysis.run.kernels import classified_names
+from profiler.analysis.run.run import Run
 from profiler.errors import ProfilerError
 from profiler.fleet.identity import Identity, refine
 from profiler.trace import Trace, open_trace
@@ -104,7 +104,7 @@ def out_of_memory(name: str) -> Broken:
 
 
 def _measured(task: Task, trace: Trace) -> Measured:
-    analysis = Analysis(trace, task.nvtx)
+    analysis = Run(trace, task.nvtx)
     facts, inferences = analysis.facts, analysis.inferences
     manifest = facts.manifest.extra if facts.manifest else {}
     identity = refine(task.identity, manifest, recorded_rank(trace.database), recorded_node(trace.database))
@@ -146,7 +146,7 @@ def _measured(task: Task, trace: Trace) -> Measured:
     return Measured(task.name, row, kernels, _named(task, analysis.kernels.by_category), _inferences(task, analysis))
 
 
-def _kernels(task: Task, analysis: Analysis) -> pd.DataFrame:
+def _kernels(task: Task, analysis: Run) -> pd.DataFrame:
     """The kernel summary, with ``time_ns``: the time of each name per inference (per trace where there is none)."""
     kernels, inferences = analysis.trace.kernels, analysis.inferences
     table = analysis.kernels.by_name
@@ -165,7 +165,7 @@ def _named(task: Task, table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(trace=task.name)
 
 
-def _kernel_figures(analysis: Analysis, kernels: pd.DataFrame) -> dict[str, Any]:
+def _kernel_figures(analysis: Run, kernels: pd.DataFrame) -> dict[str, Any]:
     """What needs single kernels: None where the trace hides them, or some of them."""
     names = (
         "kernels", "kernel_time_ns", "wall_ns", "kernels_per_inference", "kernels_note", "kernel_time_mean_ns", "compute_time_mean_ns",
@@ -185,7 +185,7 @@ def _kernel_figures(analysis: Analysis, kernels: pd.DataFrame) -> dict[str, Any]
     return dict(zip(names, values))
 
 
-def _inference_figures(analysis: Analysis) -> dict[str, Any]:
+def _inference_figures(analysis: Run) -> dict[str, Any]:
     """Latency and its parts; all None without inferences. Means are exact sums ÷ inferences, so that the parts add up."""
     n, launches, sampled = analysis.inferences.count, analysis.launches, analysis.tensor_cores.sampled
     table = analysis.inferences.table
@@ -215,16 +215,16 @@ def _inference_figures(analysis: Analysis) -> dict[str, Any]:
     return found
 
 
-def _hides_kernels(analysis: Analysis) -> bool:
+def _hides_kernels(analysis: Run) -> bool:
     return analysis.trace.no_kernels_reason is not None or analysis.trace.has_hidden_graph_kernels
 
 
-def _inferences(task: Task, analysis: Analysis) -> pd.DataFrame:
+def _inferences(task: Task, analysis: Run) -> pd.DataFrame:
     table = analysis.inferences.table
     return table.assign(trace=task.name, inference=np.arange(len(table)))
 
 
-def _warnings(analysis: Analysis, row: dict[str, Any]) -> list[str]:
+def _warnings(analysis: Run, row: dict[str, Any]) -> list[str]:
     found = [w.message for w in analysis.trace.warnings if w.id not in ("no-kernels", "graph-level", "environment")]
     if row["kernels_note"]:
         found.append(str(row["kernels_note"]))

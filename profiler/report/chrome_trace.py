@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from profiler.analysis.classify import CATEGORY_LABELS
-from profiler.analysis.counterparts import Counterparts
-from profiler.analysis.inferences import is_launch
-from profiler.analysis.kernels import classified_names
-from profiler.analysis.timeline import GRAPH, KERNEL, MEMCPY, NVTX, Part, Timeline
+from profiler.analysis.fusion.counterparts import Counterparts
+from profiler.analysis.names.classify import CATEGORY_LABELS
+from profiler.analysis.run.inferences import is_launch
+from profiler.analysis.run.kernels import classified_names
+from profiler.analysis.run.timeline import GRAPH, KERNEL, MEMCPY, NVTX, Part, Timeline
 from profiler.trace import Trace
 
 Int64Array = npt.NDArray[np.int64]

@@ -8,12 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from profiler.analysis.autotuning import Autotuning, autotuning, build_log_of
-from profiler.analysis.compare import Analysis, Comparison, compare
-from profiler.analysis.decompose import Decomposition, decompose
-from profiler.analysis.ledger import Ledger, build_ledger
-from profiler.analysis.measured import Latency, latency_without_profiler
-from profiler.analysis.traffic import Traffic, memory_traffic
+from profiler.analysis.compare import Comparison, compare
+from profiler.analysis.fusion.decompose import Decomposition, decompose
+from profiler.analysis.fusion.ledger import Ledger, build_ledger
+from profiler.analysis.fusion.traffic import Traffic, memory_traffic
+from profiler.analysis.run.autotuning import Autotuning, autotuning, build_log_of
+from profiler.analysis.run.measured import Latency, latency_without_profiler
+from profiler.analysis.run.run import Run
 from profiler.errors import ProfilerError
 from profiler.report.ledger import ledger_document
 from profiler.trace.build_log import read_build_log
@@ -34,7 +35,7 @@ class Evidence:
     engines: tuple[Path | None, Path | None] = (None, None)
 
     @property
-    def sides(self) -> dict[str, Analysis]:
+    def sides(self) -> dict[str, Run]:
         return {"before": self.comparison.before, "after": self.comparison.after}
 
     @cached_property
@@ -103,7 +104,7 @@ class Evidence:
         }
 
 
-def gather(before: Analysis, after: Analysis, engines: tuple[Path | None, Path | None] = (None, None)) -> Evidence:
+def gather(before: Run, after: Run, engines: tuple[Path | None, Path | None] = (None, None)) -> Evidence:
     """Hold two traces against each other for a hand-over."""
     return Evidence(compare(before, after), engines)
 
@@ -117,7 +118,7 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _provenance(side: Analysis) -> dict[str, str]:
+def _provenance(side: Run) -> dict[str, str]:
     trace, facts, session = side.trace, side.facts, side.trace.session
     manifest = facts.manifest.extra if facts.manifest else {}
     used = next((g for g in session.gpus if g.name == facts.gpu), None)

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from profiler.analysis.classify import CATEGORIES
-from profiler.analysis.ledger import STATUSES
+from profiler.analysis.fusion.ledger import STATUSES
+from profiler.analysis.names.classify import CATEGORIES
 from profiler.errors import UsageError
 from profiler.report.evidence import Evidence
 

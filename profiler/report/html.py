@@ -22,7 +22,8 @@ from profiler.report.evidence import SIDES, Evidence
 from profiler.report.gates import Outcome
 from profiler.report.story import Claim, sentences, story
 from profiler.report.tables import Table
-from profiler.report.words import HEADLINES, before_after, change, number, spread
+from profiler.report.words import HEADLINES, before_after, change, spread
+from profiler.text import number
 
 _MAX_ROWS = 1_000
 _MAX_TEXT = 1_000
@@ -254,7 +255,7 @@ def _cell(value: Any, is_number: bool) -> str:
     if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return "<td></td>"
     if is_number and not isinstance(value, bool):
-        return f'<td class="number" data-v="{json.dumps(value)}">{number(float(value), 4)}</td>'
+        return f'<td class="number" data-v="{json.dumps(value)}">{number(float(value), digits=4)}</td>'
     text = str(value)
     return f"<td{' class=long' if len(text) > 60 else ''}>{_text(text)}</td>"
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
-from profiler.analysis.compare import Analysis
-from profiler.analysis.engine import engine_side
-from profiler.analysis.ledger import engine_file_of
-from profiler.analysis.work import gpu_work
+from profiler.analysis.fusion.layers import engine_side
+from profiler.analysis.fusion.ledger import engine_file_of
+from profiler.analysis.run.run import Run
+from profiler.analysis.run.work import gpu_work
 
 
-def engine_layers(analysis: Analysis) -> pd.DataFrame | None:
+def engine_layers(analysis: Run) -> pd.DataFrame | None:
     """A row a layer of the engine behind a trace, in order of execution; None when it describes no layers.
 
     Columns: ``layer``, ``type``, ``precision``, ``kernels`` and ``time_ns`` (per inference: sums ÷ inferences), ``min_bytes``

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from profiler.analysis.decompose import Decomposition, Step
-from profiler.analysis.ledger import Cell, Ledger, Row
-from profiler.analysis.row_evidence import RowEvidence, tensor_core_evidence
-from profiler.analysis.traffic import SampledBytes, Traffic, memory_traffic
+from profiler.analysis.fusion.decompose import Decomposition, Step
+from profiler.analysis.fusion.evidence import RowEvidence, tensor_core_evidence
+from profiler.analysis.fusion.ledger import Cell, Ledger, Row
+from profiler.analysis.fusion.traffic import SampledBytes, Traffic, memory_traffic
 
 
 def ledger_document(ledger: Ledger) -> dict[str, Any]:

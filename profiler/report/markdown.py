@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from profiler.analysis.decompose import Decomposition
+from profiler.analysis.fusion.decompose import Decomposition
 from profiler.report.evidence import SIDES, Evidence
 from profiler.report.gates import FAILED, UNKNOWN, Outcome
 from profiler.report.story import sentences
-from profiler.report.words import HEADLINES, change, with_unit
+from profiler.report.words import HEADLINES, change
+from profiler.text import with_unit
 
 _MARKUP = re.compile(
     r"[&<>`*\[\]|~$\\!@#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|:(?=\u200b//)|(?<=www)\.(?=\u200b)", re.IGNORECASE

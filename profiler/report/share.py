@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from profiler.analysis.compare import Analysis
-from profiler.analysis.engine import engine_side
-from profiler.analysis.kernels import classified_names
-from profiler.analysis.work import gpu_work
+from profiler.analysis.fusion.layers import engine_side
+from profiler.analysis.run.kernels import classified_names
+from profiler.analysis.run.run import Run
+from profiler.analysis.run.work import gpu_work
 from profiler.capture.folder import compress, writing
 from profiler.capture.sanitise import SanitiseReport, Window, sanitise
 from profiler.errors import OutputError, ProfilerError, TraceError, UsageError
@@ -55,14 +55,14 @@ def share(
         raise OutputError(f"{target}: exists already.", "Choose another name, or remove it.")
     file = files.prepare(source)
     with Trace(file) as trace:
-        analysis = Analysis(trace, nvtx)
+        analysis = Run(trace, nvtx)
         window = _window(analysis, inferences) if inferences is not None else None
         wanted = figures(analysis, window.inferences if window else None)
         compared = len(wanted)
 
         def check(copy: Path) -> None:
             with open_trace(copy) as shared:
-                found = figures(Analysis(shared, nvtx), window.inferences if window else None)
+                found = figures(Run(shared, nvtx), window.inferences if window else None)
             different = [name for name in wanted if not _equal(wanted[name], found.get(name))]
             if different or shared.session.holds_environment:
                 raise TraceError(
@@ -97,7 +97,7 @@ def _write(copy: Path, target: Path, replace: bool) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _window(analysis: Analysis, n: int) -> Window:
+def _window(analysis: Run, n: int) -> Window:
     ranges = analysis.inferences.ranges
     if not len(ranges):
         raise UsageError(
@@ -108,7 +108,7 @@ def _window(analysis: Analysis, n: int) -> Window:
     return Window(int(kept["start_ns"].min()), int(kept["end_ns"].max()), len(kept))
 
 
-def figures(analysis: Analysis, inferences: int | None = None) -> dict[str, Any]:
+def figures(analysis: Run, inferences: int | None = None) -> dict[str, Any]:
     """Every figure of a trace that must survive sanitising: all events with their times and what is inferred from their names.
 
     Args:
@@ -175,7 +175,7 @@ def _samples(trace: Trace, table: pd.DataFrame, whole: bool) -> dict[str, Any]:
     return found
 
 
-def _layers(analysis: Analysis) -> list[Any] | str:
+def _layers(analysis: Run) -> list[Any] | str:
     trace, inferences = analysis.trace, analysis.inferences
     try:
         side = engine_side(trace, inferences, gpu_work(trace, inferences))

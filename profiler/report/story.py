@@ -10,14 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from profiler.analysis.compare import Analysis, Comparison
-from profiler.analysis.decompose import Decomposition
-from profiler.analysis.ledger import ABSORBED, FUSED, KEPT, NEW, UNEXPLAINED
-from profiler.analysis.measured import Latency, Quality, latency_without_profiler, quality
-from profiler.analysis.tensor_cores import SampledMetric
-from profiler.analysis.traffic import SampledBytes, sampled_bytes
+from profiler.analysis.compare import Comparison
+from profiler.analysis.fusion.decompose import Decomposition
+from profiler.analysis.fusion.ledger import ABSORBED, FUSED, KEPT, NEW, UNEXPLAINED
+from profiler.analysis.fusion.traffic import SampledBytes, sampled_bytes
+from profiler.analysis.run.measured import Latency, Quality, latency_without_profiler, quality
+from profiler.analysis.run.run import Run
+from profiler.analysis.run.tensor_cores import SampledMetric
 from profiler.report.evidence import Evidence
-from profiler.report.words import number, with_unit
+from profiler.text import number, with_unit
 
 _SAME = 0.005  # ratios closer to 1 than this are called the same
 _MAX_PARTS = 3
@@ -49,7 +50,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunStory:
     """Who one side is; what is not known is None."""
 
     title: str
@@ -88,8 +89,8 @@ class StoryFacts:
         dram_bytes: sampled.
     """
 
-    before: Run
-    after: Run
+    before: RunStory
+    after: RunStory
     clean: tuple[Latency | None, Latency | None] = (None, None)
     traced: tuple[Traced | None, Traced | None] = (None, None)
     traced_reason: str | None = None
@@ -174,9 +175,9 @@ def facts_of(evidence: Evidence) -> StoryFacts:
     )
 
 
-def _run(side: Analysis) -> Run:
+def _run(side: Run) -> RunStory:
     facts = side.facts
-    return Run(
+    return RunStory(
         facts.title,
         facts.model,
         facts.precision,

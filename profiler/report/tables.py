@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from profiler.analysis.compare import Analysis
-from profiler.analysis.decompose import Decomposition
-from profiler.analysis.ledger import STATUSES, Ledger, grouped
+from profiler.analysis.fusion.decompose import Decomposition
+from profiler.analysis.fusion.ledger import STATUSES, Ledger, grouped
+from profiler.analysis.run.run import Run
 from profiler.errors import MissingToolError, OutputError, ProfilerError
 from profiler.report.evidence import SIDES, Evidence
 from profiler.report.layers import engine_layers
 from profiler.report.ledger import flat_row
 from profiler.report.spreadsheet import cell
-from profiler.report.words import visible
+from profiler.text import visible
 
 FORMATS = ("csv", "parquet")
 
@@ -152,7 +152,7 @@ def _groups(ledger: Ledger, by: str) -> pd.DataFrame:
 
 
 def _side(name: str, evidence: Evidence) -> Iterator[Table]:
-    side: Analysis = evidence.sides[name]
+    side: Run = evidence.sides[name]
     cores = side.tensor_cores
     if side.inferences.count:
         yield Table(

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from profiler.trace import progress
+from profiler import progress
 
 IntArray = npt.NDArray[np.integer[Any]]
 _Part = TypeVar("_Part")
@@ -44,7 +44,7 @@ def integers(
         uri: of the database, as SQLite understands it, with ``mode=ro``.
         sql: a SELECT of ``columns`` integer expressions with a condition on rowid that has two ``?``.
         bounds: smallest and largest rowid.
-        what: is being read, for :mod:`profiler.trace.progress`.
+        what: is being read, for :mod:`profiler.progress`.
         tick: called a few times a second; what it raises ends the reading.
 
     Returns:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from profiler import progress
 from profiler.errors import TraceError
-from profiler.trace import progress, temporary
+from profiler.trace import temporary
 from profiler.trace.attached import attached
 from profiler.trace.database import Database
 from profiler.trace.files import TraceFile

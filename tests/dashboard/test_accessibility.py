@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from dashboard.palette import contrast
 from dashboard.views import PAGES
+from profiler.charts.palette import contrast
 from tests.dashboard.test_browser import address, browser  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.browser

@@ -15,14 +15,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from dashboard.handover import html_report
 from dashboard.views import PAGES
-from profiler.analysis.compare import Analysis
+from profiler.analysis.run.run import Run
+from profiler.charts.handover import html_report
 from profiler.report.evidence import gather
 from profiler.trace import open_trace
 from tests.conftest import bundled
-from tests.dashboard.serving import CHROMIUM_FLAGS, chromium, serving
-from tests.unit.report.hostile import write_pair
+from tests.support.hostile_pair import write_pair
+from tests.support.serving import CHROMIUM_FLAGS, chromium, serving
 
 pytestmark = pytest.mark.browser
 SCREENSHOTS = os.environ.get("PROFILER_SCREENSHOTS")  # a folder to keep pictures in, for looking at
@@ -179,7 +179,7 @@ def test_report_of_hostile_names_runs_nothing(browser: Any, tmp_path: Path) -> N
     before, after = write_pair(tmp_path)
     report = tmp_path / "report.html"
     with open_trace(before) as b, open_trace(after) as a:
-        report.write_text(html_report(gather(Analysis(b), Analysis(a))), "utf-8")
+        report.write_text(html_report(gather(Run(b), Run(a))), "utf-8")
     _look_at_report(browser, report, "dark")
 
 

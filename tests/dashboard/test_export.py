@@ -14,10 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dashboard import data, images
-from dashboard.figures import figures
+from dashboard import data
 from dashboard.views import export
-from profiler.analysis.compare import Analysis
+from profiler.analysis.run.run import Run
+from profiler.charts import images
+from profiler.charts.figures import figures
 from profiler.errors import MissingToolError, OutputError
 from profiler.report import evidence as report_evidence
 from profiler.report.evidence import Evidence, gather
@@ -29,7 +30,7 @@ from tests.dashboard.test_pages import GRAPH_LEVEL, app, text
 
 @pytest.fixture(scope="module")
 def evidence() -> Evidence:
-    return gather(*(Analysis(open_trace(bundled(run))) for run in ("torch-fp32-b8", "trt-int8-stream-b8")))
+    return gather(*(Run(open_trace(bundled(run))) for run in ("torch-fp32-b8", "trt-int8-stream-b8")))
 
 
 def test_the_page_offers_everything() -> None:

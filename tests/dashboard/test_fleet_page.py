@@ -18,7 +18,7 @@ from profiler.fleet.identity import identify
 from profiler.fleet.measure import Task, measure
 from profiler.fleet.results import DOCUMENT, FILES, read_fleet, write
 from tests.dashboard.test_pages import HOSTILE, app, text
-from tests.fleet_folder import SLOWED, fleet_folder, rank_trace
+from tests.support.fleet_folder import SLOWED, fleet_folder, rank_trace
 
 
 def make_result(traces: Path, target: Path) -> Path:

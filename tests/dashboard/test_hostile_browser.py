@@ -14,9 +14,9 @@ import pytest
 from dashboard import data
 from dashboard.views import PAGES
 from tests.conftest import bundled
-from tests.dashboard.serving import serving
 from tests.dashboard.test_browser import _settled, browser  # noqa: F401 - a fixture
-from tests.hostile import MARK, hostile_run
+from tests.support.hostile import MARK, hostile_run
+from tests.support.serving import serving
 
 pytestmark = pytest.mark.browser
 # uploads leave a second after their browser, and not after three minutes

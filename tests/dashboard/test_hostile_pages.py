@@ -13,13 +13,13 @@ from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Block, Element
 
 from dashboard import data, results
-from dashboard.text import _MADE_LATER, markdown, plotly_text
 from dashboard.views import PAGES
 from profiler.errors import TraceError
+from profiler.text import _MADE_LATER, markdown, plotly_text
 from tests.conftest import ROOT
 from tests.dashboard.test_fleet_page import make_result
 from tests.dashboard.test_pages import app
-from tests.hostile import ATTACKS, MARK, hostile_run
+from tests.support.hostile import ATTACKS, MARK, hostile_run
 
 HOSTILE = "folder/run/trace.sqlite"
 # fields that the browser shows as they are, or that it never shows

@@ -13,13 +13,13 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-import profiler.analysis.ledger as ledger_module
+import profiler.analysis.fusion.ledger as ledger_module
 from dashboard import data
 from dashboard.views import PAGES
 from dashboard.views.runs import _labels
 from profiler.trace import excerpt
 from tests.conftest import bundled
-from tests.make_trace import TraceMaker, simple
+from tests.support.make_trace import TraceMaker, simple
 
 URLS = [p.URL for p in PAGES]
 APART = ("runs", "custom-layer", "fleet", "capture", "help")  # these are about all runs, or about none

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from profiler.analysis.compare import Analysis
+from profiler.analysis.run.run import Run
 from profiler.trace import open_trace
 from tests.conftest import bundled
 from tests.dashboard.test_pages import app, folder, text  # noqa: F401 - folder is a fixture
-from tests.make_trace import TraceMaker
+from tests.support.make_trace import TraceMaker
 
 CANVAS = "timeline_canvas"
 
@@ -57,7 +57,7 @@ def test_both_inferences_are_drawn_from_zero(opened: AppTest) -> None:
         assert max(side["activity"]) <= 1 and len(side["activity"]) == 400
     hatched = [b for b in bars(data["sides"][1]) if b["hatched"]]
     with open_trace(bundled("trt-int8-stream-b8")) as trace:  # ten equal inferences, judged in another way
-        verdicts = Analysis(trace).tensor_cores.by_verdict.set_index("tensor_cores")["count"]
+        verdicts = Run(trace).tensor_cores.by_verdict.set_index("tensor_cores")["count"]
     assert len(hatched) == verdicts["yes"] / 10 > 40
     assert not [b for b in bars(data["sides"][0]) if b["hatched"]]
     assert "174 of 174 pieces of GPU work" in text(opened) and "56 of 56 pieces" in text(opened)

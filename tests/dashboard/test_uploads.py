@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from dashboard.uploads import Candidate, Uploads, order
-from profiler.analysis.autotuning import build_log_of
-from profiler.analysis.compare import Analysis
-from profiler.analysis.ledger import engine_file_of
+from profiler.analysis.fusion.ledger import engine_file_of
+from profiler.analysis.run.autotuning import build_log_of
+from profiler.analysis.run.run import Run
 from profiler.trace import open_trace
 from tests.conftest import TRACES, bundled
 from tests.dashboard.test_pages import app, text
@@ -47,7 +47,7 @@ def test_two_traces_of_one_name_and_what_belongs_to_them(uploads: Uploads) -> No
         [("engine.sqlite.xz", stream(bundled(TRT).read_bytes())), *((n, stream(run_file(TRT, n))) for n in names)]
     )
     assert not alone.errors and len(alone.notes) == 3
-    analysis = Analysis(open_trace(alone.sources[0].path))
+    analysis = Run(open_trace(alone.sources[0].path))
     assert analysis.facts.precision == "int8" and analysis.facts.framework == "TensorRT"
     layers, log = engine_file_of(analysis), build_log_of(analysis)
     assert layers is not None and layers.read_bytes() == run_file(TRT, "layers.json")
@@ -65,8 +65,8 @@ def test_an_engine_description_finds_the_trace_that_is_not_pytorchs(uploads: Upl
         ]
     )
     assert not drop.errors and all("of trt_int8.sqlite.xz" in note for note in drop.notes), drop
-    assert engine_file_of(Analysis(open_trace(drop.sources[1].path))) is not None
-    assert engine_file_of(Analysis(open_trace(drop.sources[0].path))) is None
+    assert engine_file_of(Run(open_trace(drop.sources[1].path))) is not None
+    assert engine_file_of(Run(open_trace(drop.sources[0].path))) is None
 
 
 def test_a_run_folder_as_zip(uploads: Uploads) -> None:
@@ -79,7 +79,7 @@ def test_a_run_folder_as_zip(uploads: Uploads) -> None:
     assert not drop.errors and len(drop.sources) == 1
     source = drop.sources[0]
     assert source.key == "upload/my_run/my run/trace.sqlite.xz" and "INT8" in source.title
-    analysis = Analysis(open_trace(source.path))
+    analysis = Run(open_trace(source.path))
     assert engine_file_of(analysis) is not None and build_log_of(analysis) is not None
     uploads.remove(source.key)
     assert not source.path.exists() and not source.path.parent.exists()

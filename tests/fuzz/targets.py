@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from profiler.analysis.classify import CATEGORIES, classify, explain
-from profiler.analysis.compare import Analysis
-from profiler.analysis.kernel_name import parse
-from profiler.analysis.layer_names import parse_layer_name
+from profiler.analysis.fusion.layer_names import parse_layer_name
+from profiler.analysis.names.classify import CATEGORIES, classify, explain
+from profiler.analysis.names.parse import parse
+from profiler.analysis.run.run import Run
 from profiler.capture.summary import collect
 from profiler.errors import ProfilerError
 from profiler.trace import excerpt, open_trace
@@ -32,8 +32,8 @@ from profiler.trace.archive import Limits, extract_zip
 from profiler.trace.build_log import LAYER_COLUMNS, ROW_COLUMNS, SKIP_COLUMNS, parse_build_log, read_build_log
 from profiler.trace.engine_file import parse_layer_text, read_engine_file
 from profiler.trace.manifest import find_manifest, manifest_of
-from tests.exercise import exercise
-from tests.make_trace import PID, SCHEMA, TID, TraceMaker, simple
+from tests.support.exercise import exercise
+from tests.support.make_trace import PID, SCHEMA, TID, TraceMaker, simple
 
 SMS = (None, 61, 70, 75, 80, 86, 89, 90, 100, 120)
 
@@ -154,7 +154,7 @@ def sqlite_rows(data: bytes) -> None:
             mock.patch.multiple(excerpt, LARGE_ROWS=0, _WANTED_ROWS=8),
             open_trace(path, excerpt=True) as trace,
         ):
-            Analysis(trace).settle()
+            Run(trace).settle()
 
 
 def archive(data: bytes) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from profiler.analysis.kernel_measurement import KERNEL, read_measurement
+from profiler.analysis.custom_layer.measurement import KERNEL, read_measurement
 from profiler.errors import MissingToolError
 from profiler.plugins import compile as compiling
 from tests.gpu.test_engine_on_gpu import TORCH_PYTHON, has_gpu, need, python

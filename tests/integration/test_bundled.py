@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from profiler.analysis.compare import Analysis, compare
-from profiler.analysis.inferences import find_inferences
-from profiler.analysis.kernels import KernelSummary, summarise_kernels
+from profiler.analysis.compare import compare
+from profiler.analysis.run.inferences import find_inferences
+from profiler.analysis.run.kernels import KernelSummary, summarise_kernels
+from profiler.analysis.run.run import Run
 from profiler.trace import open_trace
 from profiler.trace.nsys_export import find_nsys
 from tests.conftest import RUNS, bundled
@@ -123,7 +124,7 @@ def test_kernel_statistics_equal_nsys_stats(run: str, database: Path) -> None:
 )
 def test_headline_of_the_default_comparison(first: str, second: str) -> None:
     with open_trace(bundled(first)) as before, open_trace(bundled(second)) as after:
-        result = compare(Analysis(before), Analysis(after))
+        result = compare(Run(before), Run(after))
     metric = result.metric("kernels_per_inference")
     assert (metric.before, metric.after) == (174, 56)
     if second == "trt-int8-b8":
@@ -136,9 +137,9 @@ def test_headline_of_the_default_comparison(first: str, second: str) -> None:
 
 def test_graph_level_trace_is_refused_and_graph_node_is_not() -> None:
     with open_trace(bundled("torch-fp32-b8")) as before, open_trace(bundled("trt-int8-badqdq-b8-graphlevel")) as after:
-        assert compare(Analysis(before), Analysis(after)).refusals
+        assert compare(Run(before), Run(after)).refusals
     with open_trace(bundled("torch-fp32-b8")) as before, open_trace(bundled("trt-int8-badqdq-b8-graphnode")) as after:
-        result = compare(Analysis(before), Analysis(after))
+        result = compare(Run(before), Run(after))
         assert not result.refusals
         assert result.metric("kernels_per_inference").after == 150
         assert result.metric("launches_per_inference").after == 1

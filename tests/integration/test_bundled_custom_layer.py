@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from profiler.analysis.compare import Analysis
-from profiler.analysis.custom_layer import IDLE, OWN, PRODUCTS, SETS, RunCost, activations_of, exchange, run_cost
-from profiler.analysis.kernel_measurement import COPY, COPY_STREAM, KERNEL, read_measurement
-from profiler.analysis.ledger import build_ledger
+from profiler.analysis.custom_layer.cost import IDLE, OWN, PRODUCTS, SETS, RunCost, activations_of, exchange, run_cost
+from profiler.analysis.custom_layer.measurement import COPY, COPY_STREAM, KERNEL, read_measurement
+from profiler.analysis.fusion.ledger import build_ledger
+from profiler.analysis.run.run import Run
 from profiler.trace import open_trace
 from tests.conftest import TRACES, bundled
-from tests.unit.analysis.test_ledger import check_sums
+from tests.unit.analysis.fusion.test_ledger import check_sums
 
 EAGER, COMPILED = "quickgelu-torch-fp16-eager-b8", "quickgelu-torch-fp16-compile-b8"
 GRAPH = {"plugin": "quickgelu-plugin-trt-fp16-graph-b8", "operators": "quickgelu-trt-fp16-graph-b8"}
@@ -44,15 +44,15 @@ def resnet50_activations(batch: int) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def analyses() -> Iterator[dict[str, Analysis]]:
-    opened = {run: Analysis(open_trace(bundled(run))) for run in RUNS}
+def analyses() -> Iterator[dict[str, Run]]:
+    opened = {run: Run(open_trace(bundled(run))) for run in RUNS}
     yield opened
     for analysis in opened.values():
         analysis.trace.close()
 
 
 @pytest.fixture(scope="module")
-def costs(analyses: dict[str, Analysis]) -> dict[str, RunCost]:
+def costs(analyses: dict[str, Run]) -> dict[str, RunCost]:
     manifests = [a.facts.manifest for a in analyses.values()]
     activations = activations_of([m for m in manifests if m is not None])
     return {run: run_cost(analysis, activations) for run, analysis in analyses.items()}
@@ -193,7 +193,7 @@ def test_the_exchange_sums_to_the_spans_and_the_latencies_are_the_manifests(
 
 @pytest.mark.parametrize("run", [*GRAPH.values(), *STREAM.values(), INT8])
 def test_the_ledger_explains_every_kernel_and_tells_what_became_of_the_activations(
-    run: str, analyses: dict[str, Analysis]
+    run: str, analyses: dict[str, Run]
 ) -> None:
     ledger = build_ledger(analyses[EAGER], analyses[run])
     check_sums(ledger)

@@ -11,17 +11,17 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from profiler.analysis.autotuning import autotuning, build_log_of
-from profiler.analysis.compare import Analysis
-from profiler.analysis.decompose import decompose
-from profiler.analysis.engine import align, engine_side
-from profiler.analysis.ledger import Ledger, build_ledger
-from profiler.analysis.traffic import memory_traffic
-from profiler.analysis.work import gpu_work
+from profiler.analysis.fusion.decompose import decompose
+from profiler.analysis.fusion.layers import align, engine_side
+from profiler.analysis.fusion.ledger import Ledger, build_ledger
+from profiler.analysis.fusion.traffic import memory_traffic
+from profiler.analysis.run.autotuning import autotuning, build_log_of
+from profiler.analysis.run.run import Run
+from profiler.analysis.run.work import gpu_work
 from profiler.trace import Trace, open_trace
 from profiler.trace.build_log import read_build_log
 from tests.conftest import RUNS, TRACES, bundled
-from tests.unit.analysis.test_ledger import check_sums
+from tests.unit.analysis.fusion.test_ledger import check_sums
 
 BEFORE = ("torch-fp32-b8", "torch-fp16-b8", "torch-fp32-eager-b8", "torch-fp16-eager-b8")
 AFTER = (
@@ -42,7 +42,7 @@ def traces() -> Iterator[dict[str, Trace]]:
 @pytest.fixture(scope="module", params=[(b, a) for b in BEFORE for a in AFTER], ids="-".join)
 def ledger(request: pytest.FixtureRequest, traces: dict[str, Trace]) -> Ledger:
     before, after = request.param
-    return build_ledger(Analysis(traces[before]), Analysis(traces[after]))
+    return build_ledger(Run(traces[before]), Run(traces[after]))
 
 
 def test_everything_is_in_a_row_and_explained(ledger: Ledger) -> None:
@@ -75,7 +75,7 @@ def test_what_becomes_of_batch_norms_relus_and_additions(ledger: Ledger) -> None
 
 @pytest.mark.parametrize("run", ["trt-int8-b8", "trt-int8-stream-b8", "trt-int8-graph-b8"])
 def test_first_layer_of_the_int8_engine_is_one_kernel(run: str, traces: dict[str, Trace]) -> None:
-    ledger = build_ledger(Analysis(traces["torch-fp32-b8"]), Analysis(traces[run]))
+    ledger = build_ledger(Run(traces["torch-fp32-b8"]), Run(traces[run]))
     rows = {r.label: r for r in ledger.rows}
     assert rows["conv1"].after is not None and rows["conv1"].after.kernels == 10  # one in each of ten inferences
     assert [(rows[m].status, rows[m].into) for m in ("relu", "maxpool")] == [("fused", "conv1")] * 2
@@ -83,14 +83,14 @@ def test_first_layer_of_the_int8_engine_is_one_kernel(run: str, traces: dict[str
 
 
 def test_the_badly_quantised_engine_is_found_out(traces: dict[str, Trace]) -> None:
-    ledger = build_ledger(Analysis(traces["torch-fp32-b8"]), Analysis(traces[BAD]))
+    ledger = build_ledger(Run(traces["torch-fp32-b8"]), Run(traces[BAD]))
     check_sums(ledger)
     new = [r.after for r in ledger.rows if r.status == "new" and r.after is not None]
     assert sum(c.kernels for c in new) / 10 == 95
     padding = [r for r in ledger.rows if r.cause == "bias padding"]
     assert sum(r.after.kernels for r in padding if r.after) / 10 == 42
     assert any("bias padding: 42 kernels" in f for f in ledger.findings) and any("Q/DQ" in f for f in ledger.findings)
-    good = build_ledger(Analysis(traces["torch-fp32-b8"]), Analysis(traces["trt-int8-b8"]))
+    good = build_ledger(Run(traces["torch-fp32-b8"]), Run(traces["trt-int8-b8"]))
     assert not any("Q/DQ" in f for f in good.findings)
 
 
@@ -110,7 +110,7 @@ def test_the_badly_quantised_engine_is_found_out(traces: dict[str, Trace]) -> No
 )
 def test_placement_by_order_equals_placement_by_launch(run: str, traces: dict[str, Trace]) -> None:
     """What is done for CUDA graphs, where launches do not tell, against traces where they do."""
-    analysis = Analysis(traces[run])
+    analysis = Run(traces[run])
     side = engine_side(analysis.trace, analysis.inferences, gpu_work(analysis.trace, analysis.inferences))
     assert side is not None and (side.work["layer"] >= 0).all()
     for _, part in side.work.groupby("inference"):
@@ -120,14 +120,14 @@ def test_placement_by_order_equals_placement_by_launch(run: str, traces: dict[st
 def test_split_of_every_pair_is_exact(traces: dict[str, Trace]) -> None:
     for before in (*BEFORE, "torch-tf32-b8"):
         for after in (*AFTER, "trt-tf32-b8", BAD):
-            split = decompose(build_ledger(Analysis(traces[before]), Analysis(traces[after])))
+            split = decompose(build_ledger(Run(traces[before]), Run(traces[after])))
             assert sum(p.before_ns for p in split.parts) == split.before_latency_ns
             assert sum(p.after_ns for p in split.parts) == split.after_latency_ns
             assert next(p for p in split.parts if p.id == "unexplained").before_ns == 0
 
 
 def test_memory_minimum_is_known_and_agrees_with_the_shapes_of_resnet(traces: dict[str, Trace]) -> None:
-    ledger = build_ledger(Analysis(traces["torch-fp32-b8"]), Analysis(traces["trt-int8-b8"]))
+    ledger = build_ledger(Run(traces["torch-fp32-b8"]), Run(traces["trt-int8-b8"]))
     traffic = memory_traffic(ledger)
     assert (traffic.before_unknown, traffic.after_unknown) == (0, 0)
     minima = {r.row.label: r.before.minimum for r in traffic.rows}
@@ -141,9 +141,9 @@ def test_memory_minimum_is_known_and_agrees_with_the_shapes_of_resnet(traces: di
 
 def test_recorded_shapes_and_the_engines_tensors_give_the_same_minimum(traces: dict[str, Trace]) -> None:
     """Two sources of shapes: the manifest of our own recording, and the engine on the other side of the earlier one."""
-    engine = Analysis(traces["trt-int8-b8"])
+    engine = Run(traces["trt-int8-b8"])
     recorded, derived = (
-        {r.row.label: r.before for r in memory_traffic(build_ledger(Analysis(traces[run]), engine)).rows}
+        {r.row.label: r.before for r in memory_traffic(build_ledger(Run(traces[run]), engine)).rows}
         for run in ("torch-fp32-eager-b8", "torch-fp32-b8")
     )
     assert set(recorded) == set(derived)
@@ -156,8 +156,8 @@ def test_recorded_shapes_and_the_engines_tensors_give_the_same_minimum(traces: d
 
 
 def test_sampled_bytes_equal_plain_arithmetic(traces: dict[str, Trace]) -> None:
-    analysis = Analysis(traces["trt-fp32-b8"])
-    traffic = memory_traffic(build_ledger(Analysis(traces["torch-fp32-b8"]), analysis))
+    analysis = Run(traces["trt-fp32-b8"])
+    traffic = memory_traffic(build_ledger(Run(traces["torch-fp32-b8"]), analysis))
     spans = analysis.inferences.table
     rows = analysis.trace.database.rows(
         "SELECT m.timestamp, m.value FROM GPU_METRICS m JOIN TARGET_INFO_GPU_METRICS t USING (typeId, metricId) "
@@ -169,12 +169,12 @@ def test_sampled_bytes_equal_plain_arithmetic(traces: dict[str, Trace]) -> None:
 
 
 def test_auto_tuning_of_the_bundled_engines(traces: dict[str, Trace]) -> None:
-    log = build_log_of(Analysis(traces["trt-int8-b8"]))
+    log = build_log_of(Run(traces["trt-int8-b8"]))
     assert log is not None
     tuned = autotuning(read_build_log(log))
     assert len(tuned.layers) >= 20
     assert (tuned.layers["chosen_ms"] <= tuned.layers["median_ms"]).all()
-    assert build_log_of(Analysis(traces["torch-fp32-b8"])) is None
+    assert build_log_of(Run(traces["torch-fp32-b8"])) is None
 
 
 def _profiler(*args: str) -> dict:
@@ -204,7 +204,7 @@ def test_documents_of_the_command_line() -> None:
 @pytest.mark.parametrize("run", ["mobilenet_v2-trt-fp16-stream-b8", "mobilenet_v2-trt-fp16-graph-b8"])
 def test_a_second_network_works_unchanged(run: str, traces: dict[str, Trace]) -> None:
     """MobileNetV2: depthwise convolutions, inverted residuals without a ReLU after the addition, a Dropout."""
-    ledger = build_ledger(Analysis(traces["mobilenet_v2-torch-fp32-eager-b8"]), Analysis(traces[run]))
+    ledger = build_ledger(Run(traces["mobilenet_v2-torch-fp32-eager-b8"]), Run(traces[run]))
     check_sums(ledger)
     for side in ("before", "after"):
         coverage = ledger.coverage(side)

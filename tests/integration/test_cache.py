@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from profiler import progress
 from profiler.cli import compare, kernels, remember
 from profiler.cli.main import main
 from profiler.errors import UsageError
-from profiler.trace import progress
-from tests.make_trace import simple
+from tests.support.make_trace import simple
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_nothing_lies_beside_the_trace_and_the_cache_can_be_cleared(
 def test_a_terminal_sees_progress_and_a_file_does_not(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from profiler.cli import common  # noqa: PLC0415 - what is tested
+    from profiler.cli import verb as common  # noqa: PLC0415 - what is tested
 
     now = [0.0]
     monkeypatch.setattr(common.time, "monotonic", lambda: now[0])

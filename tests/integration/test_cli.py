@@ -14,7 +14,7 @@ import pytest
 
 from profiler.cli.main import VERBS
 from tests.conftest import RUNS, bundled
-from tests.make_trace import simple
+from tests.support.make_trace import simple
 
 TORCH, INT8 = str(bundled("torch-fp32-b8")), str(bundled("trt-int8-b8"))
 GRAPH = str(bundled("trt-int8-badqdq-b8-graphlevel"))

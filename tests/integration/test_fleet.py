@@ -19,9 +19,10 @@ import pandas as pd
 import psutil
 import pytest
 
-from profiler.analysis.compare import Analysis, compare
-from profiler.analysis.inferences import find_inferences
-from profiler.analysis.kernels import summarise_kernels
+from profiler.analysis.compare import compare
+from profiler.analysis.run.inferences import find_inferences
+from profiler.analysis.run.kernels import summarise_kernels
+from profiler.analysis.run.run import Run
 from profiler.errors import ProfilerError
 from profiler.fleet import cluster
 from profiler.fleet.identity import identify
@@ -30,7 +31,7 @@ from profiler.fleet.results import FILES, read_fleet
 from profiler.fleet.tables import SCHEMAS
 from profiler.trace import open_trace
 from tests.conftest import ROOT, RUNS, TRACES
-from tests.fleet_folder import FACTOR, SLOWED, fleet_folder, rank_trace
+from tests.support.fleet_folder import FACTOR, SLOWED, fleet_folder, rank_trace
 
 RANKS, SLOW = 8, 5
 
@@ -119,7 +120,7 @@ def test_the_slow_rank_is_found_and_explained(
 def test_every_figure_is_the_one_of_the_single_trace(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
     for row in tables["traces"].to_dict("records"):
         with open_trace(folder / row["trace"]) as trace:
-            side = Analysis(trace)
+            side = Run(trace)
             metrics = {m.id: m.before for m in compare(side, side).metrics}
             summary = summarise_kernels(trace, find_inferences(trace))
         assert row["latency_p50_ns"] * 1e-6 == pytest.approx(metrics["latency"])

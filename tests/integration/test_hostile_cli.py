@@ -13,7 +13,7 @@ import pytest
 from profiler.cli import main
 from profiler.cli.output import FORMATS
 from tests.conftest import bundled
-from tests.hostile import MARK, hostile_run
+from tests.support.hostile import MARK, hostile_run
 
 TORCH = str(bundled("torch-fp16-b8"))
 VERBS = {

@@ -8,7 +8,7 @@ import lzma
 
 import pytest
 
-from profiler.analysis.classify import classify
+from profiler.analysis.names.classify import classify
 from tests.conftest import DATA
 
 ROWS = list(

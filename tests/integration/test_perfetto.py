@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT, bundled
-from tests.dashboard.serving import CHROMIUM_FLAGS, chromium
+from tests.support.serving import CHROMIUM_FLAGS, chromium
 
 pytestmark = pytest.mark.browser
 QUERY = """async sql => {

@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import bundled
 from tests.integration.test_cli import profiler
-from tests.make_trace import simple
+from tests.support.make_trace import simple
 
 BEFORE, AFTER = str(bundled("torch-fp32-b8")), str(bundled("trt-int8-stream-b8"))
 GRAPH = str(bundled("trt-int8-badqdq-b8-graphlevel"))

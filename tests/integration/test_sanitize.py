@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from profiler.analysis.compare import Analysis
+from profiler.analysis.run.run import Run
 from profiler.cli import main
 from profiler.errors import OutputError, TraceError, UsageError
 from profiler.report import share as sharing
 from profiler.report.share import figures, share
 from profiler.trace import open_trace
 from tests.conftest import ROOT, bundled
-from tests.hostile import hostile_run
-from tests.make_trace import TraceMaker, simple
+from tests.support.hostile import hostile_run
+from tests.support.make_trace import TraceMaker, simple
 from tests.unit.capture.test_capture_sanitise import DIRT, HOME, HOST, TOKEN, USER, soil
 
 
@@ -70,7 +70,7 @@ def test_figures_of_the_copy_are_those_of_the_trace(dirty: Path, tmp_path: Path)
     report, compared = share(dirty, tmp_path / "copy.sqlite")
     with open_trace(dirty) as before, open_trace(tmp_path / "copy.sqlite") as after:
         assert before.session.holds_environment and not after.session.holds_environment
-        wanted, found = figures(Analysis(before)), figures(Analysis(after))
+        wanted, found = figures(Run(before)), figures(Run(after))
         assert len(wanted) == compared and all(sharing._equal(wanted[k], found[k]) for k in wanted)
         assert len(wanted["start_ns of kernels"]) == report.kernels == 560
 
@@ -87,7 +87,7 @@ def test_cut_to_inferences_and_without_unused_tables(
     assert document["inferences"] == 3 and document["kernels"] == 168 and document["removed"]["process names"] == 1
     assert _holds(copy) == [] and copy.stat().st_size < dirty.stat().st_size / 3
     with open_trace(copy) as part, open_trace(dirty) as whole:
-        some, everything = Analysis(part).inferences, Analysis(whole).inferences
+        some, everything = Run(part).inferences, Run(whole).inferences
         assert some.count == 3
         assert some.table.drop(columns="text").equals(everything.table.drop(columns="text").head(3))
         assert set(part.database.tables) <= {*sharing_tables()}

@@ -21,10 +21,10 @@ import pytest
 from profiler.errors import ProfilerError, TraceError
 from profiler.trace import database, files, open_trace
 from tests.conftest import ROOT
-from tests.exercise import exercise
-from tests.make_trace import simple
-from tests.robustness.plain_sql import kernel_figures
 from tests.robustness.test_content import full
+from tests.support.exercise import exercise
+from tests.support.make_trace import simple
+from tests.support.plain_sql import kernel_figures
 
 TIME_LIMIT_S = 60  # of a process that takes about two seconds: a hang, and nothing else, runs into it
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from profiler.analysis.inferences import find_inferences
+from profiler.analysis.run.inferences import find_inferences
 from profiler.errors import ProfilerError, TraceError, UsageError
 from profiler.trace import open_trace
-from tests.exercise import exercise
-from tests.make_trace import PID, SCHEMA, TID, TraceMaker, simple
-from tests.robustness.plain_sql import KERNELS, kernel_figures
+from tests.support.exercise import exercise
+from tests.support.make_trace import PID, SCHEMA, TID, TraceMaker, simple
+from tests.support.plain_sql import KERNELS, kernel_figures
 
 OPTIONAL = [
     (table, column.split()[0])
@@ -308,7 +308,7 @@ def test_duplicated_metric_names_do_not_multiply_samples(tmp_path: Path) -> None
 
 
 def test_a_pattern_that_takes_for_ever_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("profiler.analysis.inferences._PATTERN_SECONDS", 0.2)
+    monkeypatch.setattr("profiler.analysis.run.inferences._PATTERN_SECONDS", 0.2)
     maker = full()
     maker.range("a" * 5_000 + "!", 40_000, 41_000)
     with open_trace(maker.write(tmp_path / "t.sqlite")) as trace:

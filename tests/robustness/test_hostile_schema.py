@@ -10,9 +10,9 @@ import pytest
 
 from profiler.errors import TraceError
 from profiler.trace import open_trace
-from tests.exercise import exercise
-from tests.make_trace import simple
-from tests.robustness.plain_sql import KERNELS
+from tests.support.exercise import exercise
+from tests.support.make_trace import simple
+from tests.support.plain_sql import KERNELS
 
 
 def _changed(path: Path, *statements: str, writable_schema: bool = False) -> Path:

@@ -8,11 +8,11 @@ from types import FrameType
 
 import pytest
 
-from profiler.analysis.classify import classify
-from profiler.analysis.engine import align
-from profiler.analysis.inferences import _normalised
-from profiler.analysis.layer_names import parse_layer_name
-from profiler.analysis.modules import operation_of
+from profiler.analysis.fusion.layer_names import parse_layer_name
+from profiler.analysis.fusion.layers import align
+from profiler.analysis.fusion.modules import operation_of
+from profiler.analysis.names.classify import classify
+from profiler.analysis.run.inferences import _normalised
 from profiler.trace.build_log import parse_build_log
 from profiler.trace.engine_file import EngineLayer
 

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from profiler.errors import ProfilerError
-from tests.exercise import exercise
-from tests.make_trace import PID, SCHEMA, TID, TraceMaker
-from tests.robustness.plain_sql import KERNELS, kernel_figures
+from tests.support.exercise import exercise
+from tests.support.make_trace import PID, SCHEMA, TID, TraceMaker
+from tests.support.plain_sql import KERNELS, kernel_figures
 
 TABLES = sorted(set(SCHEMA) - {"StringIds"})
 COLUMNS = [(t, c.split()[0]) for t in TABLES for c in SCHEMA[t].split(", ")]

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.generate import AFTER, BEFORE, generate
-from profiler.analysis.compare import Analysis, compare
-from profiler.analysis.ledger import build_ledger
+from profiler.analysis.compare import compare
+from profiler.analysis.fusion.ledger import build_ledger
+from profiler.analysis.run.run import Run
 from profiler.trace import open_trace
 from tests.conftest import bundled
 
@@ -21,7 +22,7 @@ def test_a_generated_trace_is_the_recording_repeated(tmp_path: Path, run: str, p
     assert contents.kernels >= 10_000 and contents.kernels == contents.inferences * per_inference
     with open_trace(path) as made, open_trace(bundled(run)) as recorded:
         assert made.database.tables == recorded.database.tables
-        ours, theirs = Analysis(made), Analysis(recorded)
+        ours, theirs = Run(made), Run(recorded)
         assert (ours.kernels.count, ours.inferences.count) == (contents.kernels, contents.inferences)
         assert (made.api_call_count, made.nvtx_range_count) == (contents.launch_calls, contents.ranges)
         assert made.database.count("GPU_METRICS") == contents.metric_samples
@@ -39,7 +40,7 @@ def test_generated_traces_make_a_comparison_and_a_ledger(tmp_path: Path) -> None
     for run in (BEFORE, AFTER):
         generate(tmp_path / f"{run}.sqlite", 3_000, run)
     with open_trace(tmp_path / f"{BEFORE}.sqlite") as before, open_trace(tmp_path / f"{AFTER}.sqlite") as after:
-        sides = Analysis(before), Analysis(after)
+        sides = Run(before), Run(after)
         ledger = build_ledger(*sides)
         assert ledger.coverage("before").kernels == sides[0].kernels.count
         metric = compare(*sides).metric("kernels_per_inference")

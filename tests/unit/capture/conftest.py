@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.make_trace import TraceMaker
+from tests.support.make_trace import TraceMaker
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[2] / "support"
 
 
 @dataclass(frozen=True)

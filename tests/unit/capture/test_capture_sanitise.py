@@ -16,7 +16,7 @@ from profiler.capture.sanitise import sanitise
 from profiler.errors import OutputError, TraceError
 from profiler.trace import open_trace
 from tests.conftest import RUNS, bundled
-from tests.make_trace import TraceMaker, simple
+from tests.support.make_trace import TraceMaker, simple
 
 HOST, USER, TOKEN = "gpu-node-17", "marieweber", "s3cr3tvalue99"
 HOME = f"/home/{USER}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from profiler.analysis.verify import verify
+from profiler.analysis.names.verify import verify
 from profiler.capture import ncu
 from profiler.errors import MissingToolError, ProfilerError, TraceError
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.trt_bindings import VERSIONS, stub_libraries, unpacked_wheel
+from tests.support.trt_bindings import VERSIONS, stub_libraries, unpacked_wheel
 
 sys.path.insert(0, str(Path(__file__).parent))
 from trt_usage import RECEIVERS, Use, problems, uses_in

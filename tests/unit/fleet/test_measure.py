@@ -18,7 +18,7 @@ from profiler.fleet.identity import Identity
 from profiler.fleet.measure import Broken, Measured, Task, measure
 from profiler.fleet.results import read_fleet, write
 from profiler.fleet.tables import SCHEMAS, table
-from tests.make_trace import PID, TraceMaker, simple, whole_graphs
+from tests.support.make_trace import PID, TraceMaker, simple, whole_graphs
 
 
 def _measured(folder: Path, maker: TraceMaker, nvtx: str | None = None) -> Measured:

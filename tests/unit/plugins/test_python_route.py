@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from profiler.analysis.classify import classify
+from profiler.analysis.names.classify import classify
 from profiler.capture.engines import EngineSpec
 from profiler.cli import capture_options
 from profiler.engine import versions

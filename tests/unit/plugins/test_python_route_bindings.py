@@ -20,7 +20,7 @@ import pytest
 from profiler.errors import MissingToolError
 from profiler.plugins import compile as compiling
 from profiler.plugins import python_route
-from tests.trt_bindings import VERSIONS, stub_libraries, unpacked_wheel
+from tests.support.trt_bindings import VERSIONS, stub_libraries, unpacked_wheel
 
 REPOSITORY = Path(__file__).parents[3]
 HOST = Path(__file__).with_name("trt_host.cpp")

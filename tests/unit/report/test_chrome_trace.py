@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from profiler.analysis.compare import Analysis
-from profiler.analysis.counterparts import Counterparts
-from profiler.analysis.ledger import build_ledger
-from profiler.analysis.timeline import Timeline
+from profiler.analysis.fusion.counterparts import Counterparts
+from profiler.analysis.fusion.ledger import build_ledger
+from profiler.analysis.run.run import Run
+from profiler.analysis.run.timeline import Timeline
 from profiler.report.chrome_trace import Side, chrome_trace, compressed
 from profiler.trace import open_trace
 from tests.conftest import bundled
-from tests.make_trace import TraceMaker
-from tests.unit.report.hostile import NAMES, write_pair
+from tests.support.hostile_pair import NAMES, write_pair
+from tests.support.make_trace import TraceMaker
 
 REQUIRED = {
     "M": {"ph", "name", "pid", "tid", "args"},
@@ -32,7 +32,7 @@ REQUIRED = {
 
 
 def side_of(path: Path, index: int, low: int = 0, high: int | None = None) -> Side:
-    timeline = Timeline(Analysis(open_trace(path)))
+    timeline = Timeline(Run(open_trace(path)))
     part = timeline.inference(index)
     return Side(timeline, part, low, part.length_ns if high is None else high)
 

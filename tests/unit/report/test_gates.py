@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler.analysis.compare import Analysis
+from profiler.analysis.run.run import Run
 from profiler.errors import UsageError
 from profiler.report.evidence import Evidence, gather
 from profiler.report.gates import FAILED, PASSED, UNKNOWN, check, figures, parse_gate
@@ -20,7 +20,7 @@ from tests.conftest import bundled
 @pytest.fixture(scope="module")
 def evidence() -> Iterator[Evidence]:
     with open_trace(bundled("torch-fp32-b8")) as before, open_trace(bundled("trt-int8-stream-b8")) as after:
-        yield gather(Analysis(before), Analysis(after))
+        yield gather(Run(before), Run(after))
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def hidden() -> Iterator[Evidence]:
     """After is a trace whose kernels are inside graph launches."""
     graph = bundled("trt-int8-badqdq-b8-graphlevel")
     with open_trace(bundled("torch-fp32-b8")) as before, open_trace(graph) as after:
-        yield gather(Analysis(before), Analysis(after))
+        yield gather(Run(before), Run(after))
 
 
 def outcome(evidence: Evidence, gate: str) -> str:

@@ -12,15 +12,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dashboard.handover import html_report
-from profiler.analysis.compare import Analysis
+from profiler.analysis.run.run import Run
+from profiler.charts.handover import html_report
 from profiler.report.evidence import Evidence, gather
 from profiler.report.gates import check, parse_gate
 from profiler.report.html import Figure, render
 from profiler.report.tables import Table, tables
 from profiler.trace import open_trace
 from tests.conftest import bundled
-from tests.unit.report.hostile import NAMES, write_pair
+from tests.support.hostile_pair import NAMES, write_pair
 
 
 class Document(HTMLParser):
@@ -66,7 +66,7 @@ class Document(HTMLParser):
 
 
 def evidence_of(before: Path, after: Path) -> Evidence:
-    return gather(Analysis(open_trace(before)), Analysis(open_trace(after)))
+    return gather(Run(open_trace(before)), Run(open_trace(after)))
 
 
 @pytest.fixture(scope="module")

@@ -10,20 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from profiler.analysis.compare import Analysis
+from profiler.analysis.run.run import Run
 from profiler.report.evidence import gather
 from profiler.report.gates import check, parse_gate
 from profiler.report.markdown import escape, summary
 from profiler.trace import open_trace
 from tests.conftest import bundled
-from tests.unit.report.hostile import write_pair
+from tests.support.hostile_pair import write_pair
 
 PARSER = MarkdownIt("gfm-like", {"linkify": False})
 
 
 def made(before: Path, after: Path, *gates: str) -> str:
     with open_trace(before) as b, open_trace(after) as a:
-        evidence = gather(Analysis(b), Analysis(a))
+        evidence = gather(Run(b), Run(a))
         return summary(evidence, check([parse_gate(g) for g in gates], evidence))
 
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from profiler.analysis.compare import Analysis
-from profiler.analysis.decompose import Decomposition
-from profiler.analysis.measured import Latency, Quality, latency_without_profiler, quality
+from profiler.analysis.fusion.decompose import Decomposition
+from profiler.analysis.run.measured import Latency, Quality, latency_without_profiler, quality
+from profiler.analysis.run.run import Run
 from profiler.report.evidence import Evidence, gather
 from profiler.report.story import (
     Claim,
     Pair,
-    Run,
+    RunStory,
     StoryFacts,
     Traced,
     different_work,
@@ -35,7 +35,7 @@ CONCLUSIONS = re.compile(r"faster|slower|× less|× more|the same within")
 
 
 def evidence(before: str, after: str) -> Evidence:
-    return gather(Analysis(open_trace(bundled(before))), Analysis(open_trace(bundled(after))))
+    return gather(Run(open_trace(bundled(before))), Run(open_trace(bundled(after))))
 
 
 def claims(told: tuple[Claim, ...]) -> dict[str, Claim]:
@@ -106,21 +106,21 @@ def test_other_work_gets_no_ratio() -> None:
 
 def test_spreads_that_overlap_are_doubted() -> None:
     near = StoryFacts(
-        Run("a"),
-        Run("b"),
+        RunStory("a"),
+        RunStory("b"),
         clean=(Latency(1.0, 0.9, 1.2, 50, True, ""), Latency(0.95, 0.9, 1.1, 50, True, "")),
     )
     assert claims(tell(near))["latency"].sentences[-1] == "The two spreads overlap: the difference may be noise."
     apart = StoryFacts(
-        Run("a"), Run("b"), clean=(Latency(1.0, 0.9, 1.2, 5, True, ""), Latency(0.5, 0.4, 0.6, 5, True, ""))
+        RunStory("a"), RunStory("b"), clean=(Latency(1.0, 0.9, 1.2, 5, True, ""), Latency(0.5, 0.4, 0.6, 5, True, ""))
     )
     assert not any("noise" in s for s in claims(tell(apart))["latency"].sentences)
 
 
 def test_without_a_bench_the_trace_speaks_and_says_so() -> None:
     traced = StoryFacts(
-        Run("a"),
-        Run("b"),
+        RunStory("a"),
+        RunStory("b"),
         clean=(Latency(1.0, 0.9, 1.2, 5, True, ""), None),
         traced=(Traced(4.0, 3.9, 4.2, 10), Traced(2.0, 1.9, 2.1, 10)),
     )
@@ -152,9 +152,11 @@ def _traced(draw: Any) -> Traced | None:
 
 
 @st.composite
-def _run(draw: Any) -> Run:
+def _run(draw: Any) -> RunStory:
     batch = draw(st.none() | st.integers(1, 512))
-    return Run("a run", draw(texts), None, batch, draw(st.none() | st.just((1, 3, 224, 224))), draw(texts), draw(texts))
+    return RunStory(
+        "a run", draw(texts), None, batch, draw(st.none() | st.just((1, 3, 224, 224))), draw(texts), draw(texts)
+    )
 
 
 @st.composite

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from profiler import progress
 from profiler.errors import TraceError
-from profiler.trace import bulk, database, open_trace, progress
+from profiler.trace import bulk, database, open_trace
 from profiler.trace.database import DURATION_BITS, MISSING, Database
 from profiler.trace.trace import match_launches
-from tests.make_trace import simple
+from tests.support.make_trace import simple
 
 INTEGERS = st.one_of(st.none(), st.integers(-(2**63) + 1, 2**63 - 1), st.integers(-3, 3))
 
@@ -128,8 +129,8 @@ def test_packed_durations_are_right_or_not_given(
 
 
 def test_statistics_are_the_same_read_fast(tmp_path: Path) -> None:
-    from profiler.analysis.inferences import find_inferences  # noqa: PLC0415 - what is tested beside
-    from profiler.analysis.kernels import kernel_statistics, summarise_kernels  # noqa: PLC0415
+    from profiler.analysis.run.inferences import find_inferences  # noqa: PLC0415 - what is tested beside
+    from profiler.analysis.run.kernels import kernel_statistics, summarise_kernels  # noqa: PLC0415
 
     with open_trace(simple(5, 6).write(tmp_path / "a.sqlite")) as trace:
         assert trace.kernel_durations() is not None

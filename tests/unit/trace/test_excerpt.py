@@ -11,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from profiler.analysis.compare import Analysis, compare
+from profiler.analysis.compare import compare
+from profiler.analysis.run.run import Run
 from profiler.errors import TraceError
 from profiler.trace import excerpt, open_trace
 from tests.conftest import RUNS, bundled
-from tests.make_trace import PID, SCHEMA, TraceMaker, simple, whole_graphs
+from tests.support.make_trace import PID, SCHEMA, TraceMaker, simple, whole_graphs
 
 KERNELS, CALLS = "CUPTI_ACTIVITY_KIND_KERNEL", "CUPTI_ACTIVITY_KIND_RUNTIME"
 
@@ -29,7 +30,7 @@ def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _per_inference(path: Path, as_excerpt: bool) -> tuple[pd.DataFrame, excerpt.Excerpt | None]:
     with open_trace(path, excerpt=as_excerpt) as trace:
-        table = Analysis(trace).inferences.table.set_index(["text", "start_ns"])
+        table = Run(trace).inferences.table.set_index(["text", "start_ns"])
         return table, trace.excerpt
 
 
@@ -57,7 +58,7 @@ def test_of_the_bundled_runs(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_trace(path, excerpt=True) as trace:
         assert trace.excerpt is not None
         assert 0 < trace.excerpt.kernels < trace.excerpt.of_kernels
-        analysis = Analysis(trace)
+        analysis = Run(trace)
         part = analysis.inferences.table.set_index(["text", "start_ns"])
         assert len(part) < len(whole)
         pd.testing.assert_frame_equal(part, whole.loc[part.index])
@@ -70,7 +71,7 @@ def test_what_it_says(tmp_path: Path) -> None:
     path = simple(inferences=200).write(tmp_path / "a.sqlite")
     with open_trace(path, excerpt=True) as trace, open_trace(path) as other:
         assert trace.path == path and trace.is_large
-        found = compare(Analysis(trace), Analysis(other))
+        found = compare(Run(trace), Run(other))
         said = [w for w in found.warnings if "Excerpt" in w]
         assert said == [f"before: {trace.excerpt.statement}"] if trace.excerpt else False
         assert trace.excerpt is not None
@@ -136,7 +137,7 @@ def test_events_that_name_things_are_kept_and_cut_ranges_are_not(tmp_path: Path)
         texts = {str(t) for t in trace.nvtx_ranges["text"].cat.categories}
         assert "all of it" not in texts and "never closed" not in texts
         assert trace.database.count("NVTX_EVENTS", "eventType = 75") == 1
-        assert len(Analysis(trace).inferences.table)
+        assert len(Run(trace).inferences.table)
 
 
 def test_samples_of_gpu_metrics_around_it(tmp_path: Path) -> None:
@@ -164,7 +165,7 @@ def test_without_a_column(missing: tuple[str, str], tmp_path: Path) -> None:
     maker.without_columns.add(missing)
     with open_trace(maker.write(tmp_path / "a.sqlite"), excerpt=True) as trace:
         assert trace.excerpt is None or 0 < trace.kernel_count == trace.excerpt.kernels < 800
-        Analysis(trace).settle()
+        Run(trace).settle()
 
 
 @pytest.mark.parametrize("table", [t for t in SCHEMA if t != KERNELS])
@@ -215,7 +216,7 @@ def test_odd_values_give_figures_or_an_error_of_ours(
     connection.close()
     try:
         with open_trace(path, excerpt=True) as trace:
-            Analysis(trace).settle()
+            Run(trace).settle()
     except TraceError as error:
         assert str(path) in str(error)
 

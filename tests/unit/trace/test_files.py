@@ -13,7 +13,7 @@ import zstandard
 from profiler.errors import MissingToolError, TraceError
 from profiler.trace import open_trace
 from profiler.trace.files import prepare
-from tests.make_trace import simple
+from tests.support.make_trace import simple
 
 
 @pytest.fixture

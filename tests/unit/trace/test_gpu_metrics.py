@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 
 from profiler.trace import Trace
-from tests.make_trace import TraceMaker, simple
+from tests.support.make_trace import TraceMaker, simple
 
 Open = Callable[[TraceMaker], Trace]
 SAMPLES = [(0, 10), (100, 20), (200, 60)]

@@ -8,7 +8,7 @@ import pytest
 
 from profiler.trace import Trace
 from profiler.trace.launch_environment import recorded_node, recorded_rank
-from tests.make_trace import SCHEMA, TraceMaker, simple
+from tests.support.make_trace import SCHEMA, TraceMaker, simple
 
 
 def _maker(*variables: str) -> TraceMaker:

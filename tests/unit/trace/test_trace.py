@@ -7,7 +7,7 @@ import pytest
 
 from profiler.errors import TraceError
 from profiler.trace import Trace
-from tests.make_trace import PID, SCHEMA, TID, TraceMaker, simple
+from tests.support.make_trace import PID, SCHEMA, TID, TraceMaker, simple
 
 Open = Callable[[TraceMaker], Trace]
 OTHER = TID + (3 << 24)  # a thread of another process

@@ -1,0 +1,225 @@
+"""Where a speedup came from: an exact split of the latency difference of two inferences, and a chain of measured runs.
+
+For one inference of each side (the median one by latency)::
+
+    latency = host + GPU span,  GPU span = idle + busy,  busy = kernels + copies − overlap
+
+so the difference of the latencies is the sum of the differences of the parts, to the nanosecond. The kernels' part is split
+by the ledger: kernels of units that no kernel computes any more, kernels of units that are computed on both sides, memory
+layout changes, and kernels that TensorRT added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from profiler.analysis.fusion.ledger import NEW, UNEXPLAINED, Ledger, Row, build_ledger
+from profiler.analysis.fusion.placement import LAYOUT, Placement, Rows
+from profiler.analysis.run import intervals
+from profiler.analysis.run.run import Run
+from profiler.errors import TraceError
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the difference. ``saved_ns`` is before − after: negative when it grew."""
+
+    id: str
+    label: str
+    before_ns: int
+    after_ns: int
+    why: str
+
+    @property
+    def saved_ns(self) -> int:
+        return self.before_ns - self.after_ns
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "label": self.label,
+            "before_ns": self.before_ns,
+            "after_ns": self.after_ns,
+            "saved_ns": self.saved_ns,
+            "why": self.why,
+        }
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """An exact split: the parts' ``before_ns`` sum to the latency before, their ``after_ns`` to the latency after."""
+
+    before_label: str
+    after_label: str
+    before_latency_ns: int
+    after_latency_ns: int
+    before_inference: str
+    after_inference: str
+    parts: tuple[Part, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "before": {
+                "title": self.before_label,
+                "inference": self.before_inference,
+                "latency_ns": self.before_latency_ns,
+            },
+            "after": {
+                "title": self.after_label,
+                "inference": self.after_inference,
+                "latency_ns": self.after_latency_ns,
+            },
+            "saved_ns": self.before_latency_ns - self.after_latency_ns,
+            "parts": [p.as_dict() for p in self.parts],
+        }
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run of a chain: its median latency, and the parts of the difference to the run before it."""
+
+    title: str
+    latency_ns: int
+    split: Decomposition | None
+    reason: str | None
+    """Why there is no split."""
+
+
+def representative(analysis: Run) -> int:
+    """The inference of median latency (the lower of the two middle ones)."""
+    table = analysis.inferences.table
+    if not len(table):
+        raise TraceError(
+            f"{analysis.trace.path}: {analysis.inferences.statement}", "Name the ranges with --nvtx PATTERN."
+        )
+    order = np.argsort(table["latency_ns"].to_numpy(), kind="stable")
+    return int(order[(len(order) - 1) // 2])
+
+
+def decompose(ledger: Ledger) -> Decomposition:
+    """Split the latency difference of the ledger's two sides exactly.
+
+    Raises:
+        TraceError: an inference has no GPU work.
+    """
+    first, second = representative(ledger.before), representative(ledger.after)
+    b, a = _Side(ledger.before, ledger.before_placement, first), _Side(ledger.after, ledger.after_placement, second)
+    sums = {key: [0, 0] for key in ("vanished", "same", "layout", "added", "unexplained")}
+    for row in ledger.rows:
+        for place, side, cell in ((0, b, row.before), (1, a, row.after)):
+            if cell is not None:
+                other, layout = side.kernel_time(cell.rows)
+                key = _destination(row)
+                if key != "added":  # what TensorRT added is one part, whatever its kernels do
+                    sums["layout"][place] += layout
+                    layout = 0
+                sums[key][place] += other + layout
+    made = [
+        (
+            "vanished",
+            "Fewer kernels: fused or absorbed units",
+            "kernels of units that have no kernel of their own after",
+        ),
+        ("same", "Faster kernels of the same units", "kernels of units that have kernels on both sides"),
+        ("layout", "Memory layout and type changes", "kernels that only move or convert tensors, by their names"),
+        (
+            "added",
+            "Kernels that TensorRT added",
+            "quantisation, bias padding and others that serve no unit of the model",
+        ),
+        ("unexplained", "Unexplained kernels", "kernels of rows that nothing accounts for"),
+    ]
+    parts = [Part(key, label, sums[key][0], sums[key][1], why) for key, label, why in made]
+    parts += [
+        Part("copies", "Memory copies and sets", b.copies, a.copies, "sum of their durations"),
+        Part(
+            "overlap",
+            "Overlap of GPU work",
+            -b.overlap,
+            -a.overlap,
+            "time in which several pieces of GPU work ran at once, counted once",
+        ),
+        Part(
+            "idle",
+            "GPU idle: launch gaps",
+            b.idle,
+            a.idle,
+            "gaps without GPU work between the first and the last; nsys makes launches slower",
+        ),
+        Part(
+            "host",
+            "Host: before the first and after the last GPU work",
+            b.host,
+            a.host,
+            "from entering the range to the first GPU work, and from the last to leaving it",
+        ),
+    ]
+    return Decomposition(
+        ledger.before.facts.title, ledger.after.facts.title, b.latency, a.latency, b.name, a.name, tuple(parts)
+    )
+
+
+def _destination(row: Row) -> str:
+    if row.status == UNEXPLAINED:
+        return "unexplained"
+    if row.status == NEW:
+        return "layout" if row.cause == LAYOUT else "added"
+    both = row.before is not None and row.after is not None and row.before.kernels and row.after.kernels
+    return "same" if both else "vanished"
+
+
+class _Side:
+    """The times of one inference."""
+
+    def __init__(self, analysis: Run, placed: Placement, index: int) -> None:
+        row = analysis.inferences.table.iloc[index]
+        if pd.isna(row["gpu_span_ns"]):
+            raise TraceError(
+                f"{analysis.trace.path}: inference {row['text']} has no GPU work.",
+                "Name other ranges with --nvtx PATTERN.",
+            )
+        work = placed.work
+        self.name = str(row["text"])
+        self.latency = int(row["latency_ns"])
+        self._mine = (work["inference"] == index).to_numpy()
+        self._kernel = (work["kind"] == "kernel").to_numpy()
+        self._layout = (work["category"] == "layout").to_numpy()
+        self._duration = work["duration_ns"].to_numpy(dtype=np.int64)
+        starts, ends = work["start_ns"].to_numpy()[self._mine], work["end_ns"].to_numpy()[self._mine]
+        busy = intervals.covered(starts, ends)
+        span = int(ends.max() - starts.min())
+        self.copies = int(self._duration[self._mine & ~self._kernel].sum())
+        self.overlap = int(self._duration[self._mine].sum()) - busy
+        self.idle = span - busy
+        self.host = self.latency - span
+
+    def kernel_time(self, rows: Rows) -> tuple[int, int]:
+        """Time of this inference's kernels among the rows: (other kernels, layout changes)."""
+        at = rows[self._mine[rows] & self._kernel[rows]]
+        layout = self._layout[at]
+        return int(self._duration[at][~layout].sum()), int(self._duration[at][layout].sum())
+
+
+def chain(runs: Sequence[Run], ledger: Callable[[Run, Run], Ledger] = build_ledger) -> list[Step]:
+    """Measured steps from the first run to the last: each run's latency, and the exact split against the one before it.
+
+    Args:
+        ledger: where the fusion ledger of two runs comes from; for a caller that keeps those it has built.
+    """
+    steps: list[Step] = []
+    for place, run in enumerate(runs):
+        latency = int(run.inferences.table["latency_ns"].iloc[representative(run)])
+        split, reason = None, None
+        if place:
+            hidden = next((r for r in (runs[place - 1], run) if r.trace.has_hidden_graph_kernels), None)
+            if hidden is not None:
+                reason = hidden.trace.graph_level_message
+            else:
+                split = decompose(ledger(runs[place - 1], run))
+        steps.append(Step(run.facts.title, latency, split, reason))
+    return steps

@@ -1,0 +1,116 @@
+"""Tensor Core evidence per ledger row: what names say, what the engine says, and what was sampled while the row ran.
+
+A sample counts for a row only when its whole period lies inside one kernel of the row, so that no other kernel of the
+stream is in it. Rows of short kernels have no such samples at common sampling rates; then there is no figure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from profiler.analysis.fusion.ledger import Cell, Ledger, Row
+from profiler.analysis.fusion.placement import HEAVY_CATEGORIES, Placement
+from profiler.analysis.run.run import Run
+from profiler.analysis.run.tensor_cores import gpu_index
+from profiler.analysis.statistics import count_codes, sum_by_code
+
+MIN_SAMPLES = 5
+_BUSY_PCT = 3.0  # whole percents are stored, and idle pipes read 0 or 1
+_TENSOR_TYPES = ("fp16", "bf16", "int8", "fp8", "fp4", "int4")
+
+
+@dataclass(frozen=True)
+class RowEvidence:
+    """Tensor Core evidence of one side of a row.
+
+    Attributes:
+        verdict: "yes", "no" or "unknown" of the kernel with the most time, and its ``rule``.
+        precision, tactic: as the engine's description gives them; None for a framework.
+        sampled_pct: mean Tensor Active of the samples inside the row's kernels; None when fewer than :data:`MIN_SAMPLES`.
+        disagreement: in words when the evidence contradicts itself; None otherwise.
+    """
+
+    row: Row
+    side: str
+    verdict: str
+    rule: str
+    precision: str | None
+    tactic: str | None
+    sampled_pct: float | None
+    samples: int
+    disagreement: str | None
+
+
+def tensor_core_evidence(ledger: Ledger, side: str) -> list[RowEvidence]:
+    """Evidence for every row of one side ("before" or "after") that has kernels."""
+    analysis: Run = getattr(ledger, side)
+    placed: Placement = getattr(ledger, f"{side}_placement")
+    sampler = _Sampler(analysis, placed)
+    found = []
+    for row in ledger.rows:
+        cell: Cell | None = getattr(row, side)
+        if cell is None or not cell.kernels:
+            continue
+        verdict, rule = _verdict(placed, cell)
+        layer = cell.layers[0] if cell.layers else None
+        mean, samples = sampler.mean(cell)
+        precision = layer.precision if layer else None
+        disagreement = _disagreement(cell, verdict, precision, mean)
+        found.append(
+            RowEvidence(
+                row, side, verdict, rule, precision, layer.tactic if layer else None, mean, samples, disagreement
+            )
+        )
+    return found
+
+
+def _verdict(placed: Placement, cell: Cell) -> tuple[str, str]:
+    work = placed.work
+    rows = cell.rows[(work["kind"] == "kernel").to_numpy()[cell.rows]]
+    verdicts, rules = work["tensor_cores"].cat, work["rule"].cat
+    pairs = verdicts.codes.to_numpy()[rows].astype(np.int32) * len(rules.categories) + rules.codes.to_numpy()[rows]
+    sums = sum_by_code(pairs, work["duration_ns"].to_numpy()[rows], len(verdicts.categories) * len(rules.categories))
+    times = {
+        (str(verdicts.categories[p // len(rules.categories)]), str(rules.categories[p % len(rules.categories)])): int(
+            sums[p]
+        )
+        for p in np.flatnonzero(count_codes(pairs, len(sums))).tolist()
+    }
+    return max(times, key=lambda key: (times[key], key))
+
+
+def _disagreement(cell: Cell, verdict: str, precision: str | None, sampled: float | None) -> str | None:
+    is_product = any(c in HEAVY_CATEGORIES for c in cell.categories)
+    if verdict == "no" and sampled is not None and sampled >= _BUSY_PCT:
+        return f"the name says no, and Tensor Active was {sampled:.1f} % while it ran"
+    if verdict == "yes" and sampled is not None and sampled == 0:
+        return "the name says yes, and Tensor Active was 0 while it ran"
+    if verdict == "no" and is_product and precision in _TENSOR_TYPES:
+        return f"the name says no, and the layer computes a product in {precision}"
+    return None
+
+
+class _Sampler:
+    """Samples whose whole period lies inside a kernel."""
+
+    def __init__(self, analysis: Run, placed: Placement) -> None:
+        series = analysis.trace.gpu_metrics.tensor_active(gpu_index(analysis.trace))
+        period = series.period_ns if series else None
+        n = len(placed.work)
+        self._count, self._sum = np.zeros(n, dtype=np.int64), np.zeros(n)
+        if series is None or period is None:
+            return
+        starts, ends = placed.work["start_ns"].to_numpy(), placed.work["end_ns"].to_numpy()
+        first = np.searchsorted(series.timestamps_ns, starts + int(period), side="left")
+        last = np.searchsorted(series.timestamps_ns, ends, side="right")
+        total = np.concatenate(([0.0], np.cumsum(series.values)))
+        inside = last > first
+        self._count = np.where(inside, last - first, 0)
+        self._sum = np.where(inside, total[np.maximum(last, first)] - total[first], 0.0)
+
+    def mean(self, cell: Cell) -> tuple[float | None, int]:
+        rows = cell.rows
+        samples = int(self._count[rows].sum())
+        return (float(self._sum[rows].sum()) / samples if samples >= MIN_SAMPLES else None), samples

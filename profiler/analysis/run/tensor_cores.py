@@ -1,0 +1,163 @@
+"""Two kinds of Tensor Core evidence, kept apart.
+
+*Names*: the time of kernels whose name says that they use Tensor Cores, that they do not, or that decides nothing.
+*Samples*: the mean of nsys's ``Tensor Active %`` counter over the same windows. A kernel that is judged *yes* keeps
+the Tensor pipes busy for a part of its time only, so the two figures answer different questions and are never merged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from profiler.analysis.run.inferences import Inferences
+from profiler.analysis.run.kernels import classified_names
+from profiler.trace import Trace
+from profiler.trace.gpu_metrics import MetricSeries
+
+VERDICTS = ("yes", "no", "unknown")
+_ELIGIBLE_CATEGORIES = ("convolution", "gemm", "attention")
+_FIRST_SM_WITH_TENSOR_CORES = 70
+
+
+@dataclass(frozen=True)
+class SampledMetric:
+    """A counter averaged over windows of time.
+
+    Attributes:
+        value_pct: mean of the samples, in percent; None with a ``reason`` when there is none.
+        samples: how many samples lie in the windows.
+        frequency_hz: of the sampling, from the samples' own distances.
+        counter: nsys's name of the metric.
+    """
+
+    counter: str | None
+    value_pct: float | None
+    samples: int
+    frequency_hz: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class TensorCoreReport:
+    """Tensor Core evidence of one trace.
+
+    Attributes:
+        window: which kernels the figures are about, in words.
+        by_verdict: a row each for yes, no, unknown: ``tensor_cores``, ``count``, ``time_ns``, ``share_pct`` of kernel time.
+        sampled: the mean Tensor Active over the GPU spans of the same window.
+        eligible: kernels of the kinds that Tensor Cores are for and that do not use them, longest first: ``name``,
+            ``category``, ``precision``, ``rule``, ``count``, ``time_ns``, ``share_pct``, ``why``.
+        unknown: kernels whose name decides nothing, longest first, the same columns without ``why``.
+    """
+
+    window: str
+    kernel_time_ns: int
+    by_verdict: pd.DataFrame
+    sampled: SampledMetric
+    eligible: pd.DataFrame
+    unknown: pd.DataFrame
+
+    def share_pct(self, verdict: str) -> float | None:
+        """Share of kernel time with this verdict, None without kernels."""
+        if not self.kernel_time_ns:
+            return None
+        shares = dict(zip(self.by_verdict["tensor_cores"], self.by_verdict["share_pct"]))
+        return float(shares[verdict])
+
+
+def tensor_core_report(trace: Trace, inferences: Inferences) -> TensorCoreReport:
+    """Judge the kernels inside the inferences; without inferences, all kernels of the trace."""
+    window = f"kernels launched in {inferences.statement}" if inferences.count else "all kernels of the trace"
+    classes = classified_names(trace)
+    counts, times = inferences.kernels_by_name
+    total = int(times.sum())
+    table = classes.assign(count=counts, time_ns=times, share_pct=100.0 * times / total if total else np.nan)
+    table = table[table["count"] > 0].sort_values(["time_ns", "name"], ascending=[False, True], ignore_index=True)
+    by_verdict = table.groupby("tensor_cores")[["count", "time_ns", "share_pct"]].sum().reindex(VERDICTS, fill_value=0)
+    shown = ["name", "category", "precision", "rule", "count", "time_ns", "share_pct"]
+    eligible = table[(table["tensor_cores"] == "no") & table["category"].isin(_ELIGIBLE_CATEGORIES)]
+    sms = [gpu.sm for gpu in trace.session.gpus if gpu.sm is not None]
+    if sms and max(sms) < _FIRST_SM_WITH_TENSOR_CORES:
+        eligible = eligible[:0]
+    eligible = eligible[shown].assign(why=[_why(p) for p in eligible["precision"]])
+    unknown = table[table["tensor_cores"] == "unknown"][shown]
+    return TensorCoreReport(
+        window,
+        total,
+        by_verdict.reset_index(),
+        sample(trace, trace.gpu_metrics.tensor_active(gpu_index(trace)), *windows(trace, inferences)),
+        eligible.reset_index(drop=True),
+        unknown.reset_index(drop=True),
+    )
+
+
+def _why(precision: str | None) -> str:
+    return {
+        "fp32": "FP32 arithmetic runs on the FP32 units; TF32, FP16, BF16 or INT8 would use Tensor Cores",
+        "fp64": "FP64 arithmetic outside the FP64 Tensor Cores that data-centre GPUs have since Ampere",
+    }.get(precision or "", "its kind of work can run on Tensor Cores; this implementation does not")
+
+
+def windows(trace: Trace, inferences: Inferences) -> tuple[np.ndarray, np.ndarray]:
+    """Starts and ends of the GPU spans of the inferences; without inferences, of all kernels together."""
+    if inferences.count:
+        spans = inferences.table[["gpu_start_ns", "gpu_end_ns"]].dropna().astype(np.int64)
+        return spans["gpu_start_ns"].to_numpy(), spans["gpu_end_ns"].to_numpy()
+    work = trace.kernels if len(trace.kernels) else trace.graph_traces
+    if not len(work):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    return np.asarray([work["start_ns"].min()]), np.asarray([work["end_ns"].max()])
+
+
+def sample(trace: Trace, series: MetricSeries | None, starts: np.ndarray, ends: np.ndarray) -> SampledMetric:
+    """Mean of the samples whose timestamp lies in one of the windows (sorted, disjoint)."""
+    if trace.gpu_metrics.storage is None:
+        return SampledMetric(
+            None, None, 0, None, "The trace holds no GPU metrics; record with --gpu-metrics-devices=all."
+        )
+    if series is None:
+        return SampledMetric(
+            None,
+            None,
+            0,
+            None,
+            "The trace holds GPU metrics, but not this counter; choose another --gpu-metrics-set.",
+        )
+    if not len(starts):
+        return SampledMetric(series.name, None, 0, series.frequency_hz, "There is no GPU work to sample over.")
+    place = np.searchsorted(starts, series.timestamps_ns, side="right") - 1
+    inside = (place >= 0) & (series.timestamps_ns <= ends[np.maximum(place, 0)])
+    n = int(inside.sum())
+    if not n:
+        return SampledMetric(
+            series.name,
+            None,
+            0,
+            series.frequency_hz,
+            "No sample falls into the window; record at a higher --gpu-metrics-frequency.",
+        )
+    return SampledMetric(series.name, float(series.values[inside].mean()), n, series.frequency_hz, None)
+
+
+def median_inference_samples(trace: Trace, inferences: Inferences) -> tuple[np.ndarray, np.ndarray] | None:
+    """Tensor Active over the inference of median GPU span: times in µs since it was entered, and values in percent.
+
+    None without the counter, or without an inference that has GPU work.
+    """
+    metric = trace.gpu_metrics.tensor_active(gpu_index(trace))
+    spans = inferences.table.dropna(subset=["gpu_span_ns"])
+    if metric is None or not len(spans):
+        return None
+    row = spans.sort_values("gpu_span_ns").iloc[len(spans) // 2]
+    inside = (metric.timestamps_ns >= row["start_ns"]) & (metric.timestamps_ns <= row["gpu_end_ns"])
+    return (metric.timestamps_ns[inside] - int(row["start_ns"])) / 1e3, metric.values[inside]
+
+
+def gpu_index(trace: Trace) -> int:
+    """The GPU that did the work: the device of most kernels where metrics exist for it, else the first with metrics."""
+    names = trace.gpu_metrics.names
+    device = trace.device_used if len(trace.kernels) else None
+    return device if device in names else min(names, default=0)

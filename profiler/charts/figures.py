@@ -1,0 +1,137 @@
+"""Every figure of a hand-over, in order: for the report, for PDF and PNG files, and for the Export page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import plotly.graph_objects as go
+
+from profiler.analysis.fusion.decompose import Decomposition, representative
+from profiler.analysis.fusion.traffic import SampledBytes, by_stage
+from profiler.analysis.run.tensor_cores import median_inference_samples
+from profiler.analysis.run.timeline import Timeline
+from profiler.charts import bars, charts, collapse, labels
+from profiler.report.evidence import Evidence
+from profiler.report.html import Figure
+from profiler.text import number_of_bytes
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure and what stands under it: how we know.
+
+    Attributes:
+        id: its file name without the ending.
+        title: what it shows, in the words of the table of contents.
+    """
+
+    id: str
+    title: str
+    caption: str
+    figure: go.Figure
+
+    def for_html(self) -> Figure:
+        """For the report, which sets colours by the reader's theme and shows the title itself."""
+        figure = go.Figure(self.figure)
+        figure.update_layout(template=go.layout.Template(), title_x=0, title_xanchor="left", title_font_size=15)
+        figure.update_xaxes(automargin=True).update_yaxes(
+            automargin=True
+        )  # what Streamlit's and Plotly's templates set
+        return Figure(self.id, self.title, self.caption, str(figure.to_json()))
+
+
+def figures(evidence: Evidence) -> list[Drawn]:
+    """All figures that these traces give."""
+    sides = {name: side.facts for name, side in evidence.sides.items()}
+    return [replace(d, figure=labels.labelled(d.figure, labels.runs(sides))) for d in _figures(evidence)]
+
+
+def _figures(evidence: Evidence) -> Iterator[Drawn]:
+    comparison = evidence.comparison
+    if isinstance(evidence.split, Decomposition):
+        caption = (
+            "The inferences of median latency. Latency is host time, GPU idle time and GPU work, so the parts sum to the "
+            "difference to the nanosecond. nsys was recording, which makes launches slower."
+        )
+        yield Drawn(
+            "speedup", "Where the difference of the latencies is", caption, charts.split_waterfall(evidence.split)
+        )
+    if not comparison.refusals and all(side.inferences.count for side in evidence.sides.values()):
+        caption = (
+            "Kinds are inferred from kernel names; the table of kernels has the verdicts. Means over the inferences."
+        )
+        tables = {name: side.categories for name, side in evidence.sides.items()}
+        yield Drawn("kinds", "Kernel time and kernels by kind", caption, charts.by_category(tables))
+    ledger = evidence.ledger
+    if ledger is not None and (blocks := collapse.blocks(ledger)):
+        block = collapse.most_collapsed(blocks)
+        figure = collapse.figure(ledger, block)
+        if figure is not None:
+            caption = f"{collapse.CAPTION} {block.label} is the block in which most kernels vanish; the ledger has all."
+            yield Drawn("fusion", f"What became of the block {block.label}", caption, figure)
+    with_kernels = {name: side for name, side in evidence.sides.items() if side.trace.kernel_count}
+    if with_kernels:
+        shares = {
+            label: {
+                str(v): float(p)
+                for v, p in zip(side.tensor_cores.by_verdict["tensor_cores"], side.tensor_cores.by_verdict["share_pct"])
+            }
+            for label, side in with_kernels.items()
+        }
+        caption = "By name: the share of kernel time of kernels whose names say yes, say no, or decide nothing."
+        yield Drawn(
+            "tensor_cores", "Tensor Cores, by name", caption, charts.verdict_bars(shares, "Tensor Cores, by name")
+        )
+    series = {
+        name: found
+        for name, side in evidence.sides.items()
+        if (found := median_inference_samples(side.trace, side.inferences)) is not None
+    }
+    if series:
+        figure = charts.metric_over_time(series, "Tensor Active over the inference of median GPU span", "% of peak")
+        caption = (
+            "Sampled: each step is the average since the sample before, in whole percents, as nsys stores them. Kernels shorter "
+            "than a step cannot be told apart."
+        )
+        yield Drawn("tensor_active", "Tensor Cores, sampled", caption, figure)
+    if evidence.traffic is not None:
+        traffic = evidence.traffic
+        unknown = traffic.before_unknown + traffic.after_unknown
+        caption = (
+            "Computed minimum from tensor shapes and types: inputs, weights and outputs once each"
+            + (f"; {unknown} rows without shapes are not in it" if unknown else "")
+            + f". DRAM traffic as sampled, another figure: {_dram(traffic.before_sampled)} before, "
+            f"{_dram(traffic.after_sampled)} after, per inference."
+        )
+        yield Drawn("memory", "Memory traffic", caption, charts.traffic_by_stage(by_stage(traffic)))
+    yield from _timeline(evidence)
+    for name, tuned in evidence.tuning.items():
+        if len(tuned.layers):
+            caption = "From the engine's build log: the layers for which choosing the fastest candidate saved most."
+            yield Drawn(f"autotuning_{name}", f"Auto-tuning, {name}", caption, charts.tuned_layers(tuned))
+
+
+def _dram(sampled: SampledBytes) -> str:
+    if sampled.read_bytes is None or sampled.written_bytes is None:
+        return f"unknown ({sampled.reason})"
+    return number_of_bytes(sampled.read_bytes + sampled.written_bytes)
+
+
+def _timeline(evidence: Evidence) -> Iterator[Drawn]:
+    frames, lanes, titles, notes = {}, {}, {}, []
+    for name, side in evidence.sides.items():
+        if not side.inferences.count:
+            continue
+        timeline = Timeline(side)
+        part = timeline.inference(representative(side))
+        frames[name], held = bars.for_figure(timeline, part)
+        lanes[name] = held.lanes
+        titles[name] = f"{name}: {side.facts.title}, {part.label}"
+        notes.append(f"{name}: {held.statement}")
+    if frames:
+        caption = (
+            "The inferences of median latency, aligned at the moment in which the host enters them. NVTX ranges are host time, "
+            f"kernels GPU time; hatched kernels use Tensor Cores, by name. Drag to pan, use the buttons to zoom. {' '.join(notes)}"
+        )
+        yield Drawn("timeline", "Timeline", caption, charts.timeline(frames, lanes, titles))

@@ -1,0 +1,73 @@
+"""Arguments and steps that several verbs share."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from profiler.progress import Listener
+from profiler.text import visible
+from profiler.trace import Trace
+
+
+def add_trace(parser: argparse.ArgumentParser, name: str = "trace") -> None:
+    parser.add_argument(
+        name,
+        metavar=name.upper(),
+        help="an nsys SQLite export (.sqlite, also .xz, .zst, .gz), or a .nsys-rep where nsys is installed",
+    )
+
+
+def add_nvtx(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--nvtx",
+        metavar="PATTERN",
+        help="which NVTX ranges are inferences: a shell pattern such as 'iter*', or a regular expression; by default they are found",
+    )
+
+
+def add_pair(parser: argparse.ArgumentParser) -> None:
+    """BEFORE and AFTER, and which of their NVTX ranges are inferences."""
+    add_trace(parser, "before")
+    add_trace(parser, "after")
+    parser.add_argument(
+        "--nvtx", metavar="PATTERN", help="which NVTX ranges are inferences in both (see kernels --nvtx)"
+    )
+    parser.add_argument("--nvtx-before", metavar="PATTERN", help="the same for BEFORE alone")
+    parser.add_argument("--nvtx-after", metavar="PATTERN", help="the same for AFTER alone")
+
+
+def warn(messages: Iterable[str]) -> None:
+    for message in messages:
+        print(f"warning: {visible(' '.join(message.split()))}", file=sys.stderr)
+
+
+def terminal_progress() -> Listener:
+    """Shows on a terminal what is being read, once it takes more than a second; nothing where messages go to a file."""
+    terminal, begun = sys.stderr, time.monotonic()
+
+    def show(what: str, share: float) -> None:
+        if terminal.isatty() and time.monotonic() - begun > 1:
+            terminal.write(f"\r\x1b[Kreading {what}: {share:.0%}" if share < 1 else "\r\x1b[K")
+            terminal.flush()
+
+    return show
+
+
+def trace_warnings(trace: Trace) -> list[str]:
+    return [w.message for w in trace.warnings]
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as dictionaries of plain Python values, missing ones None."""
+    clean = frame.astype(object).where(frame.notna(), None)
+    return [{str(k): v for k, v in row.items()} for row in clean.to_dict("records")]
+
+
+def pick(row: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: row[key] for key in keys}
