@@ -6,11 +6,13 @@ description, build log) is put beside it there, so that it is found as in a run'
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
 import threading
 import weakref
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +22,7 @@ from profiler.errors import ProfilerError, TraceError
 from profiler.trace import bounded, temporary
 from profiler.trace.archive import ZIP_MAGIC, extract_zip
 from profiler.trace.build_log import read_build_log
-from profiler.trace.engine_file import read_engine_file
+from profiler.trace.engine_file import read_engine_file, read_engine_json
 from profiler.trace.files import SQLITE_MAGIC, TRACE_SUFFIXES
 from profiler.trace.manifest import FORMAT, Manifest, find_manifest, manifest_of, read_manifest
 
@@ -276,20 +278,20 @@ def _kind(path: Path) -> str:
         return "zip"
     if head.startswith(SQLITE_MAGIC) or path.name.lower().endswith(TRACE_SUFFIXES):
         return "trace"
-    if head.lstrip().startswith((b"{", b"[")):
+    if re.match(rb"\s*(\{|\[\s*[\[{\"\]])", head.removeprefix(BOM_UTF8)):  # the lines of a log begin with [ as well
         return _kind_of_json(path)
-    try:
-        read_build_log(path)
-    except ProfilerError as error:
-        raise TraceError(f"{path.name}: neither a trace nor what belongs to one.", _EXPECTED) from error
-    return "build_log"
+    for kind, read in (("build_log", read_build_log), ("layers", read_engine_file)):
+        with contextlib.suppress(ProfilerError):
+            read(path)
+            return kind
+    raise TraceError(f"{path.name}: neither a trace nor what belongs to one.", _EXPECTED)
 
 
 def _kind_of_json(path: Path) -> str:
     try:
-        document: Any = json.loads(path.read_bytes().decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise TraceError(f"{path.name}: not readable as JSON ({str(error)[:200]}).", _EXPECTED) from error
+        document = read_engine_json(path)
+    except TraceError as error:
+        raise TraceError(error.message.replace(str(path), path.name), _EXPECTED) from error
     if isinstance(document, dict) and document.get("format") == FORMAT:
         read_manifest(path)
         return "manifest"

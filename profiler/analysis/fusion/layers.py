@@ -20,7 +20,7 @@ from profiler.analysis.run.inferences import Inferences
 from profiler.analysis.statistics import combined, first_of_each
 from profiler.trace import Trace
 from profiler.trace.bulk import encoded
-from profiler.trace.engine_file import EngineLayer, parse_layer_text, read_engine_file
+from profiler.trace.engine_file import EngineLayer, named_layer, parse_payloads, read_engine_file
 
 _ENQUEUE = "ExecutionContext::enqueue"
 _MAX_ALIGNED = 4_000  # kernels × layers of the alignment's table stay below 16 million
@@ -84,11 +84,11 @@ def _layers_by_range(trace: Trace, inferences: Inferences) -> tuple[tuple[Engine
     mine = (ranges["domain"] == "TensorRT").to_numpy() & (ranges["text"] != _ENQUEUE).to_numpy()
     if not mine.any():
         return None
-    payloads = {key: parse_layer_text(text) for key, text in trace.payloads(ranges["json_id"].to_numpy()[mine]).items()}
+    payloads = parse_payloads(trace.payloads(ranges["json_id"].to_numpy()[mine]))
     of_range = inferences.assign_calls(ranges[["tid", "pid", "start_ns"]])
     texts, ids = ranges["text"].cat, ranges["json_id"].to_numpy()
     id_codes, id_values = encoded(ids)
-    described = np.asarray([payloads.get(int(i)) is not None for i in id_values], dtype=bool)[id_codes]
+    described = np.asarray([int(i) in payloads for i in id_values], dtype=bool)[id_codes]
     rows = np.flatnonzero(mine & (of_range >= 0))
     own = np.zeros(len(ranges), dtype=bool)  # a range that a layer opens inside its own is no layer
     own[rows] = described[rows]
@@ -102,19 +102,13 @@ def _layers_by_range(trace: Trace, inferences: Inferences) -> tuple[tuple[Engine
         [np.where(described[rows], ids[rows], -1), np.where(described[rows], -1, texts.codes.to_numpy()[rows])]
     )
     layer_of = np.full(len(ranges), -1, dtype=np.int64)
-    found = [
-        payloads[int(i)]
-        if i >= 0
-        else EngineLayer(str(texts.categories[t]), None, (), (), None, None, None, None, None, {})
-        for i, t in combinations
-    ]
+    found = [payloads[int(i)] if i >= 0 else named_layer(str(texts.categories[t])) for i, t in combinations]
     layers: list[EngineLayer] = []
     places: dict[str, int] = {}
     table = np.empty(len(found), dtype=np.int64)
     first = first_of_each(codes, len(found))
     for k in np.argsort(first):
         layer = found[k]
-        assert layer is not None
         if layer.name not in places:
             places[layer.name] = len(layers)
             layers.append(layer)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from profiler.trace import Trace
-from profiler.trace.engine_file import parse_layer_text
+from profiler.trace.engine_file import parse_payloads
 from profiler.trace.manifest import Manifest, manifest_of
 
 
@@ -95,7 +95,7 @@ def tensorrt_input_shape(trace: Trace) -> tuple[int, ...] | None:
     """
     ranges = trace.nvtx_ranges
     ids = np.unique(ranges["json_id"].to_numpy()[(ranges["domain"] == "TensorRT").to_numpy()])
-    layers = [layer for layer in map(parse_layer_text, trace.payloads(ids).values()) if layer is not None]
+    layers = parse_payloads(trace.payloads(ids)).values()
     written = {tensor.name for layer in layers for tensor in layer.outputs}
     read = [tensor for layer in layers for tensor in layer.inputs if tensor.name not in written]
     outside = {tensor.dims for tensor in read if tensor.dims and min(tensor.dims) > 0}

@@ -8,8 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profiler.errors import TraceError
-from profiler.trace.engine_file import data_type, parse_layer, parse_layer_text, read_engine_file
+from profiler.trace.engine_file import (
+    MAX_DESCRIPTION_CHARACTERS,
+    data_type,
+    parse_layer,
+    parse_payloads,
+    read_engine_file,
+)
 from tests.conftest import TRACES
+
+FILES = Path(__file__).parents[2] / "data" / "engine_files"
 
 
 def test_inspector_json_of_8_5() -> None:
@@ -89,4 +97,96 @@ def test_any_json_is_a_layer_or_none(document: object) -> None:
 
 @given(st.text(max_size=50))
 def test_any_text_is_a_payload_or_none(text: str) -> None:
-    parse_layer_text(text)
+    parse_payloads({1: text})
+
+
+@pytest.mark.parametrize("name", ["trt-8.6.0-fp16.layers.json", "rtx-1.6.1-fp16.layers.json"])
+def test_raw_control_characters(name: str) -> None:
+    """TensorRT writes U+001E and U+001F as they are; the same layer comes out of a file and out of a payload."""
+    text = (FILES / name).read_text("utf-8")
+    with pytest.raises(ValueError, match="control character"):
+        json.loads(text)
+    layers = read_engine_file(FILES / name)
+    assert len(layers) == 9
+    named = next(layer for layer in layers if "/conv1/Conv" in layer.name and "Reformatting" not in layer.name)
+    assert named.onnx_layers == ("/conv1/Conv", "/relu/Relu")
+    raw = json.dumps(named.raw).replace("\\u001e", "\x1e").replace("\\u001f", "\x1f")
+    assert parse_payloads({7: raw, 8: "{not JSON", 9: "text"}) == {7: named}
+
+
+def test_layers_of_tensorrt_rtx() -> None:
+    first, conv, pool, *_, last = read_engine_file(FILES / "rtx-1.6.1-fp16.layers.json")
+    assert [first.kind, conv.kind, pool.kind, last.kind] == ["kgen", "correlation", "maxpool", "runtime_fusion"]
+    assert (first.precision, conv.precision) == ("fp32", "fp16")
+    # 64 filters of 4×7×7 and 64 biases in FP16, two FP32 scalars; input 8×4×224×224, output 8×64×112×112, both in FP16
+    assert conv.weight_bytes == (64 * 4 * 7 * 7 + 64) * 2 + 2 * 4
+    assert conv.min_bytes == conv.weight_bytes + 8 * 4 * 224 * 224 * 2 + 8 * 64 * 112 * 112 * 2
+    assert pool.weight_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        ("", ()),
+        ("[ONNX Layer: /a/Conv]", ("/a/Conv",)),
+        ("[ONNX Layer: a]\x1e[ONNX Layer: b]\x1f[ONNX Layer: a]", ("a", "b")),
+        ("[ONNX Layer: (Unnamed Layer* 6) [Shuffle]]\x1e[ONNX Layer: b]", ("(Unnamed Layer* 6) [Shuffle]", "b")),
+        ("[ONNX Layer: a][ONNX Layer: b]", ("a", "b")),  # the separators were lost on the way
+        ("[RELU]-[aten_ops.relu.default]-[/relu]", ()),
+    ],
+)
+def test_onnx_layers(metadata: str, expected: tuple[str, ...]) -> None:
+    layer = parse_layer({"Name": "x", "Metadata": metadata})
+    assert layer is not None and layer.onnx_layers == expected and layer.metadata == (metadata or None)
+
+
+def test_files_of_other_tools() -> None:
+    names = [layer.name for layer in read_engine_file(FILES / "names-only.json")]
+    assert len(names) == 6 and names[-1] == "/fc/Gemm"
+    assert [layer.name for layer in read_engine_file(FILES / "export-profile.json")] == names
+    detailed = read_engine_file(FILES / "trt-10-detailed.json")
+    assert [layer.name for layer in detailed] == names
+    text = read_engine_file(FILES / "polygraphy.txt")
+    assert [(layer.name, layer.kind) for layer in text] == [(name, "Cask") for name in names]
+    assert read_engine_file(FILES / "dla-profile.json")[1].name.startswith("{ForeignNode[")
+
+
+def test_only_the_first_profile_is_read(tmp_path: Path) -> None:
+    layers = read_engine_file(FILES / "two-profiles.json")
+    assert [layer.name for layer in layers] == [layer.name for layer in read_engine_file(FILES / "names-only.json")]
+    other = parse_layer("/fc/Gemm [profile 1]")
+    assert other is not None and other.profile == 1
+    path = tmp_path / "polygraphy.txt"
+    path.write_text(
+        "[I] ==== TensorRT Engine ====\n    - Profile: 0\n        Layer 0    | node_of_Y [Op: Reformat]\n"
+        "    - Profile: 1\n        Layer 0    | node_of_Y [profile 1] [Op: MyelinReformat]\n"
+    )
+    assert [(layer.name, layer.kind) for layer in read_engine_file(path)] == [("node_of_Y", "Reformat")]
+
+
+def test_utf16_and_byte_order_marks(tmp_path: Path) -> None:
+    path = tmp_path / "layers.json"
+    for encoding in ("utf-16", "utf-8-sig"):
+        path.write_text(json.dumps({"Layers": ["é"]}, ensure_ascii=False), encoding=encoding)
+        assert [layer.name for layer in read_engine_file(path)] == ["é"]
+
+
+def test_descriptions_that_are_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "layers.json"
+    with path.open("wb") as file:  # sparse: no disk is used
+        file.truncate(MAX_DESCRIPTION_CHARACTERS + 1)
+    with pytest.raises(TraceError, match="larger than 50,331,648 bytes"):
+        read_engine_file(path)
+    monkeypatch.setattr("profiler.trace.engine_file.MAX_DESCRIPTION_CHARACTERS", 40)
+    with pytest.raises(TraceError, match=r"payloads hold 60 characters.*up to 40"):
+        parse_payloads({1: "{" * 30, 2: "{" * 30})
+
+
+def test_impossible_sizes_are_unknown() -> None:
+    huge = {"Name": "x", "Dimensions": [1 << 62, 1 << 62], "Format/Datatype": "Half"}
+    layer = parse_layer(
+        {"Name": "x", "LayerType": "y", "Inputs": [huge], "Weights": {"Type": "Half", "Count": 10**400}}
+    )
+    assert (
+        layer is not None and layer.inputs[0].bytes is None and layer.weight_bytes is None and layer.min_bytes is None
+    )
