@@ -13,27 +13,19 @@ import pytest
 from hypothesis import settings
 
 from profiler.trace import Trace, open_trace
+from tests.support.machine import Machine, stand_ins
 from tests.support.make_trace import TraceMaker
+from tests.support.traces import DATA, TRACES
 
 # No test fails because the machine was busy, nor by the luck of the draw: one commit gives one result. New examples are looked for
 # with ``pytest --hypothesis-profile=explore -m "not browser"``, whose finds become examples or fixes.
-settings.register_profile("project", deadline=None, derandomize=True)
+settings.register_profile("project", deadline=None, derandomize=True, max_examples=25)
 settings.register_profile("explore", deadline=None, max_examples=2000)
 settings.load_profile("project")
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would the programs that they start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-ROOT = Path(__file__).resolve().parent.parent
-TRACES = ROOT / "traces"
-RUNS = sorted(p.parent.name for p in TRACES.glob("*/trace.sqlite.xz"))
-DATA = ROOT / "tests" / "data"
-
-
-def bundled(run: str) -> Path:
-    """The trace file of a bundled run."""
-    return TRACES / run / "trace.sqlite.xz"
 
 
 def _digests() -> dict[str, str]:
@@ -75,3 +67,14 @@ def opened(tmp_path: Path) -> Iterator[Callable[[TraceMaker], Trace]]:
     yield make
     for trace in traces:
         trace.close()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Scripts in the place of nvidia-smi, nsys and an interpreter, where the code under test looks for them."""
+    made = stand_ins(tmp_path / "machine")
+    for name, value in made.environment().items():
+        monkeypatch.setenv(name, value)
+    for name in ("FAKE_NSYS_FAIL", "FAKE_FAIL", "FAKE_SM", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    return made

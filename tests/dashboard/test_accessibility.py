@@ -12,7 +12,6 @@ import pytest
 
 from dashboard.views import PAGES
 from profiler.charts.palette import contrast
-from tests.dashboard.test_browser import address, browser  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.browser
 WIDTHS = (390, 1024, 1920)  # a phone, a small laptop, a projector
@@ -29,7 +28,7 @@ def axe() -> str:
 
 
 @pytest.fixture(params=["light", "dark"])
-def opened(browser: Any, request: pytest.FixtureRequest) -> Iterator[Any]:  # noqa: F811
+def opened(browser: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=request.param)
     yield context.new_page()
     context.close()
@@ -62,7 +61,7 @@ def too_wide(page: Any) -> int:
     return int(page.evaluate(wide))
 
 
-def test_every_page_is_accessible_and_fits_every_width(opened: Any, address: str, axe: str) -> None:  # noqa: F811
+def test_every_page_is_accessible_and_fits_every_width(opened: Any, address: str, axe: str) -> None:
     problems = []
     for view in PAGES:
         opened.set_viewport_size({"width": 1280, "height": 900})
@@ -80,7 +79,7 @@ def test_every_page_is_accessible_and_fits_every_width(opened: Any, address: str
     assert not problems, "\n".join(problems)
 
 
-def test_presentation_has_large_type_and_no_chrome_and_can_be_left(opened: Any, address: str, axe: str) -> None:  # noqa: F811
+def test_presentation_has_large_type_and_no_chrome_and_can_be_left(opened: Any, address: str, axe: str) -> None:
     opened.goto(f"{address}/?present=1")
     settled(opened)
     for chrome in ("stSidebar", "stToolbar", "stHeader", "stExpandSidebarButton"):
@@ -101,7 +100,7 @@ def test_presentation_has_large_type_and_no_chrome_and_can_be_left(opened: Any, 
     assert opened.locator('[data-testid="stSidebar"]').is_visible()
 
 
-def test_what_is_chosen_keeps_aa(opened: Any, address: str) -> None:  # noqa: F811
+def test_what_is_chosen_keeps_aa(opened: Any, address: str) -> None:
     opened.goto(f"{address}/fusion")
     settled(opened)
     chosen = opened.get_by_role("radio", name="module", exact=True)
@@ -112,7 +111,7 @@ def test_what_is_chosen_keeps_aa(opened: Any, address: str) -> None:  # noqa: F8
     assert contrast(ink, page) >= 7  # its own ground is a tenth of the theme's blue, which takes some of it
 
 
-def test_the_note_on_how_we_know_opens_by_keyboard(opened: Any, address: str) -> None:  # noqa: F811
+def test_the_note_on_how_we_know_opens_by_keyboard(opened: Any, address: str) -> None:
     opened.goto(address)
     settled(opened)
     note = opened.get_by_role("button", name="How we know").first

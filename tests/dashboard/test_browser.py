@@ -20,30 +20,12 @@ from profiler.analysis.run.run import Run
 from profiler.charts.handover import html_report
 from profiler.report.evidence import gather
 from profiler.trace import open_trace
-from tests.conftest import bundled
-from tests.support.hostile_pair import write_pair
-from tests.support.serving import CHROMIUM_FLAGS, chromium, serving
+from tests.support.hostile import hostile_pair
+from tests.support.serving import settled
+from tests.support.traces import bundled
 
 pytestmark = pytest.mark.browser
 SCREENSHOTS = os.environ.get("PROFILER_SCREENSHOTS")  # a folder to keep pictures in, for looking at
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with serving() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    executable = chromium()
-    if executable is None:
-        pytest.skip("no Chromium on this machine")
-    with playwright.sync_playwright() as p:
-        found = p.chromium.launch(executable_path=executable, args=list(CHROMIUM_FLAGS))
-        yield found
-        found.close()
 
 
 @pytest.fixture(params=["light", "dark"])
@@ -65,13 +47,6 @@ def page(browser: Any, address: str, request: pytest.FixtureRequest) -> Iterator
     assert not problems
 
 
-def _settled(page: Any, heading: str) -> None:
-    page.get_by_role("heading", name=heading, level=1).wait_for(timeout=30_000)
-    page.locator('[data-testid="stStatusWidget"]').wait_for(state="hidden", timeout=30_000)
-    page.wait_for_timeout(700)
-    assert page.locator('[data-testid="stException"]').count() == 0
-
-
 def _picture(page: Any, name: str) -> None:
     if SCREENSHOTS:
         Path(SCREENSHOTS).mkdir(parents=True, exist_ok=True)
@@ -83,14 +58,14 @@ def _picture(page: Any, name: str) -> None:
 
 
 def test_default_comparison_and_every_page(page: Any) -> None:
-    _settled(page, "What did TensorRT do to the model?")
+    settled(page, "What did TensorRT do to the model?")
     page.get_by_text("174 → 56", exact=True).first.wait_for(timeout=30_000)
     _picture(page, "overview")
     for view in PAGES[1:]:
         link = view.TITLE
         heading = "Memory traffic" if link == "Memory" else link
         page.get_by_role("link", name=link, exact=True).click()
-        _settled(page, heading)
+        settled(page, heading)
         _picture(page, link.lower().replace(" ", "_"))
 
 
@@ -98,7 +73,7 @@ def test_default_comparison_and_every_page(page: Any) -> None:
 def test_the_first_page_opens_at_its_name_too(browser: Any, address: str, query: str) -> None:
     page = browser.new_context().new_page()
     page.goto(f"{address}/overview{query}")
-    _settled(page, "What did TensorRT do to the model?")
+    settled(page, "What did TensorRT do to the model?")
     page.get_by_text("57 → 58" if query else "174 → 56", exact=True).first.wait_for(timeout=30_000)
     assert urlsplit(page.url).path == "/" and page.get_by_text("Page not found").count() == 0
     assert page.get_by_role("link", name="Overview", exact=True).count() == 1
@@ -112,7 +87,7 @@ def test_timeline_is_as_large_as_the_type_of_a_presentation(browser: Any, addres
     for query in ("", "?present=1"):
         page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
         page.goto(f"{address}/timeline{query}")
-        _settled(page, "Timeline")
+        settled(page, "Timeline")
         canvas = page.get_by_role("application")
         canvas.focus()
         page.keyboard.press("w")  # a pointer still finds the bars that it sees
@@ -127,9 +102,9 @@ def test_timeline_is_as_large_as_the_type_of_a_presentation(browser: Any, addres
 
 
 def test_timeline_zooms_pans_and_tells_of_a_chosen_bar(page: Any) -> None:
-    _settled(page, "What did TensorRT do to the model?")
+    settled(page, "What did TensorRT do to the model?")
     page.get_by_role("link", name="Timeline", exact=True).click()
-    _settled(page, "Timeline")
+    settled(page, "Timeline")
     canvas = page.get_by_role("application").and_(page.locator("[data-view]"))  # once it is drawn
     start, length = (int(n) for n in canvas.get_attribute("data-view").split(":"))
     assert start == 0 and length > 1_000_000
@@ -141,7 +116,7 @@ def test_timeline_zooms_pans_and_tells_of_a_chosen_bar(page: Any) -> None:
     low, high = (int(n) for n in canvas.get_attribute("data-view").split(":"))
     assert high - low == pytest.approx(length / 8, rel=0.01) and low > 0
     page.get_by_text("The same module, after").wait_for(timeout=30_000)
-    _settled(page, "Timeline")
+    settled(page, "Timeline")
     assert "174 of 174" not in page.get_by_text("pieces of GPU work").first.inner_text()  # the window was queried
     _picture(page, "timeline_chosen")
     page.get_by_role("button", name="Both").click()
@@ -155,7 +130,7 @@ def test_timeline_zooms_pans_and_tells_of_a_chosen_bar(page: Any) -> None:
     page.wait_for_timeout(
         1500
     )  # the canvas tells its window once it rests; a file asked for before that answer is of no page any more
-    _settled(page, "Timeline")
+    settled(page, "Timeline")
     with page.expect_download() as download:
         page.get_by_role("button", name="Save this part for Perfetto").click()
     events = json.loads(gzip.decompress(Path(download.value.path()).read_bytes()))["traceEvents"]
@@ -163,9 +138,9 @@ def test_timeline_zooms_pans_and_tells_of_a_chosen_bar(page: Any) -> None:
 
 
 def test_report_is_exported_and_opens_offline(page: Any, browser: Any, tmp_path: Path) -> None:
-    _settled(page, "What did TensorRT do to the model?")
+    settled(page, "What did TensorRT do to the model?")
     page.get_by_role("link", name="Export", exact=True).click()
-    _settled(page, "Export")
+    settled(page, "Export")
     with page.expect_download(timeout=60_000) as download:
         page.get_by_role("button", name="HTML report").click()
     report = tmp_path / download.value.suggested_filename
@@ -176,7 +151,7 @@ def test_report_is_exported_and_opens_offline(page: Any, browser: Any, tmp_path:
 
 
 def test_report_of_hostile_names_runs_nothing(browser: Any, tmp_path: Path) -> None:
-    before, after = write_pair(tmp_path)
+    before, after = hostile_pair(tmp_path)
     report = tmp_path / "report.html"
     with open_trace(before) as b, open_trace(after) as a:
         report.write_text(html_report(gather(Run(b), Run(a))), "utf-8")
@@ -240,7 +215,7 @@ def _contrast(first: str, second: str) -> float:
 
 
 def test_upload_two_traces(page: Any) -> None:
-    _settled(page, "What did TensorRT do to the model?")
+    settled(page, "What did TensorRT do to the model?")
     page.get_by_text("Open your own traces").click()
     files = [
         {"name": f"{run}.sqlite.xz", "mimeType": "application/x-xz", "buffer": bundled(run).read_bytes()}
@@ -248,13 +223,13 @@ def test_upload_two_traces(page: Any) -> None:
     ]
     page.locator('input[type="file"]').set_input_files(files)
     page.get_by_text("57 → 58", exact=True).first.wait_for(timeout=30_000)
-    _settled(page, "What did TensorRT do to the model?")
+    settled(page, "What did TensorRT do to the model?")
     assert "before=upload" in page.url
     _picture(page, "uploaded")
 
 
 def test_first_run_guide_by_keyboard_and_remembered(page: Any, address: str) -> None:
-    _settled(page, "What did TensorRT do to the model?")
+    settled(page, "What did TensorRT do to the model?")
     page.get_by_role("button", name="Got it").wait_for()
     page.locator(".js-plotly-plot").last.wait_for()  # what is still being drawn can take the focus away
     page.wait_for_timeout(1500)
@@ -269,17 +244,17 @@ def test_first_run_guide_by_keyboard_and_remembered(page: Any, address: str) -> 
     page.get_by_role("button", name="Got it").wait_for(state="hidden")
     page.wait_for_function("document.cookie.includes('evidence_tour=seen')")
     page.goto(address)  # a new session at the bare address
-    _settled(page, "What did TensorRT do to the model?")
+    settled(page, "What did TensorRT do to the model?")
     assert page.get_by_role("button", name="Got it").count() == 0
 
 
 def test_first_run_guide_leads_to_pages_with_the_choice(page: Any) -> None:
-    _settled(page, "What did TensorRT do to the model?")
+    settled(page, "What did TensorRT do to the model?")
     page.get_by_role("link", name="1. Fusion").click()
-    _settled(page, "Fusion")
+    settled(page, "Fusion")
     assert "before=" in page.url and "/fusion" in page.url
     page.get_by_role("link", name="Help", exact=True).click()
-    _settled(page, "Help")
+    settled(page, "Help")
     page.get_by_role("tab", name="Glossary").click()
     page.get_by_text("Tensor Core instructions in machine code").wait_for()
     _picture(page, "help_glossary")

@@ -13,8 +13,8 @@ from streamlit.testing.v1 import AppTest
 from dashboard import data
 from dashboard.views import custom_layer
 from profiler.capture.summary import collect
-from tests.conftest import TRACES
-from tests.dashboard.test_pages import app, text
+from tests.support.pages import app, text
+from tests.support.traces import TRACES
 
 FP16 = "resnet50, QuickGELU, FP16, batch 8, NVIDIA H200"
 INT8 = "resnet50, QuickGELU, INT8, batch 8, NVIDIA H200"

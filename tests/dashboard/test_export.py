@@ -24,8 +24,8 @@ from profiler.report import evidence as report_evidence
 from profiler.report.evidence import Evidence, gather
 from profiler.report.tables import tables, to_csv
 from profiler.trace import open_trace
-from tests.conftest import bundled
-from tests.dashboard.test_pages import GRAPH_LEVEL, app, text
+from tests.support.pages import GRAPH_LEVEL, app, text
+from tests.support.traces import bundled
 
 
 @pytest.fixture(scope="module")

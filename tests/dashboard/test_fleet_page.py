@@ -12,21 +12,10 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard import data, results
 from profiler.errors import ProfilerError
-from profiler.fleet.assemble import Settings, assemble
-from profiler.fleet.discover import find_traces
-from profiler.fleet.identity import identify
-from profiler.fleet.measure import Task, measure
-from profiler.fleet.results import DOCUMENT, FILES, read_fleet, write
-from tests.dashboard.test_pages import HOSTILE, app, text
-from tests.support.fleet_folder import SLOWED, fleet_folder, rank_trace
-
-
-def make_result(traces: Path, target: Path) -> Path:
-    """What the verb does, in this process."""
-    found = find_traces(traces)
-    outcomes = [measure(Task(str(traces), name, who)) for name, who in identify(found.traces).items()]
-    write(target, assemble(traces.name, found, outcomes, Settings(), {"cluster": "local", "workers": 1}))
-    return target
+from profiler.fleet.results import DOCUMENT, FILES, read_fleet
+from tests.support.fleet_folder import SLOWED, fleet_folder, make_result, rank_trace
+from tests.support.hostile import ATTACKS
+from tests.support.pages import app, text
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +90,7 @@ def test_a_result_in_which_nothing_could_be_read(tmp_path: Path, monkeypatch: py
 def test_names_are_shown_and_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for rank in range(6):
         maker = rank_trace(rank)
-        for i, name in enumerate(HOSTILE):
+        for i, name in enumerate(ATTACKS):
             maker.kernel(2_000 + i * 200, (900 if rank == 3 else 90), name, launched=1_050 + i)
         maker.write(tmp_path / f"[x](javascript:alert(1))<b> rank{rank}.sqlite".replace("/", ""))
     make_result(tmp_path, tmp_path / "result")

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from dashboard import documents, tour
 from dashboard.documents import glossary
 from dashboard.views import PAGES
-from tests.dashboard.test_pages import app, text
+from tests.support.pages import app, text
 
 
 def _steps(test: AppTest) -> list[str]:

@@ -13,10 +13,9 @@ import pytest
 
 from dashboard import data
 from dashboard.views import PAGES
-from tests.conftest import bundled
-from tests.dashboard.test_browser import _settled, browser  # noqa: F401 - a fixture
 from tests.support.hostile import MARK, hostile_run
-from tests.support.serving import serving
+from tests.support.serving import serving, settled
+from tests.support.traces import bundled
 
 pytestmark = pytest.mark.browser
 # uploads leave a second after their browser, and not after three minutes
@@ -39,7 +38,7 @@ def address(tmp_path_factory: pytest.TempPathFactory, temporary: Path) -> Iterat
 
 
 @pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:  # noqa: F811
+def page(browser: Any, address: str) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
     opened = context.new_page()
     problems: list[str] = []
@@ -99,7 +98,7 @@ def test_every_page_of_a_hostile_run(page: Any, address: str) -> None:
 
 def test_tables_saved_from_the_page_hold_no_formula(page: Any, address: str, tmp_path: Path) -> None:
     page.goto(f"{address}/kernels?before=folder/run/trace.sqlite&after=none")
-    _settled(page, "Kernels")
+    settled(page, "Kernels")
     table = page.locator('[data-testid="stDataFrame"]').first
     table.hover()
     page.evaluate("delete window.showSaveFilePicker")  # so that it is saved as a download
@@ -115,7 +114,7 @@ def test_tables_saved_from_the_page_hold_no_formula(page: Any, address: str, tmp
 
 def test_uploads_go_when_the_browser_does(page: Any, address: str, temporary: Path) -> None:
     page.goto(address)
-    _settled(page, "What did TensorRT do to the model?")
+    settled(page, "What did TensorRT do to the model?")
     page.get_by_text("Open your own traces").click()
     upload = {
         "name": "=cmd <b>.sqlite.xz",

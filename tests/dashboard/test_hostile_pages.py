@@ -16,10 +16,10 @@ from dashboard import data, results
 from dashboard.views import PAGES
 from profiler.errors import TraceError
 from profiler.text import _MADE_LATER, markdown, plotly_text
-from tests.conftest import ROOT
-from tests.dashboard.test_fleet_page import make_result
-from tests.dashboard.test_pages import app
+from tests.support.fleet_folder import make_result
 from tests.support.hostile import ATTACKS, MARK, hostile_run
+from tests.support.pages import app
+from tests.support.traces import ROOT
 
 HOSTILE = "folder/run/trace.sqlite"
 # fields that the browser shows as they are, or that it never shows

@@ -11,49 +11,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import streamlit as st
-from streamlit.testing.v1 import AppTest
 
 import profiler.analysis.fusion.ledger as ledger_module
 from dashboard import data
 from dashboard.views import PAGES
 from dashboard.views.runs import _labels
 from profiler.trace import excerpt
-from tests.conftest import bundled
+from tests.support.hostile import ATTACKS
 from tests.support.make_trace import TraceMaker, simple
+from tests.support.pages import GRAPH_LEVEL, app, text
+from tests.support.traces import bundled
 
 URLS = [p.URL for p in PAGES]
 APART = ("runs", "custom-layer", "fleet", "capture", "help")  # these are about all runs, or about none
 OF_A_PAIR = [u for u in URLS if u not in APART]
-GRAPH_LEVEL = "trt-int8-badqdq-b8-graphlevel"
-
-
-def app(page: str, **query: str) -> AppTest:
-    test = AppTest.from_string(f"from dashboard.streamlit_app import main\nmain({page!r})", default_timeout=60)
-    for key, value in query.items():
-        test.query_params[key] = value
-    return test
-
-
-def text(test: AppTest) -> str:
-    parts = [
-        *test.markdown,
-        *test.caption,
-        *test.title,
-        *test.header,
-        *test.subheader,
-        *test.error,
-        *test.warning,
-        *test.info,
-    ]
-    return "\n".join(str(p.value) for p in parts)
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of traces that the dashboard was started with."""
-    monkeypatch.setenv(data.FOLDER_VARIABLE, str(tmp_path))
-    data.folder_sources.clear()
-    return tmp_path
 
 
 @pytest.mark.parametrize("page", URLS)
@@ -126,18 +97,10 @@ def test_traces_that_hold_little(page: str, folder: Path) -> None:
         assert not test.exception, name
 
 
-HOSTILE = (
-    '<script>alert(1)</script><img src=x onerror="alert(2)">',
-    "[click](javascript:alert(1)) **bold** `code` $x$ :material/delete: ![i](http://example.invalid/x.png)",
-    "\u202e\u0000\x1b[31mred",
-    "x" * 100_000,
-)
-
-
 @pytest.mark.parametrize("page", URLS)
 def test_names_in_a_trace_are_shown_and_never_run(page: str, folder: Path) -> None:
     maker = simple()
-    for i, name in enumerate(HOSTILE):
+    for i, name in enumerate(ATTACKS):
         maker.range(name, 50_000 + i * 1000, 50_900 + i * 1000)
         maker.kernel(50_500 + i * 1000, 10_000, name, launched=50_100 + i * 1000)
     maker.write(folder / "hostile.sqlite")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dashboard import recording
-from tests.dashboard.test_pages import app, text
+from tests.support.pages import app, text
 
 
 @pytest.fixture(autouse=True)

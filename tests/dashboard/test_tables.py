@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboard.tables import number_format
-from tests.dashboard.test_pages import app
+from tests.support.pages import app
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from streamlit.testing.v1 import AppTest
 
 from profiler.analysis.run.run import Run
 from profiler.trace import open_trace
-from tests.conftest import bundled
-from tests.dashboard.test_pages import app, folder, text  # noqa: F401 - folder is a fixture
 from tests.support.make_trace import TraceMaker
+from tests.support.pages import app, text
+from tests.support.traces import bundled
 
 CANVAS = "timeline_canvas"
 
@@ -153,7 +153,7 @@ def test_another_inference_forgets_view_and_choice() -> None:
     assert data["part"] != first and data["picked"] is None and data["view"] == [0, data["length"]]
 
 
-def test_many_short_kernels_become_few_bars_that_say_so(folder: Path) -> None:  # noqa: F811
+def test_many_short_kernels_become_few_bars_that_say_so(folder: Path) -> None:
     maker = TraceMaker()
     for inference in range(2):
         begin = inference * 10_000_000

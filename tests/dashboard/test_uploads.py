@@ -15,8 +15,8 @@ from profiler.analysis.fusion.ledger import engine_file_of
 from profiler.analysis.run.autotuning import build_log_of
 from profiler.analysis.run.run import Run
 from profiler.trace import open_trace
-from tests.conftest import TRACES, bundled
-from tests.dashboard.test_pages import app, text
+from tests.support.pages import app, text
+from tests.support.traces import TRACES, bundled
 
 TORCH, TRT = "torch-fp32-eager-b8", "trt-int8-graph-b8"
 

@@ -7,10 +7,6 @@ Two interpreters may be given, as the two frameworks seldom share an environment
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,43 +14,12 @@ import numpy as np
 import pytest
 
 from profiler.trace.build_log import read_build_log
+from tests.support.gpu import TORCH_PYTHON, TRT_PYTHON, has_gpu, module, need, python
 
-REPOSITORY = Path(__file__).parents[2]
-TORCH_PYTHON = os.environ.get("PROFILER_TORCH_PYTHON", sys.executable)
-TRT_PYTHON = os.environ.get("PROFILER_TRT_PYTHON", sys.executable)
 BATCH = 4
 
 
-def has_gpu() -> bool:
-    tool = shutil.which("nvidia-smi")
-    return tool is not None and subprocess.run([tool, "-L"], capture_output=True, check=False).stdout.startswith(b"GPU")
-
-
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not has_gpu(), reason="no NVIDIA GPU here")]
-
-
-def python(interpreter: str, *argv: str) -> subprocess.CompletedProcess[str]:
-    path = [str(REPOSITORY), str(REPOSITORY / "tests/unit/engine"), os.environ.get("PYTHONPATH", "")]
-    return subprocess.run(
-        [interpreter, *argv],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-        cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))},
-    )
-
-
-def module(interpreter: str, name: str, *argv: str) -> None:
-    done = python(interpreter, "-m", name, *argv)
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
-def need(interpreter: str, code: str) -> None:
-    done = python(interpreter, "-c", code)
-    if done.returncode:
-        pytest.skip(f"{interpreter}: {done.stderr.strip().splitlines()[-1]}")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def torch_folder(folder: Path) -> Path:
     need(TORCH_PYTHON, "import torch, onnx, onnxruntime; assert torch.cuda.is_available(), 'torch sees no GPU'")
-    common = ["--model", "small_network:make", "--input-shape", "3,32,32"]
+    common = ["--model", "tests.support.small_network:make", "--input-shape", "3,32,32"]
     export = "profiler.engine.export"
     module(TORCH_PYTHON, export, *common, "--output", str(folder / "fp32.onnx"))
     module(TORCH_PYTHON, export, *common, "--output", str(folder / "fp16.onnx"), "--precision", "fp16")
@@ -77,7 +42,7 @@ def torch_folder(folder: Path) -> Path:
 
 
 def torch_run(folder: Path, label: str, *argv: str) -> dict[str, Any]:
-    common = ["--model", "small_network:make", "--input-shape", "3,32,32", "--batch", str(BATCH)]
+    common = ["--model", "tests.support.small_network:make", "--input-shape", "3,32,32", "--batch", str(BATCH)]
     common += ["--inputs", str(folder / "inputs.npy"), "--save-outputs", str(folder / f"{label}.npy")]
     common += ["--output", str(folder / f"{label}.json"), "--bench", "--bench-seconds", "0.2"]
     module(TORCH_PYTHON, "profiler.workloads.pytorch", *common, *argv)

@@ -13,7 +13,7 @@ import pytest
 from profiler.analysis.custom_layer.measurement import KERNEL, read_measurement
 from profiler.errors import MissingToolError
 from profiler.plugins import compile as compiling
-from tests.gpu.test_engine_on_gpu import TORCH_PYTHON, has_gpu, need, python
+from tests.support.gpu import TORCH_PYTHON, has_gpu, need, python
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not has_gpu(), reason="no NVIDIA GPU here")]
 

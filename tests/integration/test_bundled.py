@@ -19,7 +19,7 @@ from profiler.analysis.run.kernels import KernelSummary, summarise_kernels
 from profiler.analysis.run.run import Run
 from profiler.trace import open_trace
 from profiler.trace.nsys_export import find_nsys
-from tests.conftest import RUNS, bundled
+from tests.support.traces import RUNS, bundled
 
 KERNELS_PER_INFERENCE = {
     "torch-fp32-b8": 174, "torch-tf32-b8": 233, "torch-fp16-b8": 280, "trt-fp32-b8": 57, "trt-tf32-b8": 57, "trt-fp16-b8": 58,

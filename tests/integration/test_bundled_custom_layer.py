@@ -15,8 +15,8 @@ from profiler.analysis.custom_layer.measurement import COPY, COPY_STREAM, KERNEL
 from profiler.analysis.fusion.ledger import build_ledger
 from profiler.analysis.run.run import Run
 from profiler.trace import open_trace
-from tests.conftest import TRACES, bundled
-from tests.unit.analysis.fusion.test_ledger import check_sums
+from tests.support.ledgers import check_sums
+from tests.support.traces import TRACES, bundled
 
 EAGER, COMPILED = "quickgelu-torch-fp16-eager-b8", "quickgelu-torch-fp16-compile-b8"
 GRAPH = {"plugin": "quickgelu-plugin-trt-fp16-graph-b8", "operators": "quickgelu-trt-fp16-graph-b8"}

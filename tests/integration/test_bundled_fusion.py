@@ -20,8 +20,8 @@ from profiler.analysis.run.run import Run
 from profiler.analysis.run.work import gpu_work
 from profiler.trace import Trace, open_trace
 from profiler.trace.build_log import read_build_log
-from tests.conftest import RUNS, TRACES, bundled
-from tests.unit.analysis.fusion.test_ledger import check_sums
+from tests.support.ledgers import check_sums
+from tests.support.traces import RUNS, TRACES, bundled
 
 BEFORE = ("torch-fp32-b8", "torch-fp16-b8", "torch-fp32-eager-b8", "torch-fp16-eager-b8")
 AFTER = (

@@ -1,7 +1,5 @@
 """The capturing verbs, from the command line, on a machine made of scripts; and with a real nsys where there is one."""
 
-# ruff: noqa: F811 - the fixture is imported, and pytest names arguments after fixtures
-
 from __future__ import annotations
 
 import csv
@@ -26,7 +24,7 @@ from profiler.cli import main as cli
 from profiler.trace import nsys_export, open_trace
 from profiler.trace.manifest import manifest_of
 from profiler.trace.nsys_export import find_nsys
-from tests.unit.capture.conftest import Machine, listing, machine, read, recorded  # noqa: F401 - a fixture
+from tests.support.machine import Machine, listing, read, recorded
 
 VERBS = (capture, build, bench, doctor, study, accuracy)
 ROOT = Path(__file__).resolve().parents[2]

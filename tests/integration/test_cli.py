@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,24 +12,12 @@ from pathlib import Path
 import pytest
 
 from profiler.cli.main import VERBS
-from tests.conftest import RUNS, bundled
+from tests.support.commands import profiler
 from tests.support.make_trace import simple
+from tests.support.traces import RUNS, bundled
 
 TORCH, INT8 = str(bundled("torch-fp32-b8")), str(bundled("trt-int8-b8"))
 GRAPH = str(bundled("trt-int8-badqdq-b8-graphlevel"))
-
-
-def profiler(
-    *args: str, stdin: str | None = None, env: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "profiler", *args],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **(env or {})},
-    )
 
 
 def document(*args: str) -> dict:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.traces import ROOT
 
 pytest.importorskip("mkdocs", reason="pip install -r requirements-docs.txt")
 pytest.importorskip("material", reason="pip install -r requirements-docs.txt")

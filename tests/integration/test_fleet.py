@@ -30,8 +30,8 @@ from profiler.fleet.measure import Task
 from profiler.fleet.results import FILES, read_fleet
 from profiler.fleet.tables import SCHEMAS
 from profiler.trace import open_trace
-from tests.conftest import ROOT, RUNS, TRACES
 from tests.support.fleet_folder import FACTOR, SLOWED, fleet_folder, rank_trace
+from tests.support.traces import ROOT, RUNS, TRACES
 
 RANKS, SLOW = 8, 5
 

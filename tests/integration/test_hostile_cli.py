@@ -12,8 +12,8 @@ import pytest
 
 from profiler.cli import main
 from profiler.cli.output import FORMATS
-from tests.conftest import bundled
 from tests.support.hostile import MARK, hostile_run
+from tests.support.traces import bundled
 
 TORCH = str(bundled("torch-fp16-b8"))
 VERBS = {

@@ -9,7 +9,7 @@ import lzma
 import pytest
 
 from profiler.analysis.names.classify import classify
-from tests.conftest import DATA
+from tests.support.traces import DATA
 
 ROWS = list(
     csv.DictReader(io.StringIO(lzma.decompress((DATA / "ncu" / "h200.tsv.xz").read_bytes()).decode()), delimiter="\t")

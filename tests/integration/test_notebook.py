@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.support.commands import check, commands
+from tests.support.traces import ROOT
 
 nbformat = pytest.importorskip("nbformat")
 PATH = ROOT / "notebooks" / "colab_t4.ipynb"

@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT, bundled
 from tests.support.serving import CHROMIUM_FLAGS, chromium
+from tests.support.traces import ROOT, bundled
 
 pytestmark = pytest.mark.browser
 QUERY = """async sql => {

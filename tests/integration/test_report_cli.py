@@ -13,9 +13,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.conftest import bundled
-from tests.integration.test_cli import profiler
+from tests.support.commands import profiler
 from tests.support.make_trace import simple
+from tests.support.traces import bundled
 
 BEFORE, AFTER = str(bundled("torch-fp32-b8")), str(bundled("trt-int8-stream-b8"))
 GRAPH = str(bundled("trt-int8-badqdq-b8-graphlevel"))

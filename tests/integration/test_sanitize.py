@@ -19,10 +19,10 @@ from profiler.errors import OutputError, TraceError, UsageError
 from profiler.report import share as sharing
 from profiler.report.share import figures, share
 from profiler.trace import open_trace
-from tests.conftest import ROOT, bundled
+from tests.support.dirt import DIRT, HOME, HOST, TOKEN, USER, soil
 from tests.support.hostile import hostile_run
 from tests.support.make_trace import TraceMaker, simple
-from tests.unit.capture.test_capture_sanitise import DIRT, HOME, HOST, TOKEN, USER, soil
+from tests.support.traces import ROOT, bundled
 
 
 @pytest.fixture(scope="module")

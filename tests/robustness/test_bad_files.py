@@ -20,11 +20,10 @@ import pytest
 
 from profiler.errors import ProfilerError, TraceError
 from profiler.trace import database, files, open_trace
-from tests.conftest import ROOT
-from tests.robustness.test_content import full
 from tests.support.exercise import exercise
-from tests.support.make_trace import simple
+from tests.support.make_trace import every_table, simple
 from tests.support.plain_sql import kernel_figures
+from tests.support.traces import ROOT
 
 TIME_LIMIT_S = 60  # of a process that takes about two seconds: a hang, and nothing else, runs into it
 
@@ -42,7 +41,7 @@ def cli(*args: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return full().write(tmp_path_factory.mktemp("sound") / "t.sqlite").read_bytes()
+    return every_table().write(tmp_path_factory.mktemp("sound") / "t.sqlite").read_bytes()
 
 
 def _write(path: Path, data: bytes) -> Path:
@@ -75,7 +74,7 @@ def _loop(folder: Path) -> Path:
 
 
 def _being_written(folder: Path) -> Path:
-    path = full().write(folder / "writing.sqlite")
+    path = every_table().write(folder / "writing.sqlite")
     path.with_name("writing.sqlite-journal").write_bytes(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + bytes(600))
     return path
 

@@ -15,7 +15,7 @@ from profiler.analysis.run.inferences import find_inferences
 from profiler.errors import ProfilerError, TraceError, UsageError
 from profiler.trace import open_trace
 from tests.support.exercise import exercise
-from tests.support.make_trace import PID, SCHEMA, TID, TraceMaker, simple
+from tests.support.make_trace import PID, SCHEMA, TID, TraceMaker, every_table
 from tests.support.plain_sql import KERNELS, kernel_figures
 
 OPTIONAL = [
@@ -24,45 +24,6 @@ OPTIONAL = [
     for column in columns.split(", ")
     if (table, column.split()[0]) not in ((KERNELS, "start"), (KERNELS, "end"))
 ]
-
-
-def full() -> TraceMaker:
-    """A trace with rows in every table."""
-    maker = simple()
-    maker.metric("Tensor Active [Throughput %]", [(1_000 + i * 500, i % 100) for i in range(60)])
-    maker.metric("DRAM Read Bandwidth [Throughput %]", [(1_000 + i * 500, 3) for i in range(60)], metric_id=6)
-    maker.add("META_DATA_EXPORT", name="EXPORT_SCHEMA_VERSION", value="3.20.3")
-    maker.add("META_DATA_CAPTURE", name="PROCESS_0:CUDA_GRAPH_TRACE_OPTIONS:MODE", value="node")
-    maker.add("TARGET_INFO_CUDA_GPU", deviceId=0, name="Tesla V100", numMultiprocessors=80)
-    maker.add("DIAGNOSTIC_EVENT", timestamp=0, severity=2, text="some events were dropped")
-    for i in range(3):
-        begin = 1_000 + i * 10_000
-        copy = maker.launch(begin + 50, name="cudaMemcpyAsync")
-        maker.add(
-            "CUPTI_ACTIVITY_KIND_MEMCPY",
-            start=begin + 100,
-            end=begin + 200,
-            bytes=64,
-            copyKind=1,
-            correlationId=copy,
-            globalPid=PID,
-        )
-        maker.add(
-            "CUPTI_ACTIVITY_KIND_MEMSET",
-            start=begin + 210,
-            end=begin + 220,
-            bytes=64,
-            value=0,
-            correlationId=copy,
-            globalPid=PID,
-        )
-        maker.add(
-            "CUPTI_ACTIVITY_KIND_GRAPH_TRACE", start=begin + 6_000, end=begin + 6_500, correlationId=copy, globalPid=PID
-        )
-        maker.add(
-            "GENERIC_EVENTS", rawTimestamp=begin, timestamp=begin, typeId=1, data='{"Tensor Active [Throughput %]": 5}'
-        )
-    return maker
 
 
 def check(path: Path) -> dict[str, Any]:
@@ -82,7 +43,7 @@ def check(path: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("table", SCHEMA)
 def test_any_table_may_be_missing(table: str, tmp_path: Path) -> None:
-    maker = full()
+    maker = every_table()
     maker.without_tables = {table}
     found = check(maker.write(tmp_path / "t.sqlite"))
     assert found["describe"]["kernels"] == (0 if table == KERNELS else 12)
@@ -92,7 +53,7 @@ def test_any_table_may_be_missing(table: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("table", "column"), OPTIONAL)
 def test_any_column_may_be_missing(table: str, column: str, tmp_path: Path) -> None:
-    maker = full()
+    maker = every_table()
     maker.without_columns = {(table, column)}
     if (table, column) == ("StringIds", "value"):  # the maker fills both
         maker.without_tables, maker.without_columns = {"StringIds"}, set()
@@ -103,7 +64,7 @@ def test_any_column_may_be_missing(table: str, column: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("column", ["start", "end"])
 def test_kernels_without_times_are_all_left_out_and_it_is_said(column: str, tmp_path: Path) -> None:
-    maker = full()
+    maker = every_table()
     maker.without_columns = {(KERNELS, column)}
     found = exercise(maker.write(tmp_path / "t.sqlite"))
     assert found["kernel summary"].count == 0
@@ -111,7 +72,7 @@ def test_kernels_without_times_are_all_left_out_and_it_is_said(column: str, tmp_
 
 
 def test_no_metadata_as_before_2021(tmp_path: Path) -> None:
-    maker = full()
+    maker = every_table()
     maker.without_tables = {"META_DATA_EXPORT", "META_DATA_CAPTURE", "TARGET_INFO_GPU", "TARGET_INFO_SYSTEM_ENV"}
     found = check(maker.write(tmp_path / "t.sqlite"))
     assert found["describe"]["nsys_version"] is None and found["describe"]["gpus"][0]["name"] == "Tesla V100"
@@ -143,7 +104,7 @@ ODD_TIMES = {
 
 @pytest.mark.parametrize("case", ODD_TIMES)
 def test_times_at_their_limits(case: str, tmp_path: Path) -> None:
-    maker = full()
+    maker = every_table()
     _times(*ODD_TIMES[case])(maker)
     check(maker.write(tmp_path / "t.sqlite"))
 
@@ -153,7 +114,7 @@ def test_times_at_their_limits(case: str, tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("value", [TOP, -(2**63), -(2**63) + 1, -1])
 def test_other_times_and_numbers_at_their_limits(table: str, value: int, tmp_path: Path) -> None:
-    maker = full()
+    maker = every_table()
     columns = {c.split()[0] for c in SCHEMA[table].split(", ")}
     for column in sorted(columns - {"text"}):
         row = dict(maker.rows[table][0])
@@ -164,7 +125,7 @@ def test_other_times_and_numbers_at_their_limits(table: str, value: int, tmp_pat
 
 
 def test_sums_that_64_bits_do_not_hold_are_refused_and_not_wrapped(tmp_path: Path) -> None:
-    maker = full()
+    maker = every_table()
     for _ in range(3):
         _times(0, 2**61 - 5)(maker)
     path = maker.write(tmp_path / "t.sqlite")
@@ -177,7 +138,7 @@ def test_sums_that_64_bits_do_not_hold_are_refused_and_not_wrapped(tmp_path: Pat
 )
 @pytest.mark.parametrize("column", ["start", "end", "correlationId", "demangledName", "streamId", "gridX"])
 def test_wrong_kinds_of_values_are_an_error_that_names_them(value: Any, column: str, tmp_path: Path) -> None:
-    maker = full()
+    maker = every_table()
     row = dict(maker.rows[KERNELS][0])
     maker.rows[KERNELS].append({**row, column: value})
     path = maker.write(tmp_path / "t.sqlite")
@@ -208,7 +169,7 @@ ODD_NAMES: dict[str, str | bytes | None] = {
 
 @pytest.mark.parametrize("case", ODD_NAMES)
 def test_odd_names_of_kernels_ranges_and_calls(case: str, tmp_path: Path) -> None:
-    maker, name = full(), ODD_NAMES[case]
+    maker, name = every_table(), ODD_NAMES[case]
     text = maker.string(name) if name is not None else None
     for i in range(4):
         begin = 50_000 + i * 1_000
@@ -280,7 +241,7 @@ def test_several_gpus_and_mig_slices(tmp_path: Path) -> None:
 
 
 def test_unclosed_and_overlapping_ranges(tmp_path: Path) -> None:
-    maker = full()
+    maker = every_table()
     maker.range("never closed", 500, None)
     maker.range("a", 60_000, 61_000)
     maker.range("b", 60_500, 61_500)  # a pop was lost
@@ -301,7 +262,7 @@ def test_ranges_nested_10000_deep(tmp_path: Path) -> None:
 
 
 def test_duplicated_metric_names_do_not_multiply_samples(tmp_path: Path) -> None:
-    maker = full()
+    maker = every_table()
     maker.rows["TARGET_INFO_GPU_METRICS"] *= 1_000
     with open_trace(maker.write(tmp_path / "t.sqlite")) as trace:
         assert len(trace.gpu_metrics.tensor_active().values) == 60  # type: ignore[union-attr]
@@ -309,7 +270,7 @@ def test_duplicated_metric_names_do_not_multiply_samples(tmp_path: Path) -> None
 
 def test_a_pattern_that_takes_for_ever_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("profiler.analysis.run.inferences._PATTERN_SECONDS", 0.2)
-    maker = full()
+    maker = every_table()
     maker.range("a" * 5_000 + "!", 40_000, 41_000)
     with open_trace(maker.write(tmp_path / "t.sqlite")) as trace:
         for pattern in ("(a+)+$", "(a|aa)+$", "(.*a){20}b"):
@@ -322,7 +283,7 @@ def test_a_pattern_that_takes_for_ever_is_ended(tmp_path: Path, monkeypatch: pyt
     [("12040", "12.4"), ("13000", "13.0"), ("\u00b2", None), ("9" * 5_000, None), ("", None), ("-1", None)],
 )
 def test_versions_of_cuda(value: str, version: str | None, tmp_path: Path) -> None:
-    path = full().write(tmp_path / "t.sqlite")
+    path = every_table().write(tmp_path / "t.sqlite")
     with contextlib.closing(sqlite3.connect(path)) as db, db:
         db.execute("CREATE TABLE TARGET_INFO_SYSTEM_ENV (name TEXT, value TEXT)")
         db.execute("INSERT INTO TARGET_INFO_SYSTEM_ENV VALUES ('CudaDriverVersion', ?)", (value,))

@@ -58,7 +58,7 @@ def traces(draw: Any) -> TraceMaker:
     return maker
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(traces())
 def test_any_trace_gives_the_figures_of_plain_sql_or_an_error(maker: TraceMaker) -> None:
     with tempfile.TemporaryDirectory() as folder:

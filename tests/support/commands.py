@@ -1,9 +1,12 @@
-"""The commands that the documentation tells people to type, and whether the command line knows them."""
+"""The command line as a process; the commands that the documentation tells people to type, and whether it knows them."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 
 from profiler.cli.main import build_parser
 from profiler.report.gates import parse_gate
@@ -47,3 +50,17 @@ def check(command: str) -> None:
         return
     for gate in getattr(parsed, "fail_if", []):
         parse_gate(gate)
+
+
+def profiler(
+    *args: str, stdin: str | None = None, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m profiler`` with these arguments, and variables beside those of this process."""
+    return subprocess.run(
+        [sys.executable, "-m", "profiler", *args],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **(env or {})},
+    )

@@ -6,6 +6,11 @@ import random
 import sqlite3
 from pathlib import Path
 
+from profiler.fleet.assemble import Settings, assemble
+from profiler.fleet.discover import find_traces
+from profiler.fleet.identity import identify
+from profiler.fleet.measure import Task, measure
+from profiler.fleet.results import write
 from tests.support.make_trace import TraceMaker, simple
 
 SLOWED = "void kernel3<float>(float *)"
@@ -43,3 +48,11 @@ def fleet_folder(folder: Path, ranks: int = 8, slow: int | None = 5, broken: boo
     if broken:
         (folder / "node00" / f"rank{ranks}.sqlite").write_bytes(b"this is no trace" * 100)
     return folder
+
+
+def make_result(traces: Path, target: Path) -> Path:
+    """Measure and merge a folder of traces as the verb does, in this process."""
+    found = find_traces(traces)
+    outcomes = [measure(Task(str(traces), name, who)) for name, who in identify(found.traces).items()]
+    write(target, assemble(traces.name, found, outcomes, Settings(), {"cluster": "local", "workers": 1}))
+    return target

@@ -6,7 +6,7 @@ import json
 import lzma
 from pathlib import Path
 
-from tests.support.make_trace import PID, TID, TraceMaker
+from tests.support.make_trace import PID, TID, TraceMaker, simple
 
 MARK = "XATTACKX"
 ATTACKS = (
@@ -34,7 +34,12 @@ ATTACKS = (
     f"%s%n{{0}}{{{MARK}!r}}",
     f"</span></td></table><a href='http://evil.invalid'>{MARK}</a>",
     f"&lt;b&gt;{MARK}&#60;i&#62;",
-    f"{MARK}" * 2_000,
+    f"</script><img src=x onerror=\"document.title='{MARK}'\">",
+    f"<!--<script>{MARK}",
+    f"]]>&lt;&amp;\"'`{MARK}",
+    f"[{MARK}](javascript:alert(1)) **bold** `code` | pipe\n# heading",
+    f"@octocat #12 {MARK} $x$ ~~s~~ _e_",
+    MARK * 6_250,
 )
 
 
@@ -99,6 +104,21 @@ def hostile_run(folder: Path) -> Path:
     (folder / "layers.json").write_text(json.dumps({"Layers": layers}))
     (folder / "x.build.log.xz").write_bytes(lzma.compress(_build_log().encode("utf-8", "replace")))
     return trace
+
+
+def hostile_pair(folder: Path) -> tuple[Path, Path]:
+    """Write two plain traces whose kernels and ranges have those names, in files whose names are no better."""
+    paths = []
+    for side in ("before", "after"):
+        maker = simple()
+        for inference in range(3):
+            begin = 1_000 + inference * 10_000
+            for place, attack in enumerate(ATTACKS):
+                at = begin + 5_000 + place * 100
+                maker.range(attack, at, at + 80)
+                maker.kernel(at + 40, 50, attack, launched=at + 10)
+        paths.append(maker.write(folder / f"{side} <b>&.sqlite"))
+    return paths[0], paths[1]
 
 
 def _build_log() -> str:

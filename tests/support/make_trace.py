@@ -207,3 +207,42 @@ def whole_graphs(inferences: int = 3) -> TraceMaker:
         event = {"start": i * 1000 + 50, "end": i * 1000 + 450, "correlationId": correlation, "globalPid": PID}
         maker.add("CUPTI_ACTIVITY_KIND_GRAPH_TRACE", **event)
     return maker
+
+
+def every_table() -> TraceMaker:
+    """A trace with rows in every table."""
+    maker = simple()
+    maker.metric("Tensor Active [Throughput %]", [(1_000 + i * 500, i % 100) for i in range(60)])
+    maker.metric("DRAM Read Bandwidth [Throughput %]", [(1_000 + i * 500, 3) for i in range(60)], metric_id=6)
+    maker.add("META_DATA_EXPORT", name="EXPORT_SCHEMA_VERSION", value="3.20.3")
+    maker.add("META_DATA_CAPTURE", name="PROCESS_0:CUDA_GRAPH_TRACE_OPTIONS:MODE", value="node")
+    maker.add("TARGET_INFO_CUDA_GPU", deviceId=0, name="Tesla V100", numMultiprocessors=80)
+    maker.add("DIAGNOSTIC_EVENT", timestamp=0, severity=2, text="some events were dropped")
+    for i in range(3):
+        begin = 1_000 + i * 10_000
+        copy = maker.launch(begin + 50, name="cudaMemcpyAsync")
+        maker.add(
+            "CUPTI_ACTIVITY_KIND_MEMCPY",
+            start=begin + 100,
+            end=begin + 200,
+            bytes=64,
+            copyKind=1,
+            correlationId=copy,
+            globalPid=PID,
+        )
+        maker.add(
+            "CUPTI_ACTIVITY_KIND_MEMSET",
+            start=begin + 210,
+            end=begin + 220,
+            bytes=64,
+            value=0,
+            correlationId=copy,
+            globalPid=PID,
+        )
+        maker.add(
+            "CUPTI_ACTIVITY_KIND_GRAPH_TRACE", start=begin + 6_000, end=begin + 6_500, correlationId=copy, globalPid=PID
+        )
+        maker.add(
+            "GENERIC_EVENTS", rawTimestamp=begin, timestamp=begin, typeId=1, data='{"Tensor Active [Throughput %]": 5}'
+        )
+    return maker

@@ -11,8 +11,9 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-from tests.conftest import ROOT
+from tests.support.traces import ROOT
 
 CHROMIUM_FLAGS = (
     "--no-sandbox",
@@ -62,3 +63,11 @@ def serving(
     finally:
         process.terminate()
         process.wait(timeout=20)
+
+
+def settled(page: Any, heading: str) -> None:
+    """Wait until a page of the browser shows its heading, and is at rest; no exception may be on it."""
+    page.get_by_role("heading", name=heading, level=1).wait_for(timeout=30_000)
+    page.locator('[data-testid="stStatusWidget"]').wait_for(state="hidden", timeout=30_000)
+    page.wait_for_timeout(700)
+    assert page.locator('[data-testid="stException"]').count() == 0

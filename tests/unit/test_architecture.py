@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.traces import ROOT
 
 
 def test_import_contracts() -> None:
@@ -28,3 +30,15 @@ def test_public_names_resolve() -> None:
 
     assert all(getattr(profiler, name) for name in profiler.__all__)
     assert set(profiler.__all__) == set(profiler._HOMES)
+
+
+def test_no_test_imports_another_or_a_conftest() -> None:
+    """What several tests use lies in tests/support."""
+    found, wrong = 0, []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            modules += [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            found += any(m.startswith("tests.support") for m in modules)
+            wrong += [f"{path.relative_to(ROOT)}: {m}" for m in modules if re.search(r"(^|\.)(test_\w+|conftest)$", m)]
+    assert found > 50 and not wrong

@@ -12,7 +12,7 @@ from profiler.analysis.compare import compare
 from profiler.analysis.fusion.ledger import build_ledger
 from profiler.analysis.run.run import Run
 from profiler.trace import open_trace
-from tests.conftest import bundled
+from tests.support.traces import bundled
 
 
 @pytest.mark.parametrize(("run", "per_inference"), [(BEFORE, 174), (AFTER, 58)])

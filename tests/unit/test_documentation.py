@@ -11,8 +11,8 @@ from PIL import Image
 from dashboard.documents import document, glossary
 from dashboard.views import PAGES
 from profiler.errors import UsageError
-from tests.conftest import ROOT
 from tests.support.commands import check, in_blocks
+from tests.support.traces import ROOT
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 TEXTS = [ROOT / "README.md", ROOT / "traces" / "README.md", *DOCS]

@@ -11,7 +11,7 @@ from profiler.capture.gpu import chip_notes, current_gpu, find_gpus, missing_mod
 from profiler.capture.matrix import MatrixOptions, build_matrix
 from profiler.capture.spec import RunSpec
 from profiler.errors import MissingToolError, UsageError
-from tests.unit.capture.conftest import Machine
+from tests.support.machine import Machine
 
 
 def names(options: MatrixOptions, sm: int | None = 90) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from profiler.capture import nsys as module
 from profiler.capture.nsys import Nsys, Recording, inspect, locate, metrics_device, metrics_failed, profile_argv
 from profiler.errors import MissingToolError, ProfilerError
-from tests.unit.capture.conftest import Machine
+from tests.support.machine import Machine
 
 NEW = frozenset(
     {

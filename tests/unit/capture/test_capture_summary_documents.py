@@ -6,7 +6,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from profiler.capture.summary import collect
@@ -24,7 +24,6 @@ _FIELDS = (
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from(_FIELDS), _ANY), min_size=1, max_size=3))
 def test_any_document(documents: list[dict[str, object]]) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 import tomllib
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from profiler.analysis.fusion.ledger import STATUSES
@@ -23,8 +23,8 @@ from profiler.charts.figures import figures
 from profiler.charts.palette import contrast, text_on
 from profiler.report.evidence import gather
 from profiler.trace import open_trace
-from tests.conftest import ROOT, bundled
 from tests.support.make_trace import simple
+from tests.support.traces import ROOT, bundled
 
 THEMES = tomllib.loads((ROOT / "dashboard" / ".streamlit" / "config.toml").read_text("utf-8"))["theme"]
 GRAPHICS = {
@@ -167,7 +167,6 @@ def test_what_is_not_known_of_a_run_is_said(tmp_path: Path) -> None:
     assert labels.runs({}) == []
 
 
-@settings(deadline=None)
 @given(st.text(max_size=300), st.lists(st.text(max_size=200), max_size=4))
 def test_labels_are_text_however_they_are_named(title: str, lines: list[str]) -> None:
     made = labels.labelled(go.Figure(layout={"title": title}), lines)

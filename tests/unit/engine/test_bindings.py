@@ -3,7 +3,7 @@
 The bindings of 10 and 11 are imported over stub libraries whose few functions return null: no TensorRT and no GPU is needed. 8.5's are
 too large to fetch for a test, so the surface of the parts in use was written down once, from the real 8.5.3.1 wheel:
 
-    PYTHON39 tests/unit/engine/bindings_surface.py > surface.json
+    PYTHON39 tests/support/bindings_surface.py > surface.json
     PYTHONPATH=. python tests/unit/engine/test_bindings.py surface.json > tests/data/bindings/tensorrt-8.5.3.1.json
 """
 
@@ -21,7 +21,7 @@ import pytest
 from tests.support.trt_bindings import VERSIONS, stub_libraries, unpacked_wheel
 
 sys.path.insert(0, str(Path(__file__).parent))
-from trt_usage import RECEIVERS, Use, problems, uses_in
+from tests.support.trt_usage import RECEIVERS, Use, problems, uses_in
 
 REPOSITORY = Path(__file__).parents[3]
 SURFACE_8 = REPOSITORY / "tests/data/bindings/tensorrt-8.5.3.1.json"
@@ -40,7 +40,7 @@ def bindings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     stubs = tmp_path_factory.mktemp("stubs")
     stub_libraries(stubs, version.split(".", maxsplit=1)[0])
     environment = {**os.environ, "LD_LIBRARY_PATH": str(stubs), "PYTHONPATH": str(wheel)}
-    script = Path(__file__).with_name("bindings_surface.py")
+    script = REPOSITORY / "tests/support/bindings_surface.py"
     done = subprocess.run(
         [sys.executable, str(script), "tensorrt_bindings"],
         env=environment,

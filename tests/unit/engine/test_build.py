@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_tensorrt import FakeCuda, FakeTensorRT
 
 from profiler.engine import build, versions
 from profiler.engine.logger import BuildLog
 from profiler.engine.progress import Ticker
 from profiler.errors import MissingToolError, OutputError, ProfilerError, UsageError
 from profiler.plugins import python_route
+from tests.support.fake_tensorrt import FakeCuda, FakeTensorRT
 
 
 class Bench:

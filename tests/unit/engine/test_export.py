@@ -12,12 +12,11 @@ torch = pytest.importorskip("torch", reason="the export needs PyTorch")
 onnx = pytest.importorskip("onnx", reason="the export needs onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="calibration needs onnxruntime")
 
-import small_network  # noqa: E402 - after the check that torch is here
-
 from profiler.engine import calibration, export, onnx_graph, qdq, torch_export  # noqa: E402
 from profiler.errors import OutputError, ProfilerError, UsageError  # noqa: E402
+from tests.support import small_network  # noqa: E402 - after the check that torch is here
 
-SHAPE = ["--model", "small_network:make", "--input-shape", "3,32,32"]
+SHAPE = ["--model", "tests.support.small_network:make", "--input-shape", "3,32,32"]
 
 
 def exported(folder: Path, *argv: str) -> tuple[Any, dict[str, Any]]:
@@ -61,7 +60,7 @@ def test_fp32_is_folded_and_named_by_module(tmp_path: Path, images: Any, referen
 
 
 def test_equal_constants_are_no_identity_nodes(tmp_path: Path) -> None:
-    model, record = exported(tmp_path, "--model", "small_network:make_plain")
+    model, record = exported(tmp_path, "--model", "tests.support.small_network:make_plain")
     assert record["identities_folded"] > 0
     assert not any(node.op_type == "Identity" for node in model.graph.node)
     constants = onnx_graph.initialisers(model)
@@ -177,7 +176,7 @@ def test_max_calibration_finds_the_extremes(tmp_path: Path, images: Any) -> None
         (["--int8", "--calibration", "random", "--precision", "fp16"], UsageError, "float32 model"),
         (["--io", "fp16"], UsageError, "only with --precision fp16"),
         (["--int8", "--calibration", "/nowhere"], UsageError, "no such file or folder"),
-        (["--model", "small_network:gone"], UsageError, "has no gone"),
+        (["--model", "tests.support.small_network:gone"], UsageError, "has no gone"),
         (["--model", "gone:make"], UsageError, "cannot be imported"),
         (["--model", "os:getcwd"], UsageError, "a tuple"),
         (["--output", "/nowhere/m.onnx"], OutputError, "cannot be written"),

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from profiler.analysis.names.classify import classify
@@ -206,7 +206,6 @@ def test_layouts_need_their_channels() -> None:
     assert python_route.formats("FP32", 0) == ["LINEAR"]
 
 
-@settings(max_examples=300)
 @given(
     st.lists(st.integers(0, 70), min_size=0, max_size=5),
     st.sampled_from([(t, f) for t, layouts in python_route.FORMATS.items() for f in layouts]),

@@ -19,9 +19,9 @@ from profiler.analysis.run.run import Run
 from profiler.analysis.run.timeline import Timeline
 from profiler.report.chrome_trace import Side, chrome_trace, compressed
 from profiler.trace import open_trace
-from tests.conftest import bundled
-from tests.support.hostile_pair import NAMES, write_pair
+from tests.support.hostile import ATTACKS, hostile_pair
 from tests.support.make_trace import TraceMaker
+from tests.support.traces import bundled
 
 REQUIRED = {
     "M": {"ph", "name", "pid", "tid", "args"},
@@ -147,10 +147,10 @@ def test_overlapping_kernels_of_a_stream_get_threads_of_their_own(tmp_path: Path
 
 
 def test_names_are_data(tmp_path: Path) -> None:
-    sides = {name: side_of(path, 1) for name, path in zip(("before", "after"), write_pair(tmp_path))}
+    sides = {name: side_of(path, 1) for name, path in zip(("before", "after"), hostile_pair(tmp_path))}
     events = check_format(chrome_trace(sides))
     held = {e["args"]["name"] for e in events if e["ph"] == "X" and "rule" in e["args"]}
-    assert {n for n in NAMES if len(n) < 1_000} <= held
+    assert {n for n in ATTACKS if len(n) < 1_000} <= held
     assert max(map(len, held)) <= 10_000
 
 

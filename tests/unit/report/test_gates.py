@@ -14,7 +14,7 @@ from profiler.errors import UsageError
 from profiler.report.evidence import Evidence, gather
 from profiler.report.gates import FAILED, PASSED, UNKNOWN, check, figures, parse_gate
 from profiler.trace import open_trace
-from tests.conftest import bundled
+from tests.support.traces import bundled
 
 
 @pytest.fixture(scope="module")

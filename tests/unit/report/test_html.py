@@ -19,8 +19,8 @@ from profiler.report.gates import check, parse_gate
 from profiler.report.html import Figure, render
 from profiler.report.tables import Table, tables
 from profiler.trace import open_trace
-from tests.conftest import bundled
-from tests.support.hostile_pair import NAMES, write_pair
+from tests.support.hostile import ATTACKS, hostile_pair
+from tests.support.traces import bundled
 
 
 class Document(HTMLParser):
@@ -137,10 +137,10 @@ def test_the_same_traces_give_the_same_file(report: str) -> None:
 
 
 def test_names_are_text(tmp_path: Path) -> None:
-    text = html_report(evidence_of(*write_pair(tmp_path)))
+    text = html_report(evidence_of(*hostile_pair(tmp_path)))
     document = check_policy(text)
     cells = {cell for row in document.cells["table-kernels_before"] for cell in row}
-    for name in NAMES:
+    for name in ATTACKS:
         if len(name) <= 1_000:
             shown = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in name)
             assert shown in cells

@@ -15,8 +15,8 @@ from profiler.report.evidence import gather
 from profiler.report.gates import check, parse_gate
 from profiler.report.markdown import escape, summary
 from profiler.trace import open_trace
-from tests.conftest import bundled
-from tests.support.hostile_pair import write_pair
+from tests.support.hostile import hostile_pair
+from tests.support.traces import bundled
 
 PARSER = MarkdownIt("gfm-like", {"linkify": False})
 
@@ -53,7 +53,7 @@ def test_a_side_that_hides_its_kernels_is_said() -> None:
 
 
 def test_names_and_file_names_stay_text(tmp_path: Path) -> None:
-    text = made(*write_pair(tmp_path))
+    text = made(*hostile_pair(tmp_path))
     tokens = PARSER.parse(text)
     inline = [child for t in tokens for child in (t.children or [])]
     assert not [t for t in inline if t.type in ("link_open", "image", "code_inline", "s_open", "em_open")]

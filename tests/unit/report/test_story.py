@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from profiler.analysis.fusion.decompose import Decomposition
@@ -29,7 +29,7 @@ from profiler.report.story import (
 )
 from profiler.trace import open_trace
 from profiler.trace.manifest import parse_manifest
-from tests.conftest import bundled
+from tests.support.traces import bundled
 
 CONCLUSIONS = re.compile(r"faster|slower|× less|× more|the same within")
 
@@ -198,7 +198,6 @@ def _facts(draw: Any) -> StoryFacts:
     )
 
 
-@settings(deadline=None, max_examples=300)
 @given(_facts())
 def test_what_is_not_known_is_never_stated(facts: StoryFacts) -> None:
     told = claims(tell(facts))
@@ -228,7 +227,6 @@ def test_what_is_not_known_is_never_stated(facts: StoryFacts) -> None:
             assert "agreement, not accuracy" in text["quality"]
 
 
-@settings(deadline=None)
 @given(_facts())
 def test_the_direction_is_that_of_the_figures(facts: StoryFacts) -> None:
     said = claims(tell(facts))["latency"].sentences[0]

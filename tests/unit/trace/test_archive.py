@@ -146,7 +146,7 @@ def test_encrypted_and_unusual_packing_are_refused(tmp_path: Path, into: Path) -
         extract_zip(tmp_path / "y.zip", into)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(st.integers(0, 2_000), st.integers(0, 255)), max_size=6), st.integers(0, 400))
 def test_any_damage_is_an_error_or_the_content(
     tmp_path_factory: pytest.TempPathFactory, damage: list[tuple[int, int]], cut: int

@@ -15,7 +15,7 @@ from profiler.trace.engine_file import (
     parse_payloads,
     read_engine_file,
 )
-from tests.conftest import TRACES
+from tests.support.traces import TRACES
 
 FILES = Path(__file__).parents[2] / "data" / "engine_files"
 

@@ -15,8 +15,8 @@ from profiler.analysis.compare import compare
 from profiler.analysis.run.run import Run
 from profiler.errors import TraceError
 from profiler.trace import excerpt, open_trace
-from tests.conftest import RUNS, bundled
 from tests.support.make_trace import PID, SCHEMA, TraceMaker, simple, whole_graphs
+from tests.support.traces import RUNS, bundled
 
 KERNELS, CALLS = "CUPTI_ACTIVITY_KIND_KERNEL", "CUPTI_ACTIVITY_KIND_RUNTIME"
 
@@ -191,7 +191,7 @@ def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path: Path, monkeypatch
     assert not folder.exists()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(
         st.tuples(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from profiler.errors import TraceError
 from profiler.trace.manifest import FORMAT, find_manifest, manifest_of, parse_manifest, read_manifest
-from tests.conftest import RUNS, bundled
+from tests.support.traces import RUNS, bundled
 
 GOOD = {"format": FORMAT, "trace": "trace.sqlite.xz", "batch": 8, "input_shape": [8, 3, 224, 224], "title": "a run"}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from profiler.trace import temporary
-from tests.conftest import ROOT
+from tests.support.traces import ROOT
 
 _HOLDER = """
 from profiler.trace import temporary

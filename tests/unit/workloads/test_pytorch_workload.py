@@ -14,8 +14,9 @@ from profiler.workloads import pytorch, pytorch_model
 REPOSITORY = Path(__file__).parents[3]
 torch = pytest.importorskip("torch", reason="the PyTorch workload needs PyTorch")
 
-import small_network  # noqa: E402 - after the check that torch is here
 from test_session import options  # noqa: E402
+
+from tests.support import small_network  # noqa: E402 - after the check that torch is here
 
 
 def process(*argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -89,7 +90,7 @@ def test_ranges_nest_and_blocks_have_one_too() -> None:
 
 
 def test_a_function_gives_model_and_input() -> None:
-    loaded = pytorch_model.load_model("small_network:make", "random", 0)
+    loaded = pytorch_model.load_model("tests.support.small_network:make", "random", 0)
     assert tuple(loaded.example.shape) == (4, 3, 32, 32) and loaded.weights["kind"] == "random"
     assert not loaded.module.training
 
@@ -98,17 +99,17 @@ def test_checkpoints(tmp_path: Path) -> None:
     network, _ = small_network.make()
     path = tmp_path / "c.pth"
     torch.save({"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, path)
-    loaded = pytorch_model.load_model("small_network:make_plain", str(path), 0)
+    loaded = pytorch_model.load_model("tests.support.small_network:make_plain", str(path), 0)
     assert loaded.weights == {"kind": "checkpoint", "label": "c.pth", "seed": None}
     assert torch.equal(loaded.module.bn1.weight, network.bn1.weight)
     torch.save({"fc.weight": torch.zeros(1)}, path)
     with pytest.raises(ProfilerError, match="does not fit the model"):
-        pytorch_model.load_model("small_network:make", str(path), 0)
+        pytorch_model.load_model("tests.support.small_network:make", str(path), 0)
     path.write_bytes(b"no checkpoint")
     with pytest.raises(ProfilerError, match="not a checkpoint"):
-        pytorch_model.load_model("small_network:make", str(path), 0)
+        pytorch_model.load_model("tests.support.small_network:make", str(path), 0)
     with pytest.raises(UsageError, match="no such file"):
-        pytorch_model.load_model("small_network:make", str(tmp_path / "gone.pth"), 0)
+        pytorch_model.load_model("tests.support.small_network:make", str(tmp_path / "gone.pth"), 0)
 
 
 def test_without_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,6 +148,6 @@ def test_fp32_turns_tf32_off() -> None:
 
 
 def test_images_of_a_function_fill_the_batch(tmp_path: Path) -> None:
-    loaded = pytorch_model.load_model("small_network:make", "random", 0)
+    loaded = pytorch_model.load_model("tests.support.small_network:make", "random", 0)
     images: Any = pytorch._images(loaded, options(batch=6))
     assert images.shape == (6, 3, 32, 32) and (images[4] == images[0]).all()

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_tensorrt import FakeCuda, FakeTensorRT
 
 from profiler.engine import versions
 from profiler.engine.logger import make_logger
 from profiler.errors import ProfilerError
 from profiler.workloads import tensorrt
+from tests.support.fake_tensorrt import FakeCuda, FakeTensorRT
 
 
 class Bench:

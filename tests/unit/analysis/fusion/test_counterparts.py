@@ -8,7 +8,7 @@ from profiler.analysis.fusion.counterparts import OTHER, Counterparts
 from profiler.analysis.fusion.ledger import build_ledger
 from profiler.analysis.run.run import Run
 from profiler.trace import open_trace
-from tests.conftest import bundled
+from tests.support.traces import bundled
 
 
 @pytest.fixture(scope="module")

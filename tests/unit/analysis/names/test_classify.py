@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from profiler.analysis.names import score as classify_score
@@ -346,7 +346,6 @@ PIECES = st.sampled_from(
     st.one_of(st.text(), st.lists(PIECES, max_size=40).map("".join)), st.sampled_from([None, 70, 75, 80, 90, 100, 120])
 )
 @example("operator<<(", 90)
-@settings(max_examples=400, deadline=None)
 def test_any_text_gets_a_valid_answer(name: str, sm: int | None) -> None:
     found = classify(name, sm=sm)
     assert found == classify(name, sm=sm)

@@ -17,21 +17,13 @@ from profiler.analysis.run.launches import launch_report
 from profiler.analysis.run.run import Run
 from profiler.analysis.run.tensor_cores import tensor_core_report
 from profiler.trace import Trace
+from tests.support.kernel_names import FFMA, HMMA
 from tests.support.make_trace import PID, TraceMaker, simple, whole_graphs
 
 Open = Callable[[TraceMaker], Trace]
 
-HMMA = (
-    "sm80_xmma_fprop_implicit_gemm_f16f16_f16f16_f16_nhwckrsc_nhwc_tilesize128x128x32_stage4_warpsize2x2x1_g1_tensor16x8x16"
-    "_simple_t1r1s1_execute_kernel_trt"
-)
-FFMA = (
-    "sm80_xmma_fprop_implicit_gemm_f32f32_f32f32_f32_nchwkcrs_nchw_tilesize128x32x8_stage3_warpsize2x2x1_g1_ffma_aligna4_alignc4"
-    "_execute_kernel__5x_cudnn"
-)
 
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 10**9)), min_size=1, max_size=40))
 def test_statistics_are_those_of_the_standard_library(opened: Open, kernels: list[tuple[str, int]]) -> None:
     maker = TraceMaker()
@@ -138,7 +130,7 @@ def test_launches_gaps_and_waits(opened: Open) -> None:
 spans = st.tuples(st.integers(0, 1), st.integers(0, 60), st.integers(0, 25))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(spans, min_size=1, max_size=15))
 def test_busy_idle_and_gaps_agree_with_counting_instants(opened: Open, kernels: list[tuple[int, int, int]]) -> None:
     maker = TraceMaker()

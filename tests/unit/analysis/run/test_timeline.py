@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from profiler.analysis.run.run import Run
 from profiler.analysis.run.timeline import KERNEL, MAX_LANES, MAX_LEVELS, NVTX, Part, Timeline
 from profiler.trace import Trace, open_trace
-from tests.conftest import bundled
 from tests.support.make_trace import TID, TraceMaker, whole_graphs
+from tests.support.traces import bundled
 
 TENSOR = (
     "sm80_xmma_fprop_implicit_gemm_f16f16_f16f16_f16_nhwckrsc_nhwc_tilesize128x128x32_tensor16x8x16_execute_kernel_trt"
@@ -78,7 +78,6 @@ def traces(draw: st.DrawFn) -> TraceMaker:
     return maker
 
 
-@settings(max_examples=60, deadline=None)
 @given(traces(), st.integers(0, 10_000), st.integers(1, 10_000), st.integers(1, 400))
 def test_any_window_of_any_trace(tmp_path_factory: Any, maker: TraceMaker, low: int, length: int, pixels: int) -> None:
     path = maker.write(tmp_path_factory.mktemp("any") / "made.sqlite")

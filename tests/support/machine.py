@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.support.make_trace import TraceMaker
 
-HERE = Path(__file__).parents[2] / "support"
+HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -27,6 +25,16 @@ class Machine:
     def calls(self, log: str = "python") -> list[list[str]]:
         path = self.folder / f"{log}.log"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def environment(self) -> dict[str, str]:
+        """The variables that lead to the stand-ins."""
+        return {
+            "PATH": f"{self.folder}:/usr/bin:/bin",
+            "PROFILER_NSYS": str(self.nsys),
+            "FAKE_NSYS_REPORT": str(self.folder / "report.sqlite"),
+            "FAKE_NSYS_LOG": str(self.folder / "nsys.log"),
+            "FAKE_LOG": str(self.folder / "python.log"),
+        }
 
     def modules(self) -> list[str]:
         """Modules that the interpreter ran, in order."""
@@ -64,24 +72,13 @@ def install(name: str, folder: Path, target: str) -> Path:
     return path
 
 
-@pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    folder = tmp_path / "machine"
+def stand_ins(folder: Path) -> Machine:
+    """Put the scripts and the report that nsys will leave into a new folder."""
     folder.mkdir()
     python = install("fake_python.py", folder, "fake-python")
     nsys = install("fake_nsys.py", folder, "nsys")
     install("fake_nvidia_smi.py", folder, "nvidia-smi")
-    report = recorded(folder / "report.sqlite")
-    for name, value in {
-        "PATH": f"{folder}:/usr/bin:/bin",
-        "PROFILER_NSYS": str(nsys),
-        "FAKE_NSYS_REPORT": str(report),
-        "FAKE_NSYS_LOG": str(folder / "nsys.log"),
-        "FAKE_LOG": str(folder / "python.log"),
-    }.items():
-        monkeypatch.setenv(name, value)
-    for name in ("FAKE_NSYS_FAIL", "FAKE_FAIL", "FAKE_SM", "CUDA_VISIBLE_DEVICES"):
-        monkeypatch.delenv(name, raising=False)
+    recorded(folder / "report.sqlite")
     return Machine(folder, str(python), nsys)
 
 
