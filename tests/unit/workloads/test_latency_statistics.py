@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profiler.workloads import latency
+from tests.support.workload import Clock
 
 
 @given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=60), st.floats(0, 100))
@@ -27,38 +28,6 @@ def test_describe() -> None:
 def test_no_samples() -> None:
     with pytest.raises(ValueError, match="values"):
         latency.describe([])
-
-
-class Clock:
-    """A GPU on which an inference takes 2 ms, or 1 ms when enqueued while another runs."""
-
-    def __init__(self) -> None:
-        self.now_ms, self.pending, self.waits = 0.0, 0, 0
-
-    def enqueue(self) -> None:
-        self.now_ms += 1.0 if self.pending else 2.0
-        self.pending += 1
-
-    def synchronize(self) -> None:
-        self.pending = 0
-        self.waits += 1
-
-    def event(self) -> ClockEvent:
-        return ClockEvent(self)
-
-
-class ClockEvent:
-    def __init__(self, clock: Clock) -> None:
-        self.clock, self.at = clock, 0.0
-
-    def record(self) -> None:
-        self.at = self.clock.now_ms
-
-    def synchronize(self) -> None:
-        self.clock.synchronize()
-
-    def elapsed_ms(self, end: ClockEvent) -> float:
-        return end.at - self.at
 
 
 def test_latency_waits_for_each_and_throughput_does_not() -> None:

@@ -14,9 +14,8 @@ from profiler.workloads import pytorch, pytorch_model
 REPOSITORY = Path(__file__).parents[3]
 torch = pytest.importorskip("torch", reason="the PyTorch workload needs PyTorch")
 
-from test_session import options  # noqa: E402
-
 from tests.support import small_network  # noqa: E402 - after the check that torch is here
+from tests.support.workload import options  # noqa: E402
 
 
 def process(*argv: str, **environment: str) -> subprocess.CompletedProcess[str]:

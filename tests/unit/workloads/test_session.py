@@ -3,67 +3,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
-from test_latency_statistics import Clock
 
 from profiler.workloads import session
-from profiler.workloads.contract import RunOptions
 from profiler.workloads.ranges import CallableRanges, NoRanges, NvtxRanges, open_ranges
-
-
-class FakeRunner(Clock):
-    """Its output is the mean of each image; every call is noted."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[str] = []
-        self.images: np.ndarray[Any, Any] = np.zeros(1)
-
-    def enqueue(self) -> None:
-        super().enqueue()
-        self.calls.append("enqueue")
-
-    def synchronize(self) -> None:
-        super().synchronize()
-        self.calls.append("wait")
-
-    def load(self, images: np.ndarray[Any, Any]) -> None:
-        self.images = images
-
-    def read(self) -> np.ndarray[Any, Any]:
-        return self.images.mean(axis=(1, 2, 3), keepdims=True)[:, :, 0, 0]
-
-    def instrument(self, ranges: Any) -> None:
-        self.calls.append("instrument")
-
-    def profiler_start(self) -> None:
-        self.calls.append("start")
-
-    def profiler_stop(self) -> None:
-        self.calls.append("stop")
-
-
-def options(**changes: Any) -> RunOptions:
-    values: dict[str, Any] = {
-        "batch": 2,
-        "input_shape": (1, 2, 2),
-        "mode": "stream",
-        "warmup": 3,
-        "iterations": 2,
-        "profile": False,
-        "bench": False,
-        "bench_iterations": 5,
-        "bench_seconds": 0.0,
-        "inputs": None,
-        "seed": 0,
-        "save_outputs": None,
-        "output": Path("o.json"),
-    }
-    return RunOptions(**{**values, **changes})
-
+from tests.support.workload import FakeRunner, options
 
 IMAGES = np.arange(5 * 4, dtype=np.float32).reshape(5, 1, 2, 2)
 
