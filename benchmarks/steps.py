@@ -16,7 +16,7 @@ from profiler.analysis.fusion.ledger import build_ledger
 from profiler.analysis.run.inferences import find_inferences
 from profiler.analysis.run.kernels import kernel_statistics
 from profiler.analysis.run.run import Run
-from profiler.report.ledger import ledger_document
+from profiler.report.documents import ledger_document
 from profiler.trace import open_trace
 
 GROUP_BY, SUMMARY = "SQLite: GROUP BY name, count and sum", "kernel summary, all statistics"

@@ -10,7 +10,7 @@ import streamlit as st
 from dashboard.data import Side
 from dashboard.sidebar import Pair, show_problems
 from dashboard.tables import show_table
-from profiler.report.describe import describe
+from profiler.report.documents import info_document
 from profiler.text import markdown, number, number_of_bytes
 
 TITLE = "Trace details"
@@ -47,7 +47,7 @@ def render(pair: Pair) -> None:
 def _side(name: str, side: Side) -> None:
     assert side.analysis is not None
     trace = side.analysis.trace
-    document = describe(trace)
+    document = info_document(trace)
     st.header(f"{name}: {markdown(side.source.title)}")
     for warning in document["warnings"]:
         st.warning(markdown(warning))

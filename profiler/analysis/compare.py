@@ -32,20 +32,6 @@ class Metric:
     before_range: tuple[float, float] | None = None
     after_range: tuple[float, float] | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "label": self.label,
-            "unit": self.unit,
-            "before": self.before,
-            "after": self.after,
-            "ratio": self.ratio,
-            "reason": self.reason,
-            "source": self.source,
-            "before_range": list(self.before_range) if self.before_range else None,
-            "after_range": list(self.after_range) if self.after_range else None,
-        }
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -60,14 +46,6 @@ class Comparison:
 
     def metric(self, metric_id: str) -> Metric:
         return next(m for m in self.metrics if m.id == metric_id)
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "before": self.before.as_dict(),
-            "after": self.after.as_dict(),
-            "metrics": [m.as_dict() for m in self.metrics],
-            "warnings": list(self.warnings),
-        }
 
 
 _Value = tuple["float | None", "str | None", "tuple[float, float] | None"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from profiler.cli.output import add_output_options, check_target, emit
+from profiler.report.documents import cache_document
 from profiler.store import FOLDER_VARIABLE, LIMIT_VARIABLE, SWITCH_VARIABLE, Store
 
 NAME = "cache"
@@ -25,13 +26,7 @@ def run(args: argparse.Namespace) -> None:
     store = Store()
     removed = store.clear() if args.action == "clear" else None
     usage = store.usage()
-    document = {
-        "folder": str(usage.folder),
-        "entries": usage.entries,
-        "used_bytes": usage.used_bytes,
-        "limit_bytes": usage.limit_bytes,
-        "removed": removed,
-    }
+    document = cache_document(usage, removed)
     text = f"{usage.folder}: {usage.entries:,} results, {usage.used_bytes:,} of {usage.limit_bytes:,} bytes"
     if removed is not None:
         text += f"; {removed:,} removed"

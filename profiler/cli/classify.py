@@ -9,6 +9,7 @@ from pathlib import Path
 from profiler.analysis.names.classify import classify_names
 from profiler.cli.output import add_output_options, check_target, emit, render_table
 from profiler.errors import ProfilerError
+from profiler.report.documents import classifications_document, score_document
 
 NAME = "classify"
 HELP = "category and Tensor Core verdict of kernel names"
@@ -37,21 +38,11 @@ def run(args: argparse.Namespace) -> None:
         from profiler.analysis.names.score import render, score  # noqa: PLC0415
 
         report = score(Path(args.file))
-        emit(args, report.as_dict(), render(report), [report.as_dict()])
+        document = score_document(report)
+        emit(args, document, render(report), [document])
         return
     names = _names(args.file)
-    found = zip(names, classify_names(names, args.sm))
-    rows = [
-        {
-            "name": name,
-            "category": c.category,
-            "tensor_cores": c.tensor_cores,
-            "rule": c.rule,
-            "category_rule": c.category_rule,
-            "precision": c.precision,
-        }
-        for name, c in found
-    ]
+    rows = classifications_document(names, classify_names(names, args.sm))
     columns = {
         "tensor_cores": "Tensor Cores",
         "rule": "rule",

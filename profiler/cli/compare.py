@@ -7,8 +7,9 @@ import argparse
 from profiler.analysis.compare import compare
 from profiler.analysis.run.run import Run
 from profiler.cli.output import add_output_options, check_target, emit, render_table
-from profiler.cli.verb import add_pair, warn
+from profiler.cli.verb import add_pair, pick, warn
 from profiler.errors import NotComparableError
+from profiler.report.documents import comparison_document
 from profiler.text import number, printable
 from profiler.trace import open_trace
 
@@ -19,6 +20,8 @@ DESCRIPTION = (
     "Compare two traces per inference. When one side recorded CUDA graphs as single events, kernel counts are refused: the other "
     "figures are still printed, and the exit status is 1."
 )
+
+_COLUMNS = ("id", "label", "unit", "before", "after", "ratio", "reason")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,20 +36,9 @@ def run(args: argparse.Namespace) -> None:
         for side in sides:
             side.settle()
         result = compare(*sides)
-        document = result.as_dict()
-    rows = [
-        {
-            "id": m.id,
-            "label": m.label,
-            "unit": m.unit,
-            "before": m.before,
-            "after": m.after,
-            "ratio": m.ratio,
-            "reason": m.reason,
-        }
-        for m in result.metrics
-    ]
-    shown = [{**row, "ratio": f"{number(row['ratio'])}×" if row["ratio"] else None} for row in rows]  # type: ignore[arg-type]
+        document = comparison_document(result)
+    rows = [pick(m, *_COLUMNS) for m in document["metrics"]]
+    shown = [{**row, "ratio": f"{number(row['ratio'])}×" if row["ratio"] else None} for row in rows]
     head = [
         f"{label}: {printable(side.facts.title)}  ({printable(str(side.trace.path))})"
         for label, side in (("before", result.before), ("after ", result.after))

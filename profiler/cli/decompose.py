@@ -9,7 +9,7 @@ from profiler.analysis.fusion.decompose import chain
 from profiler.analysis.run.run import Run
 from profiler.cli.output import add_output_options, check_target, emit, render_table
 from profiler.cli.verb import add_pair
-from profiler.report.ledger import chain_document
+from profiler.report.documents import chain_document, part_document
 from profiler.text import number, printable
 from profiler.trace import open_trace
 
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
             text.append(f"  no split: {step.reason}")
         if step.split is None:
             continue
-        parts = [p.as_dict() for p in step.split.parts]
+        parts = [part_document(p) for p in step.split.parts]
         saved = step.split.before_latency_ns - step.split.after_latency_ns
         rows += [{"step": place, "to": step.title, **p} for p in parts]
         shown = [

@@ -10,7 +10,7 @@ from profiler.analysis.fusion.ledger import Row, build_ledger, grouped
 from profiler.analysis.run.run import Run
 from profiler.cli.output import add_output_options, check_target, emit, render_table
 from profiler.cli.verb import add_pair, warn
-from profiler.report.ledger import flat_row, ledger_document
+from profiler.report.documents import flat_row, ledger_document
 from profiler.text import number
 from profiler.trace import open_trace
 

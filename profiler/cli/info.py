@@ -7,7 +7,7 @@ from typing import Any
 
 from profiler.cli.output import add_output_options, check_target, emit
 from profiler.cli.verb import add_trace
-from profiler.report.describe import describe
+from profiler.report.documents import info_document
 from profiler.text import number, visible
 from profiler.trace import open_trace
 
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
     with open_trace(args.trace) as trace:
         if args.check:
             trace.database.check_structure()
-        document = describe(trace)
+        document = info_document(trace)
     rows = [{"fact": key, "value": _text(value)} for key, value in document.items()]
     width = max(len(r["fact"]) for r in rows)
     emit(args, document, "\n".join(f"{r['fact']:<{width}}  {visible(r['value'])}" for r in rows), rows)

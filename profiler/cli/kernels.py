@@ -7,8 +7,9 @@ import argparse
 from profiler.analysis.run.inferences import find_inferences
 from profiler.analysis.run.kernels import summarise_kernels
 from profiler.cli.output import add_output_options, check_target, emit, render_table
-from profiler.cli.verb import add_nvtx, add_trace, pick, records, trace_warnings, warn
+from profiler.cli.verb import add_nvtx, add_trace, trace_warnings, warn
 from profiler.errors import TraceError
+from profiler.report.documents import kernels_document
 from profiler.trace import open_trace
 
 NAME = "kernels"
@@ -19,10 +20,6 @@ DESCRIPTION = (
     "stats. per_inference counts the kernels launched inside inferences."
 )
 
-_FIELDS = (
-    "name", "short_name", "category", "precision", "tensor_cores", "rule", "count", "per_inference", "total_ns", "mean_ns", "median_ns",
-    "min_ns", "max_ns", "stddev_ns", "share_of_kernel_time_pct", "share_of_wall_time_pct",
-)  # fmt: skip
 _HEADINGS = {
     "share_of_kernel_time_pct": "time %", "total_ns": "total ns", "count": "count", "per_inference": "per inf.", "mean_ns": "mean ns",
     "median_ns": "median ns", "min_ns": "min ns", "max_ns": "max ns", "stddev_ns": "stddev ns",
@@ -58,26 +55,13 @@ def run(args: argparse.Namespace) -> None:
         warn(trace_warnings(trace))
     if summary.per_inference_note:
         warn([summary.per_inference_note])
-    by_name = records(summary.by_name)[: args.top]
-    by_category = records(summary.by_category)[: args.top]
-    document = {
-        "trace": str(trace.path),
-        "inferences": summary.inferences,
-        "inferences_found_as": inferences.statement,
-        "per_inference": summary.per_inference,
-        "per_inference_note": summary.per_inference_note,
-        "kernel_count": summary.count,
-        "total_ns": summary.total_ns,
-        "wall_ns": summary.wall_ns,
-        "kernels": [pick(row, *_FIELDS) for row in by_name],
-        "categories": by_category,
-    }
+    document = kernels_document(trace, inferences, summary, args.top)
     if args.by == "name":
         rows = document["kernels"]
         columns = {**_HEADINGS, "tensor_cores": "TC", "category": "category", "name": "name"}
     else:
-        rows = by_category
+        rows = document["categories"]
         columns = {**_HEADINGS, "category": "category"}
     per = "unknown" if summary.per_inference is None else f"{summary.per_inference:g}"
     head = f"{summary.count:,} kernels, {summary.total_ns:,} ns; {summary.inferences or 'no'} inferences, {per} kernels per inference\n"
-    emit(args, document, head + render_table(rows, columns), rows)  # type: ignore[arg-type]
+    emit(args, document, head + render_table(rows, columns), rows)

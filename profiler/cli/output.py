@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import json
-import math
 import os
 import sys
 import tempfile
@@ -17,6 +15,7 @@ from typing import Any
 from tabulate import tabulate
 
 from profiler.errors import OutputError, UsageError
+from profiler.report.documents import json_text, plain
 from profiler.report.spreadsheet import cell
 from profiler.text import number, printable, visible
 
@@ -55,7 +54,7 @@ def emit(args: argparse.Namespace, document: Any, table: str, rows: Sequence[Map
     """
     check_target(args)
     if args.format == "json":
-        text = json.dumps(plain(document), indent=2, allow_nan=False) + "\n"
+        text = json_text(document)
     elif args.format == "csv":
         text = _csv(rows)
     else:
@@ -84,19 +83,6 @@ def write_whole(path: Path, content: str | bytes) -> None:
             f"{path}: cannot be written ({error.strerror or error}).",
             "Check the folder, its permissions and the free space.",
         ) from error
-
-
-def plain(value: Any) -> Any:
-    """For JSON: NumPy scalars as Python numbers, NaN as null, tuples as lists."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def render_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from profiler.analysis.run.run import Run
-from profiler.cli.output import check_target, plain, write_whole
+from profiler.cli.output import check_target, write_whole
 from profiler.cli.verb import add_pair, warn
 from profiler.errors import EXIT_GATE_FAILED, EXIT_GATE_UNKNOWN, UsageError
 from profiler.report import tables
+from profiler.report.documents import json_text, report_document
 from profiler.report.evidence import Evidence, gather
 from profiler.report.gates import FAILED, UNKNOWN, Outcome, check, parse_gate
 from profiler.report.markdown import summary
@@ -117,8 +117,7 @@ def _html(evidence: Evidence, outcomes: list[Outcome]) -> str:
 
 
 def _json(evidence: Evidence, outcomes: list[Outcome]) -> str:
-    document = {**evidence.as_dict(), "gates": [o.as_dict() for o in outcomes]}
-    return json.dumps(plain(document), indent=2, allow_nan=False) + "\n"
+    return json_text(report_document(evidence, outcomes))
 
 
 _WRITERS: dict[str, Callable[[Evidence, list[Outcome]], str]] = {"html": _html, "markdown": summary, "json": _json}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from profiler.analysis.run.autotuning import autotuning
 from profiler.cli.output import add_output_options, check_target, emit, render_table
-from profiler.cli.verb import records, warn
+from profiler.cli.verb import warn
+from profiler.report.documents import records, tactics_document
 from profiler.text import number
 from profiler.trace.build_log import read_build_log
 
@@ -30,15 +31,8 @@ def run(args: argparse.Namespace) -> None:
     result = autotuning(read_build_log(args.log))
     warn(result.table.warnings)
     candidates = records(result.table.candidates(args.layer)) if args.layer else None
-    layers = records(result.layers)
-    document = {
-        "log": str(args.log),
-        "layers": layers,
-        "untimed_layers": result.untimed,
-        "chosen_ms": result.chosen_ms,
-        "median_ms": result.median_ms,
-        "candidates": candidates,
-    }
+    document = tactics_document(args.log, result, candidates)
+    layers = document["layers"]
     if candidates is not None:
         columns = {"time_ms": "ms", "chosen": "chosen", "formats": "formats", "kernel": "kernel", "tactic": "tactic"}
         emit(args, document, render_table(candidates, columns), candidates)

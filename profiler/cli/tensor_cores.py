@@ -7,8 +7,9 @@ import argparse
 from profiler.analysis.run.inferences import find_inferences
 from profiler.analysis.run.tensor_cores import tensor_core_report
 from profiler.cli.output import add_output_options, check_target, emit, render_table
-from profiler.cli.verb import add_nvtx, add_trace, records, trace_warnings, warn
+from profiler.cli.verb import add_nvtx, add_trace, trace_warnings, warn
 from profiler.errors import TraceError
+from profiler.report.documents import tensor_cores_document
 from profiler.text import number
 from profiler.trace import open_trace
 
@@ -34,27 +35,8 @@ def run(args: argparse.Namespace) -> None:
             raise TraceError(trace.no_kernels_reason)
         report = tensor_core_report(trace, find_inferences(trace, args.nvtx))
         warn(trace_warnings(trace))
-    verdicts, eligible, unknown = (
-        records(report.by_verdict),
-        records(report.eligible),
-        records(report.unknown),
-    )
-    sampled = report.sampled
-    document = {
-        "trace": str(trace.path),
-        "window": report.window,
-        "kernel_time_ns": report.kernel_time_ns,
-        "by_name": verdicts,
-        "sampled": {
-            "counter": sampled.counter,
-            "value_pct": sampled.value_pct,
-            "samples": sampled.samples,
-            "frequency_hz": sampled.frequency_hz,
-            "reason": sampled.reason,
-        },
-        "eligible_not_using": eligible,
-        "unknown": unknown,
-    }
+    sampled, document = report.sampled, tensor_cores_document(trace, report)
+    verdicts, eligible, unknown = document["by_name"], document["eligible_not_using"], document["unknown"]
     if sampled.value_pct is None:
         line = f"sampled Tensor Active: unknown. {sampled.reason}"
     else:

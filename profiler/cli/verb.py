@@ -8,8 +8,6 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import pandas as pd
-
 from profiler.progress import Listener
 from profiler.text import visible
 from profiler.trace import Trace
@@ -61,12 +59,6 @@ def terminal_progress() -> Listener:
 
 def trace_warnings(trace: Trace) -> list[str]:
     return [w.message for w in trace.warnings]
-
-
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as dictionaries of plain Python values, missing ones None."""
-    clean = frame.astype(object).where(frame.notna(), None)
-    return [{str(k): v for k, v in row.items()} for row in clean.to_dict("records")]
 
 
 def pick(row: Mapping[str, Any], *keys: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from profiler.analysis.names.verify import verify
 from profiler.capture.ncu import count_tensor_instructions, parse_ncu_csv
 from profiler.cli.output import add_output_options, check_target, emit, render_table
 from profiler.errors import ProfilerError, UsageError
+from profiler.report.documents import verification_document
 
 NAME = "verify-tensor-cores"
 HELP = "run a program under Nsight Compute and score the Tensor Core verdicts against its counters"
@@ -53,21 +54,8 @@ def run(args: argparse.Namespace) -> int | None:
         if args.save_csv is not None:
             args.save_csv.write_text(text, "utf-8")
     result = verify(((k.name, k.uses_tensor_cores) for k in parse_ncu_csv(text, label)), args.sm)
-    rows = [
-        {
-            "name": v.name,
-            "tensor_cores": v.verdict,
-            "rule": v.rule,
-            "executions": v.executions,
-            "with_tensor_instructions": v.with_tensor_instructions,
-            "agrees": v.agrees,
-        }
-        for v in result.names
-    ]
-    score = {
-        label: dict(zip(("names", "executions"), result.count(a)))
-        for label, a in (("agree", True), ("disagree", False), ("undecided", None))
-    }
+    document = verification_document(result)
+    score, rows = document["score"], document["kernels"]
     lines = [f"{label}: {s['names']} names, {s['executions']} executions" for label, s in score.items()]
     columns = {
         "agrees": "agrees",
@@ -77,5 +65,5 @@ def run(args: argparse.Namespace) -> int | None:
         "rule": "rule",
         "name": "name",
     }
-    emit(args, {"score": score, "kernels": rows}, "\n".join([*lines, "", render_table(rows, columns)]), rows)
+    emit(args, document, "\n".join([*lines, "", render_table(rows, columns)]), rows)
     return 1 if score["disagree"]["names"] else None

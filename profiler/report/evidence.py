@@ -16,7 +16,7 @@ from profiler.analysis.run.autotuning import Autotuning, autotuning, build_log_o
 from profiler.analysis.run.measured import Latency, latency_without_profiler
 from profiler.analysis.run.run import Run
 from profiler.errors import ProfilerError
-from profiler.report.ledger import ledger_document
+from profiler.report.documents import ledger_document
 from profiler.trace.build_log import read_build_log
 
 SIDES = ("before", "after")
@@ -90,18 +90,6 @@ class Evidence:
     def provenance(self) -> dict[str, dict[str, str]]:
         """Where each side's figures come from: fact → text; "unknown" where neither trace nor manifest says it."""
         return {name: _provenance(side) for name, side in self.sides.items()}
-
-    def as_dict(self) -> dict[str, Any]:
-        """One JSON document: ``compare`` with ``provenance``, ``fusion`` and ``decompose`` (null and a reason without)."""
-        split = self.split if isinstance(self.split, Decomposition) else None
-        return {
-            **self.comparison.as_dict(),
-            "provenance": self.provenance,
-            "fusion": self.ledger_document,
-            "no_fusion_reason": self.no_ledger,
-            "decompose": split.as_dict() if split else None,
-            "no_decompose_reason": self.split if isinstance(self.split, str) else None,
-        }
 
 
 def gather(before: Run, after: Run, engines: tuple[Path | None, Path | None] = (None, None)) -> Evidence:

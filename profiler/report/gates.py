@@ -12,7 +12,6 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from profiler.analysis.fusion.ledger import STATUSES
 from profiler.analysis.names.classify import CATEGORIES
@@ -71,15 +70,6 @@ class Outcome:
     value: float | None
     unit: str
     sentence: str
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "gate": self.gate.text,
-            "outcome": self.outcome,
-            "value": self.value,
-            "unit": self.unit,
-            "sentence": self.sentence,
-        }
 
 
 def parse_gate(text: str) -> Gate:

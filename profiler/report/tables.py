@@ -15,9 +15,9 @@ from profiler.analysis.fusion.decompose import Decomposition
 from profiler.analysis.fusion.ledger import STATUSES, Ledger, grouped
 from profiler.analysis.run.run import Run
 from profiler.errors import MissingToolError, OutputError, ProfilerError
+from profiler.report.documents import flat_row, part_document
 from profiler.report.evidence import SIDES, Evidence
 from profiler.report.layers import engine_layers
-from profiler.report.ledger import flat_row
 from profiler.report.spreadsheet import cell
 from profiler.text import visible
 
@@ -87,7 +87,7 @@ def _split(evidence: Evidence) -> Iterator[Table]:
     split = evidence.split
     if not isinstance(split, Decomposition):
         return
-    rows = [{k: p.as_dict()[k] for k in ("label", "before_ns", "after_ns", "saved_ns", "why")} for p in split.parts]
+    rows = [{k: v for k, v in part_document(p).items() if k != "id"} for p in split.parts]
     rows.append(
         {
             "label": "latency",

@@ -25,18 +25,6 @@ class Gpu:
     memory_bandwidth_bytes_per_s: int | None
     clock_hz: int | None
 
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "index": self.index,
-            "name": self.name,
-            "chip": self.chip,
-            "sm": self.sm,
-            "sm_count": self.sm_count,
-            "memory_bytes": self.memory_bytes,
-            "memory_bandwidth_bytes_per_s": self.memory_bandwidth_bytes_per_s,
-            "clock_hz": self.clock_hz,
-        }
-
 
 @dataclass(frozen=True)
 class Diagnostic:

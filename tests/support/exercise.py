@@ -17,8 +17,7 @@ from profiler.analysis.fusion.traffic import memory_traffic
 from profiler.analysis.run.run import Run
 from profiler.analysis.run.work import gpu_work
 from profiler.errors import ProfilerError
-from profiler.report.describe import describe
-from profiler.report.ledger import ledger_document
+from profiler.report.documents import comparison_document, info_document, ledger_document
 from profiler.trace import Trace, open_trace
 
 FRAMES = ("kernels", "api_calls", "memcpys", "memsets", "graph_traces", "nvtx_ranges")
@@ -42,7 +41,7 @@ def figures(trace: Trace) -> dict[str, Any]:
     analysis = Run(trace)
     found: dict[str, Any] = {}
     parts: dict[str, Callable[[], Any]] = {
-        "describe": lambda: describe(trace),
+        "describe": lambda: info_document(trace),
         **{name: lambda name=name: _counted(getattr(trace, name)) for name in FRAMES},
         "inferences": lambda: analysis.inferences.table,
         "kernel summary": lambda: analysis.kernels,
@@ -50,7 +49,7 @@ def figures(trace: Trace) -> dict[str, Any]:
         "tensor cores": lambda: analysis.tensor_cores,
         "launches": lambda: analysis.launches,
         "facts": lambda: analysis.facts,
-        "comparison": lambda: compare(analysis, analysis).as_dict(),
+        "comparison": lambda: comparison_document(compare(analysis, analysis)),
         "ledger": lambda: _ledger(analysis),
         "steps": lambda: decompose(build_ledger(analysis, analysis)),
         "engine": lambda: engine_side(trace, analysis.inferences, gpu_work(trace, analysis.inferences)),

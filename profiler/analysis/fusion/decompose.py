@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,16 +38,6 @@ class Part:
     def saved_ns(self) -> int:
         return self.before_ns - self.after_ns
 
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "label": self.label,
-            "before_ns": self.before_ns,
-            "after_ns": self.after_ns,
-            "saved_ns": self.saved_ns,
-            "why": self.why,
-        }
-
 
 @dataclass(frozen=True)
 class Decomposition:
@@ -61,22 +50,6 @@ class Decomposition:
     before_inference: str
     after_inference: str
     parts: tuple[Part, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "before": {
-                "title": self.before_label,
-                "inference": self.before_inference,
-                "latency_ns": self.before_latency_ns,
-            },
-            "after": {
-                "title": self.after_label,
-                "inference": self.after_inference,
-                "latency_ns": self.after_latency_ns,
-            },
-            "saved_ns": self.before_latency_ns - self.after_latency_ns,
-            "parts": [p.as_dict() for p in self.parts],
-        }
 
 
 @dataclass(frozen=True)

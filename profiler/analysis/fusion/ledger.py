@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from profiler.analysis.fusion import placement
 from profiler.analysis.fusion.modules import Unit
@@ -95,16 +94,6 @@ class Coverage:
     @property
     def time_pct(self) -> float | None:
         return 100.0 * self.time_explained_ns / self.time_ns if self.time_ns else None
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "kernels": self.kernels,
-            "kernels_explained": self.kernels_explained,
-            "kernels_pct": self.kernels_pct,
-            "time_ns": self.time_ns,
-            "time_explained_ns": self.time_explained_ns,
-            "time_pct": self.time_pct,
-        }
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import lzma
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from profiler.analysis.names.classify import classify
@@ -92,18 +92,6 @@ class Score:
         """Share of all names that got "unknown"."""
         return _ratio(self.yes_as_unknown + self.no_as_unknown, self.names)
 
-    def as_dict(self) -> dict[str, object]:
-        """Counts and ratios by name, for JSON and CSV output."""
-        return {
-            "names": self.names,
-            **asdict(self),
-            "yes_precision": self.yes_precision,
-            "yes_recall": self.yes_recall,
-            "no_precision": self.no_precision,
-            "no_recall": self.no_recall,
-            "unknown_share": self.unknown_share,
-        }
-
 
 @dataclass(frozen=True)
 class ScoreReport:
@@ -122,16 +110,6 @@ class ScoreReport:
     by_library: Mapping[str, Score]
     wrong: tuple[WrongName, ...]
     wrong_conflicting: tuple[WrongName, ...]
-
-    def as_dict(self) -> dict[str, object]:
-        """The report as plain values, for JSON output."""
-        return {
-            "overall": self.overall.as_dict(),
-            "conflicting": self.conflicting.as_dict(),
-            "by_library": {library: one.as_dict() for library, one in self.by_library.items()},
-            "wrong": [asdict(one) for one in self.wrong],
-            "wrong_conflicting": [asdict(one) for one in self.wrong_conflicting],
-        }
 
 
 def score(path: str | Path) -> ScoreReport:

@@ -28,20 +28,6 @@ class RunFacts:
     origin: dict[str, str]
     manifest: Manifest | None
 
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "title": self.title,
-            "gpu": self.gpu,
-            "sm": self.sm,
-            "framework": self.framework,
-            "model": self.model,
-            "precision": self.precision,
-            "mode": self.mode,
-            "batch": self.batch,
-            "input_shape": list(self.input_shape) if self.input_shape else None,
-            "origin": self.origin,
-        }
-
 
 def run_facts(trace: Trace) -> RunFacts:
     """Collect what is known of the run behind a trace.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import pandas as pd
 
@@ -64,15 +63,3 @@ class Run:
         self.inferences.__dict__.pop("launch_calls", None)
         _ = self.kernels, self.tensor_cores, self.categories, self.inferences.kernels_per_inference
         self.trace.release("kernels", "memcpys", "memsets", "graph_traces", "gpu_metrics")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Who this side is, for JSON."""
-        session = self.trace.session
-        return {
-            "trace": str(self.trace.path),
-            **self.facts.as_dict(),
-            "inferences": self.inferences.count or None,
-            "inferences_found_as": self.inferences.statement,
-            "nsys_version": session.nsys_version,
-            "graph_trace_mode": session.graph_trace_mode,
-        }

@@ -24,6 +24,7 @@ from profiler.analysis.names.classify import (
 from profiler.analysis.names.parse import HEAD_CHARS, TAIL_CHARS, parse, shorten
 from profiler.analysis.names.rules import Rule
 from profiler.errors import TraceError, UsageError
+from profiler.report.documents import score_document
 
 DEV = Path(__file__).parents[3] / "data" / "kernel_names" / "dev.tsv.xz"
 RULES = (*TENSOR_CORE_RULES, *CATEGORY_RULES)
@@ -425,7 +426,7 @@ def test_a_wrong_name_is_reported_with_its_rule(tmp_path: Path) -> None:
     assert report.overall.yes_precision is None
     assert report.conflicting.unknown_share == 1.0
     assert "tc.legacy-gemm-cuda-cores" in classify_score.render(report)
-    plain = json.loads(json.dumps(report.as_dict()))
+    plain = json.loads(json.dumps(score_document(report)))
     assert plain["overall"]["names"] == 2
     assert plain["by_library"]["lib"]["no_precision"] == 0.5
     assert plain["wrong"][0]["truth"] == "yes"
