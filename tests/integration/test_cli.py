@@ -30,7 +30,7 @@ def test_compare_prints_the_headline() -> None:
     done = profiler("compare", TORCH, INT8)
     assert (done.returncode, done.stderr) == (0, "")
     (line,) = [row for row in done.stdout.splitlines() if row.startswith("Kernels ") and " in " not in row]
-    assert line.split() == ["Kernels", "174", "56", "3.107×", "kernels"]
+    assert line.split() == ["Kernels", "174", "56", "3.11×", "kernels"]
 
 
 def test_compare_document() -> None:
