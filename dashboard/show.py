@@ -10,7 +10,8 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import presenting
 from dashboard.data import Side
-from profiler.charts import charts, labels
+from profiler.charts import labels
+from profiler.charts.layout import CONFIG
 from profiler.text import markdown
 
 _PAGES = "pages"
@@ -32,7 +33,7 @@ def chart(
     (place or st).plotly_chart(
         labels.labelled(figure, lines, scale=scale, theme=theme),
         key=key,
-        config=charts.CONFIG,
+        config=CONFIG,
         alt=f"Chart: {title}. {'; '.join(lines)}",
     )
 

@@ -14,7 +14,8 @@ from dashboard.tables import show_table
 from profiler.analysis.custom_layer.cost import IDLE, Exchange, RunCost, exchange
 from profiler.analysis.custom_layer.measurement import EAGER, KERNEL, Measurement
 from profiler.analysis.fusion.traffic import sampled_bytes
-from profiler.charts import charts
+from profiler.charts.latency import latency_bars
+from profiler.charts.traffic import bandwidth_lines
 from profiler.errors import ProfilerError
 from profiler.text import duration, markdown, number, number_of_bytes, times
 
@@ -197,7 +198,7 @@ def _latencies(group: Sequence[data.Source], about: str) -> None:
             )
     if rows:
         table = pd.DataFrame(rows).sort_values("p50_ms", ascending=False)
-        figure = charts.latencies(table["label"].tolist(), table, "Latency without a profiler")
+        figure = latency_bars(table["label"].tolist(), table, "Latency without a profiler")
         chart(figure, "custom_layer_latencies", about=[about])
 
 
@@ -337,7 +338,7 @@ def _measurement(found: Measurement) -> None:
     series |= {
         f"{str(p).upper()} PyTorch's operators": part.sort_values("size_mib") for p, part in eager.groupby("precision")
     }
-    figure = charts.bandwidth(series, "Bandwidth against a copy of the same tensor")
+    figure = bandwidth_lines(series, "Bandwidth against a copy of the same tensor")
     chart(figure, "custom_layer_bandwidth", about=[found.gpu])
     st.caption(
         "One read and one write of the tensor per unit of time, for all of them: what PyTorch's three kernels move in between is not "

@@ -10,7 +10,7 @@ from dashboard.show import chart
 from dashboard.sidebar import Pair, show_error, show_problems
 from dashboard.tables import NAME_WIDTH, show_table
 from profiler.analysis.run.autotuning import Autotuning
-from profiler.charts import charts
+from profiler.charts.tactics import candidate_times
 from profiler.text import markdown, number, plotly_text, shorten
 
 TITLE = "Engine"
@@ -79,7 +79,7 @@ def _autotuning(name: str, side: data.Side) -> None:
     found = tuned.table.candidates(str(label)).dropna(subset=["time_ms"])
     left, right = st.columns(2)
     title = plotly_text(f"{len(found):,} candidates timed for {shorten(str(label), 60)}", 100)
-    figure = charts.candidates(found["time_ms"].tolist(), float(row["chosen_ms"]), title)
+    figure = candidate_times(found["time_ms"].tolist(), float(row["chosen_ms"]), title)
     chart(figure, f"candidates_{name}", {name: side}, left)
     table = found.assign(**{"time, µs": found["time_ms"] * 1e3})
     columns = ["time, µs", "chosen", "kernel", "formats", "runner", "tactic"]

@@ -12,7 +12,7 @@ from dashboard.show import card, cards, chart
 from dashboard.sidebar import Pair, show_error
 from dashboard.tables import NAME_WIDTH, show_table
 from profiler.analysis.names.classify import CATEGORY_LABELS
-from profiler.charts import fleet as charts_fleet
+from profiler.charts.fleet import across_traces, excess_bars
 from profiler.errors import ProfilerError
 from profiler.fleet.outliers import METRICS, Rule, judge
 from profiler.fleet.results import NAMES, FleetResult
@@ -167,7 +167,7 @@ def _distribution(result: FleetResult, group: str, mine: dict[str, pd.DataFrame]
     flagged = outliers[outliers["metric"] == metric.column]
     kind = {o.trace: "straggler" if o.straggler else "outlier" for o in flagged.itertuples()}
     chart(
-        charts_fleet.across_traces(
+        across_traces(
             _labels(shown),
             shown[metric.column].astype(float) * scale,
             [kind.get(t, "usual") for t in shown["trace"]],
@@ -259,7 +259,7 @@ def _causes(rows: pd.DataFrame, label: str) -> None:
         if not len(part):
             continue
         chart(
-            charts_fleet.excess(
+            excess_bars(
                 part["name"].astype(str).tolist(),
                 (part["excess_ns"] / 1e3).tolist(),
                 [_note(r) for r in part.to_dict("records")],

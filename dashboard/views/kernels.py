@@ -12,7 +12,7 @@ from dashboard.sidebar import Pair, show_problems
 from dashboard.tables import NAME_WIDTH, show_table
 from profiler.analysis.names.classify import CATEGORY_LABELS, explain
 from profiler.analysis.run.run import Run
-from profiler.charts import charts
+from profiler.charts.kernels import duration_histogram
 from profiler.text import duration, markdown, number
 
 TITLE = "Kernels"
@@ -140,7 +140,7 @@ def _executions(name: str, side: Side, row: pd.Series) -> None:
             height=300,
             key=f"executions_{name}",
         )
-        figure = charts.durations({name: durations}, "Durations of the executions")
+        figure = duration_histogram({name: durations}, "Durations of the executions")
         chart(figure, f"durations_{name}", {name: side}, right)
         st.caption(
             f"{len(shown):,} of {len(rows):,} executions shown; median {duration(float(np.median(durations)))}. "

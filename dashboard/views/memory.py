@@ -9,7 +9,7 @@ from dashboard.show import card, cards, chart
 from dashboard.sidebar import Pair, ledger_view
 from dashboard.tables import show_table
 from profiler.analysis.fusion.traffic import SampledBytes, by_stage
-from profiler.charts import charts
+from profiler.charts.traffic import traffic_by_stage
 from profiler.text import markdown, number_of_bytes
 
 TITLE = "Memory"
@@ -45,7 +45,7 @@ def render(pair: Pair) -> None:
     if unknown:
         reasons = {b.how for r in traffic.rows for b in (r.before, r.after) if b.minimum is None}
         st.warning(f"{unknown} rows have no computed minimum: {markdown('; '.join(sorted(reasons)))}.")
-    chart(charts.traffic_by_stage(by_stage(traffic)), "traffic_stages", pair.readable)
+    chart(traffic_by_stage(by_stage(traffic)), "traffic_stages", pair.readable)
     gone = sum(r.before.minimum or 0 for r in traffic.rows if r.row.status in ("fused", "absorbed"))
     st.markdown(
         f"Units that are fused or absorbed moved **{number_of_bytes(gone)}** at least before; after, what they read "

@@ -16,7 +16,12 @@ from profiler.analysis.compare import Comparison, Metric
 from profiler.analysis.fusion.decompose import Decomposition
 from profiler.analysis.fusion.traffic import by_stage
 from profiler.analysis.run.measured import Quality
-from profiler.charts import charts
+from profiler.charts.collapse import status_bar
+from profiler.charts.kernels import category_bars
+from profiler.charts.latency import MedianLatency, two_latencies
+from profiler.charts.tensor_cores import verdict_bars
+from profiler.charts.traffic import traffic_by_stage
+from profiler.charts.waterfall import split_waterfall
 from profiler.report.evidence import Evidence
 from profiler.report.story import StoryFacts, sampling, speed_of, subject
 from profiler.report.words import before_after, change
@@ -92,12 +97,12 @@ def _latency(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
     b, a = facts.clean
     t, u = facts.traced
     if b is not None and a is not None:
-        sides = {n: charts.Measured(m.p50_ms, m.low_ms, m.high_ms, m.n) for n, m in (("before", b), ("after", a))}
+        sides = {n: MedianLatency(m.p50_ms, m.low_ms, m.high_ms, m.n) for n, m in (("before", b), ("after", a))}
         how = "without a profiler" if b.measured and a.measured else "partly stated, not measured"
-        chart(charts.two_latencies(sides, f"{of}, {how}"), "latencies", pair.readable)
+        chart(two_latencies(sides, f"{of}, {how}"), "latencies", pair.readable)
     elif t is not None and u is not None:
-        sides = {n: charts.Measured(m.median_ms, m.low_ms, m.high_ms, m.n) for n, m in (("before", t), ("after", u))}
-        chart(charts.two_latencies(sides, f"{of}, nsys attached"), "latencies", pair.readable)
+        sides = {n: MedianLatency(m.median_ms, m.low_ms, m.high_ms, m.n) for n, m in (("before", t), ("after", u))}
+        chart(two_latencies(sides, f"{of}, nsys attached"), "latencies", pair.readable)
     row = cards("latency")
     for metric_id in ("latency", "gpu_span"):
         metric = held.comparison.metric(metric_id)
@@ -108,7 +113,7 @@ def _latency(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
 def _origin(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
     del facts
     if isinstance(held.split, Decomposition):
-        chart(charts.split_waterfall(held.split), "waterfall", pair.readable)
+        chart(split_waterfall(held.split), "waterfall", pair.readable)
 
 
 def _kernels(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
@@ -118,10 +123,10 @@ def _kernels(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
         metric = comparison.metric(metric_id)
         card(row, metric.label, " → ".join(before_after(metric)), change(metric), _how_we_know(metric))
     if not isinstance(facts.statuses, str):
-        chart(charts.statuses(facts.statuses), "statuses", pair.readable)
+        chart(status_bar(facts.statuses), "statuses", pair.readable)
     if not comparison.refusals:
         tables = {"before": comparison.before.categories, "after": comparison.after.categories}
-        chart(charts.by_category(tables), "by_category", pair.readable)
+        chart(category_bars(tables), "by_category", pair.readable)
 
 
 def _tensor_cores(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
@@ -135,7 +140,7 @@ def _tensor_cores(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
         if side.trace.kernel_count
     }
     if shares and not held.comparison.refusals:
-        chart(charts.verdict_bars(shares, "Tensor Cores, by name"), "verdicts", pair.readable)
+        chart(verdict_bars(shares, "Tensor Cores, by name"), "verdicts", pair.readable)
     row = cards("tensor_cores")
     for metric_id in ("tensor_cores_yes", "tensor_active"):
         metric = held.comparison.metric(metric_id)
@@ -157,7 +162,7 @@ def _memory(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
         delta = f"{unknown} rows without shapes" if unknown else _more_or_less(ratio)
         card(row, label, shown, delta, markdown(f"How we know: {note}, per inference.{reason}"))
     if held.traffic is not None and facts.minimum_bytes.known is not None:
-        chart(charts.traffic_by_stage(by_stage(held.traffic)), "traffic", pair.readable)
+        chart(traffic_by_stage(by_stage(held.traffic)), "traffic", pair.readable)
 
 
 def _quality(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
@@ -234,5 +239,5 @@ def _one_side(name: str, side: Side) -> None:
     card(row, f"Kernels in the {'excerpt' if analysis.trace.excerpt else 'trace'}", number(analysis.trace.kernel_count))
     card(row, "Time using Tensor Cores (by name)", number(cores, "%"))
     if analysis.inferences.count:
-        chart(charts.by_category({name: analysis.categories}), f"one_{name}", {name: side})
+        chart(category_bars({name: analysis.categories}), f"one_{name}", {name: side})
     st.caption("Choose a second trace to compare.")

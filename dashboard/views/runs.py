@@ -11,7 +11,7 @@ from dashboard import data
 from dashboard.show import chart
 from dashboard.sidebar import Pair
 from dashboard.tables import show_table
-from profiler.charts import charts
+from profiler.charts.latency import latency_bars, quality_front, throughput_lines
 from profiler.text import markdown, plotly_text
 
 TITLE = "Runs"
@@ -72,7 +72,7 @@ def render(pair: Pair) -> None:
     alone = table["streams"].fillna(1) == 1  # a run on several streams has the latency of its engine's other run
     mine = table[(table["model"] == model) & (table["batch"] == batch) & alone].sort_values("p50_ms", ascending=False)
     gpus = ", ".join(sorted({str(g) for g in table.loc[table["model"] == model, "gpu"].dropna()})) or "GPU unknown"
-    figure = charts.latencies(mine["label"].tolist(), mine, plotly_text(f"Latency, {model}, batch {batch}", 120))
+    figure = latency_bars(mine["label"].tolist(), mine, plotly_text(f"Latency, {model}, batch {batch}", 120))
     chart(figure, "latencies", about=[gpus])
     st.caption(
         "One inference at a time on one stream. Bars are medians; the line reaches from the median to the 99th percentile."
@@ -84,7 +84,7 @@ def render(pair: Pair) -> None:
             f"{framework} {precision.upper()}": part.sort_values("batch")
             for (framework, precision), part in best.groupby(["framework", "precision"])
         }
-        figure = charts.throughput(series, plotly_text(f"Throughput, {model}", 120))
+        figure = throughput_lines(series, plotly_text(f"Throughput, {model}", 120))
         chart(figure, "throughput", about=[gpus])
         st.caption(
             "The best run of each precision at each batch, whatever its mode and number of streams; the pointer says which."
@@ -93,7 +93,7 @@ def render(pair: Pair) -> None:
     if quality:
         title = "Accuracy beside speed" if quality == "top1_pct" else "Agreement with PyTorch FP32 (not accuracy)"
         shown = mine[mine[quality].notna()]
-        figure = charts.quality(shown["p50_ms"], shown[quality], shown["label"].tolist(), _SHOWN[quality], title)
+        figure = quality_front(shown["p50_ms"], shown[quality], shown["label"].tolist(), _SHOWN[quality], title)
         chart(figure, "quality", about=[f"{model}, batch {batch}", gpus])
         st.caption(
             "Dotted: the Pareto front. No run is both faster and better than one on it; its runs are numbered, the pointer names all."

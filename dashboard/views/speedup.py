@@ -13,7 +13,8 @@ from dashboard.sidebar import Pair, show_error, show_problems
 from dashboard.tables import show_table
 from profiler.analysis.fusion.decompose import Decomposition, Step
 from profiler.analysis.run.autotuning import Autotuning
-from profiler.charts import charts
+from profiler.charts.tactics import tuned_layers
+from profiler.charts.waterfall import split_waterfall, waterfall
 from profiler.text import duration, markdown, times
 
 TITLE = "Speedup"
@@ -62,7 +63,7 @@ def _chain(steps: list[Step], sides: dict[str, data.Side]) -> None:
     saved = [(a.latency_ns - b.latency_ns) / 1e3 for a, b in itertools.pairwise(steps)]
     first, last = steps[0].latency_ns / 1e3, steps[-1].latency_ns / 1e3
     title = f"Measured steps: {duration(steps[0].latency_ns)} → {duration(steps[-1].latency_ns)}"
-    chart(charts.waterfall([s.title for s in steps[1:]], saved, first, last, title), "chain", sides)
+    chart(waterfall([s.title for s in steps[1:]], saved, first, last, title), "chain", sides)
 
 
 def _step(place: int, before: Step, after: Step, first: data.Side, second: data.Side) -> None:
@@ -75,7 +76,7 @@ def _step(place: int, before: Step, after: Step, first: data.Side, second: data.
 
 
 def _split(place: int, split: Decomposition, before: data.Side, after: data.Side) -> None:
-    figure = charts.split_waterfall(split)
+    figure = split_waterfall(split)
     chart(figure, f"waterfall_{place}", {"before": before, "after": after})
     table = pd.DataFrame(
         {
@@ -95,5 +96,5 @@ def _autotuning(name: str, side: data.Side) -> None:
     if isinstance(tuned, Autotuning) and len(tuned.layers):
         st.subheader(f"Auto-tuning of {markdown(side.source.title)} ({name})")
         st.caption(f"{data.tuning_sentence(tuned)} The page Engine lists every candidate.")
-        figure = charts.tuned_layers(tuned)
+        figure = tuned_layers(tuned)
         chart(figure, f"tuning_{name}", {name: side})

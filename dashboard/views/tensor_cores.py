@@ -12,7 +12,7 @@ from dashboard.sidebar import Pair, show_problems
 from dashboard.tables import NAME_WIDTH, show_table
 from profiler.analysis.names.classify import CATEGORY_LABELS, explain
 from profiler.analysis.run.tensor_cores import median_inference_samples
-from profiler.charts import charts
+from profiler.charts.tensor_cores import metric_over_time, verdict_bars
 from profiler.text import duration, markdown, number
 
 TITLE = "Tensor Cores"
@@ -41,7 +41,7 @@ def render(pair: Pair) -> None:
     if not sides:
         return
     shares = {name: _shares(side) for name, side in sides.items()}
-    chart(charts.verdict_bars(shares, "Tensor Cores, by name"), "verdicts", sides)
+    chart(verdict_bars(shares, "Tensor Cores, by name"), "verdicts", sides)
     row = cards("tensor_cores")
     for name, side in sides.items():
         _sampled(row, name, side)
@@ -83,7 +83,7 @@ def _over_time(sides: dict[str, Side]) -> None:
             series[name] = found
     if series:
         title = "Tensor Active (sampled) over one inference"
-        chart(charts.metric_over_time(series, title, "% of peak"), "tensor_active_over_time", sides)
+        chart(metric_over_time(series, title, "% of peak"), "tensor_active_over_time", sides)
         st.caption(
             "The inference of median GPU span. Each step is one sample: the average since the sample before. nsys stores whole "
             "percents; kernels shorter than a step cannot be told apart."

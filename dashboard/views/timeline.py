@@ -18,7 +18,7 @@ from profiler.analysis.fusion.counterparts import OTHER, Counterparts
 from profiler.analysis.fusion.decompose import representative
 from profiler.analysis.run.run import Run
 from profiler.analysis.run.timeline import KERNEL, Bars, Part
-from profiler.charts import bars
+from profiler.charts.timeline import bar_colours, bar_inks, for_canvas, legend_entries
 from profiler.errors import ProfilerError
 from profiler.report.chrome_trace import Side as Exported
 from profiler.report.chrome_trace import chrome_trace, compressed
@@ -116,7 +116,7 @@ def _picture(pair: Pair, parts: Mapping[str, Part]) -> None:
         window_bars = timeline.window(part, *window, pixels)
         drawn[name] = timeline.window(part, low, min(high, part.length_ns), width) if low < part.length_ns else None
         title = f"{name}: {sides[name].source.title}, {part.label}, {duration(part.length_ns)}"
-        described.append(bars.for_canvas(name, title, timeline, part, window_bars, length, marked.get(name, ())))
+        described.append(for_canvas(name, title, timeline, part, window_bars, length, marked.get(name, ())))
     _component()(
         key=_CANVAS,
         data={
@@ -124,9 +124,9 @@ def _picture(pair: Pair, parts: Mapping[str, Part]) -> None:
             "length": length,
             "view": [low, high],
             "sides": described,
-            "colours": bars.colours(),
-            "inks": bars.inks(),
-            "legend": bars.legend(described),
+            "colours": bar_colours(),
+            "inks": bar_inks(),
+            "legend": legend_entries(described),
             "picked": picked,
             "together": _together(sides, parts, picked, marked),
             "label": "Timeline of "

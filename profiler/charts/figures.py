@@ -11,7 +11,13 @@ from profiler.analysis.fusion.decompose import Decomposition, representative
 from profiler.analysis.fusion.traffic import SampledBytes, by_stage
 from profiler.analysis.run.tensor_cores import median_inference_samples
 from profiler.analysis.run.timeline import Timeline
-from profiler.charts import bars, charts, collapse, labels
+from profiler.charts import collapse, labels
+from profiler.charts.kernels import category_bars
+from profiler.charts.tactics import tuned_layers
+from profiler.charts.tensor_cores import metric_over_time, verdict_bars
+from profiler.charts.timeline import for_figure, timeline_figure
+from profiler.charts.traffic import traffic_by_stage
+from profiler.charts.waterfall import split_waterfall
 from profiler.report.evidence import Evidence
 from profiler.report.html import Figure
 from profiler.text import number_of_bytes
@@ -54,15 +60,13 @@ def _figures(evidence: Evidence) -> Iterator[Drawn]:
             "The inferences of median latency. Latency is host time, GPU idle time and GPU work, so the parts sum to the "
             "difference to the nanosecond. nsys was recording, which makes launches slower."
         )
-        yield Drawn(
-            "speedup", "Where the difference of the latencies is", caption, charts.split_waterfall(evidence.split)
-        )
+        yield Drawn("speedup", "Where the difference of the latencies is", caption, split_waterfall(evidence.split))
     if not comparison.refusals and all(side.inferences.count for side in evidence.sides.values()):
         caption = (
             "Kinds are inferred from kernel names; the table of kernels has the verdicts. Means over the inferences."
         )
         tables = {name: side.categories for name, side in evidence.sides.items()}
-        yield Drawn("kinds", "Kernel time and kernels by kind", caption, charts.by_category(tables))
+        yield Drawn("kinds", "Kernel time and kernels by kind", caption, category_bars(tables))
     ledger = evidence.ledger
     if ledger is not None and (blocks := collapse.blocks(ledger)):
         block = collapse.most_collapsed(blocks)
@@ -80,16 +84,14 @@ def _figures(evidence: Evidence) -> Iterator[Drawn]:
             for label, side in with_kernels.items()
         }
         caption = "By name: the share of kernel time of kernels whose names say yes, say no, or decide nothing."
-        yield Drawn(
-            "tensor_cores", "Tensor Cores, by name", caption, charts.verdict_bars(shares, "Tensor Cores, by name")
-        )
+        yield Drawn("tensor_cores", "Tensor Cores, by name", caption, verdict_bars(shares, "Tensor Cores, by name"))
     series = {
         name: found
         for name, side in evidence.sides.items()
         if (found := median_inference_samples(side.trace, side.inferences)) is not None
     }
     if series:
-        figure = charts.metric_over_time(series, "Tensor Active over the inference of median GPU span", "% of peak")
+        figure = metric_over_time(series, "Tensor Active over the inference of median GPU span", "% of peak")
         caption = (
             "Sampled: each step is the average since the sample before, in whole percents, as nsys stores them. Kernels shorter "
             "than a step cannot be told apart."
@@ -104,12 +106,12 @@ def _figures(evidence: Evidence) -> Iterator[Drawn]:
             + f". DRAM traffic as sampled, another figure: {_dram(traffic.before_sampled)} before, "
             f"{_dram(traffic.after_sampled)} after, per inference."
         )
-        yield Drawn("memory", "Memory traffic", caption, charts.traffic_by_stage(by_stage(traffic)))
+        yield Drawn("memory", "Memory traffic", caption, traffic_by_stage(by_stage(traffic)))
     yield from _timeline(evidence)
     for name, tuned in evidence.tuning.items():
         if len(tuned.layers):
             caption = "From the engine's build log: the layers for which choosing the fastest candidate saved most."
-            yield Drawn(f"autotuning_{name}", f"Auto-tuning, {name}", caption, charts.tuned_layers(tuned))
+            yield Drawn(f"autotuning_{name}", f"Auto-tuning, {name}", caption, tuned_layers(tuned))
 
 
 def _dram(sampled: SampledBytes) -> str:
@@ -125,7 +127,7 @@ def _timeline(evidence: Evidence) -> Iterator[Drawn]:
             continue
         timeline = Timeline(side)
         part = timeline.inference(representative(side))
-        frames[name], held = bars.for_figure(timeline, part)
+        frames[name], held = for_figure(timeline, part)
         lanes[name] = held.lanes
         titles[name] = f"{name}: {side.facts.title}, {part.label}"
         notes.append(f"{name}: {held.statement}")
@@ -134,4 +136,4 @@ def _timeline(evidence: Evidence) -> Iterator[Drawn]:
             "The inferences of median latency, aligned at the moment in which the host enters them. NVTX ranges are host time, "
             f"kernels GPU time; hatched kernels use Tensor Cores, by name. Drag to pan, use the buttons to zoom. {' '.join(notes)}"
         )
-        yield Drawn("timeline", "Timeline", caption, charts.timeline(frames, lanes, titles))
+        yield Drawn("timeline", "Timeline", caption, timeline_figure(frames, lanes, titles))

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from profiler.charts.charts import _LAYOUT, _ticks
+from profiler.charts.layout import LAYOUT, category_ticks
 from profiler.charts.palette import AFTER, NVTX_COLOUR, STATUS_COLOURS
 from profiler.text import number, plotly_text
 
@@ -61,7 +61,7 @@ def across_traces(
             annotation_text=f"median {number(middle)} {unit}",
             annotation_position="top left",
         )
-    figure.update_layout(**_LAYOUT, title=plotly_text(title, 140), height=420, showlegend=True)
+    figure.update_layout(**LAYOUT, title=plotly_text(title, 140), height=420, showlegend=True)
     figure.update_yaxes(title=unit)
     figure.update_xaxes(**_axis(texts), title="trace", automargin=True)
     return figure
@@ -77,9 +77,9 @@ def _axis(texts: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def excess(labels: Sequence[str], excess_us: Sequence[float], notes: Sequence[str], title: str) -> go.Figure:
+def excess_bars(labels: Sequence[str], excess_us: Sequence[float], notes: Sequence[str], title: str) -> go.Figure:
     """What a straggler's excess time consists of: a bar a cause, to the right when it is slower than the others."""
-    ticks = _ticks(labels, 70)
+    ticks = category_ticks(labels, 70)
     figure = go.Figure(
         go.Bar(
             x=list(excess_us),
@@ -93,7 +93,7 @@ def excess(labels: Sequence[str], excess_us: Sequence[float], notes: Sequence[st
             hovertemplate="%{hovertext}<extra></extra>",
         )
     )
-    figure.update_layout(**_LAYOUT, title=plotly_text(title, 140), height=190 + 30 * len(labels), showlegend=False)
+    figure.update_layout(**LAYOUT, title=plotly_text(title, 140), height=190 + 30 * len(labels), showlegend=False)
     reach = max((abs(e) for e in excess_us), default=0.0) * 1.25 or 1.0
     low = -reach if min(excess_us, default=0.0) < 0 else 0.0
     figure.update_xaxes(title="µs per inference more (or less) than the median of the other traces", range=[low, reach])

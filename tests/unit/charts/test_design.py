@@ -18,9 +18,14 @@ from hypothesis import strategies as st
 from profiler.analysis.fusion.ledger import STATUSES
 from profiler.analysis.names.classify import CATEGORIES
 from profiler.analysis.run.run import Run
-from profiler.charts import bars, charts, labels, palette
+from profiler.charts import labels, palette
+from profiler.charts.collapse import Box, collapsing_boxes
 from profiler.charts.figures import figures
+from profiler.charts.kernels import category_bars
+from profiler.charts.latency import latency_bars
 from profiler.charts.palette import contrast, text_on
+from profiler.charts.timeline import bar_colours, bar_inks, timeline_figure
+from profiler.charts.waterfall import waterfall
 from profiler.report.evidence import gather
 from profiler.trace import open_trace
 from tests.support.make_trace import simple
@@ -140,13 +145,13 @@ def test_categories_have_the_same_colours_in_every_chart_and_on_the_canvas() -> 
             "detail": "",
         }
     )
-    by_kind = categories(charts.by_category({"before": table}))
-    over_time = categories(charts.timeline({"before": frame}, {"before": ["stream 7"]}, {"before": "b"}))
-    boxes = charts.collapse([charts.Box(c, "", c, 0) for c in CATEGORIES], [charts.Box("x", "", "gemm")], ("a", "b"))
+    by_kind = categories(category_bars({"before": table}))
+    over_time = categories(timeline_figure({"before": frame}, {"before": ["stream 7"]}, {"before": "b"}))
+    boxes = collapsing_boxes([Box(c, "", c, 0) for c in CATEGORIES], [Box("x", "", "gemm")], ("a", "b"))
     drawn = next(t for t in boxes.data if t.type == "bar" and len(t.x) == len(CATEGORIES))
     assert by_kind == over_time == palette.CATEGORY_COLOURS == dict(zip(CATEGORIES, drawn.marker.color, strict=True))
-    assert {k: v for k, v in bars.colours().items() if k in CATEGORIES} == palette.CATEGORY_COLOURS
-    assert set(bars.inks()) == set(bars.colours())
+    assert {k: v for k, v in bar_colours().items() if k in CATEGORIES} == palette.CATEGORY_COLOURS
+    assert set(bar_inks()) == set(bar_colours())
 
 
 def test_pictures_of_the_hand_over_say_which_runs_they_show() -> None:
@@ -176,7 +181,7 @@ def test_labels_are_text_however_they_are_named(title: str, lines: list[str]) ->
 
 
 def test_larger_type_for_a_room() -> None:
-    figure = charts.waterfall(["a"], [1.0], 3.0, 2.0, "t")
+    figure = waterfall(["a"], [1.0], 3.0, 2.0, "t")
     small, large = labels.labelled(figure, ["x"]), labels.labelled(figure, ["x"], scale=1.5, theme="dark")
     assert large.layout.font.size == 1.5 * small.layout.font.size
     assert large.layout.yaxis.tickfont.color == palette.INK["dark"]
@@ -187,17 +192,17 @@ def test_larger_type_for_a_room() -> None:
 def test_larger_type_has_the_room_that_it_needs() -> None:
     names = ["TensorRT FP16, CUDA graph, batch 8, QuickGELU as operators", "PyTorch FP16"]
     runs = pd.DataFrame({"framework": ["TensorRT", "PyTorch"], "p50_ms": [0.4, 7.0], "p99_ms": [0.5, math.nan]})
-    figure = charts.latencies(names, runs, "t")
+    figure = latency_bars(names, runs, "t")
     small, large = (labels.labelled(figure, ["x"], scale=s) for s in (1.0, 1.5))
     rooms = [f.layout.height - f.layout.margin.t for f in (small, large)]
     assert rooms[1] == pytest.approx(1.5 * rooms[0], abs=1)  # as names of several lines stand there
-    boxes = charts.collapse([charts.Box("a", "", "gemm", 0)], [charts.Box("x", "", "gemm")], ("a", "b"))
+    boxes = collapsing_boxes([Box("a", "", "gemm", 0)], [Box("x", "", "gemm")], ("a", "b"))
     assert [t.insidetextfont.size for t in labels.labelled(boxes, scale=1.5).data if t.type == "bar"] == [16, 16]
 
 
 def test_every_latency_is_written_behind_its_line_and_says_which_it_is() -> None:
     runs = pd.DataFrame({"framework": ["TensorRT", "PyTorch"], "p50_ms": [0.4, 7.0], "p99_ms": [0.5, math.nan]})
-    bars_, texts = charts.latencies(["a", "b"], runs, "t").data
+    bars_, texts = latency_bars(["a", "b"], runs, "t").data
     assert list(texts.text) == ["\u2002p50 0.400 ms", "\u2002p50 7 ms"] and list(texts.x) == [0.5, 7.0]
     assert bars_.text is None and texts.cliponaxis is False
 
@@ -208,7 +213,7 @@ def test_ranges_are_told_from_every_kind_of_kernel() -> None:
 
 
 def test_waterfall_ends_at_the_latency_after() -> None:
-    figure = charts.waterfall(["gone", "grown"], [5.0, -2.0], 10.0, 7.0, "t")
+    figure = waterfall(["gone", "grown"], [5.0, -2.0], 10.0, 7.0, "t")
     bar = figure.data[0]
     assert list(bar.x) == [10.0, 5.0, 2.0, 7.0] and list(bar.base) == [0.0, 5.0, 5.0, 0.0]
     assert [t.split("<br>")[0] for t in bar.hovertext] == ["before", "gone", "grown", "after"]

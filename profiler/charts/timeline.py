@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 
 from profiler.analysis.names.classify import CATEGORY_LABELS
 from profiler.analysis.run.timeline import GRAPH, KERNEL, MEMCPY, NVTX, Bars, Part, Timeline
+from profiler.charts.layout import HATCH, LAYOUT, UNIFORM_TEXT, stacked_panels
 from profiler.charts.palette import CATEGORY_COLOURS, NVTX_COLOUR, SIDES, text_on
-from profiler.text import duration, visible
+from profiler.text import duration, plotly_text, visible
 
 MAX_FIGURE_PIXELS = 1400
 _OVERVIEW_BINS = 400
 _MAX_TEXT = 2_000
 
 
-def labels(timeline: Timeline, frame: pd.DataFrame) -> tuple[list[str], list[str]]:
+def names_and_details(timeline: Timeline, frame: pd.DataFrame) -> tuple[list[str], list[str]]:
     """Per bar its name and a line about it; a merged bar says of how many it stands, and names its longest."""
     names = np.full(len(frame), "", dtype=object)
     details = np.full(len(frame), "", dtype=object)
@@ -69,7 +71,7 @@ def for_canvas(
         marked: (kind, row) of bars to mark as the counterparts of a chosen one.
     """
     frame = bars.frame
-    names, details = labels(timeline, frame)
+    names, details = names_and_details(timeline, frame)
     texts, text_of = pd.factorize(pd.Series(names, dtype=object))[::-1]
     notes, note_of = pd.factorize(pd.Series(details, dtype=object))[::-1]
     return {
@@ -97,17 +99,17 @@ def for_canvas(
     }
 
 
-def colours() -> dict[str, str]:
+def bar_colours() -> dict[str, str]:
     """What a bar is → its colour."""
     return {**CATEGORY_COLOURS, NVTX: NVTX_COLOUR}
 
 
-def inks() -> dict[str, str]:
+def bar_inks() -> dict[str, str]:
     """What a bar is → the colour of the text on it."""
-    return {key: text_on(colour) for key, colour in colours().items()}
+    return {key: text_on(colour) for key, colour in bar_colours().items()}
 
 
-def legend(sides: Iterable[Mapping[str, Any]]) -> list[tuple[str, str | None]]:
+def legend_entries(sides: Iterable[Mapping[str, Any]]) -> list[tuple[str, str | None]]:
     """(name, colour) of what is drawn; the colour None is the hatching."""
     seen = {c for side in sides for c in side["bars"]["colour"]}
     found: list[tuple[str, str | None]] = [
@@ -117,10 +119,10 @@ def legend(sides: Iterable[Mapping[str, Any]]) -> list[tuple[str, str | None]]:
 
 
 def for_figure(timeline: Timeline, part: Part) -> tuple[pd.DataFrame, Bars]:
-    """A whole part as the frame that ``charts.timeline`` draws, and what it holds."""
+    """A whole part as the frame that :func:`timeline_figure` draws, and what it holds."""
     bars = timeline.window(part, 0, part.length_ns, MAX_FIGURE_PIXELS)
     frame = bars.frame
-    names, details = labels(timeline, frame)
+    names, details = names_and_details(timeline, frame)
     starts = frame["start_ns"].clip(lower=part.origin_ns)
     ends = frame["end_ns"].clip(upper=part.origin_ns + part.length_ns)
     drawn = pd.DataFrame(
@@ -135,3 +137,73 @@ def for_figure(timeline: Timeline, part: Part) -> tuple[pd.DataFrame, Bars]:
         }
     )
     return drawn, bars
+
+
+def timeline_figure(
+    sides: Mapping[str, pd.DataFrame], lanes: Mapping[str, Sequence[str]], titles: Mapping[str, str]
+) -> go.Figure:
+    """Two aligned timelines, one above the other, on one time axis.
+
+    Args:
+        sides: side → bars with ``lane``, ``start_us``, ``duration_us``, ``colour_key`` (a category, or "nvtx"),
+            ``tensor_cores`` ("yes" is hatched), ``label`` and ``detail`` (hover text).
+        lanes: side → lane names from top to bottom.
+        titles: side → heading.
+    """
+    heights = [max(len(lanes[s]), 2) for s in sides]
+    drawn = stacked_panels(
+        rows=len(sides),
+        vertical_spacing=0.16 if len(sides) > 1 else 0.0,
+        titles=[plotly_text(titles[s], 100) for s in sides],
+        shared_xaxes=True,
+        row_heights=[h / sum(heights) for h in heights],
+    )
+    seen: set[str] = set()
+    for row, (side, bars) in enumerate(sides.items(), 1):
+        for key, part in bars.groupby("colour_key", sort=False, observed=True):
+            name = CATEGORY_LABELS.get(str(key), "NVTX range")
+            drawn.add_bar(
+                row=row,
+                col=1,
+                base=part["start_us"],
+                x=part["duration_us"],
+                y=part["lane"],
+                orientation="h",
+                name=name,
+                legendgroup=str(key),
+                showlegend=str(key) not in seen,
+                customdata=np.stack(
+                    [
+                        [plotly_text(t, 110) for t in part["label"]],
+                        [plotly_text(t, 200) for t in part["detail"]],
+                        [duration(d * 1e3) for d in part["duration_us"]],
+                    ],
+                    axis=-1,
+                ),
+                hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[2]}, from %{base:.2f} µs<br>%{customdata[1]}<extra></extra>",
+                marker={
+                    "color": CATEGORY_COLOURS.get(str(key), NVTX_COLOUR),
+                    "line": {"width": 0},
+                    "pattern": {"shape": ["/" if t == "yes" else "" for t in part["tensor_cores"]], **HATCH},
+                },
+                text=[plotly_text(t, 60) if key == "nvtx" else "" for t in part["label"]],
+                textposition="inside",
+                insidetextanchor="start",
+                textangle=0,
+                textfont={"color": text_on(NVTX_COLOUR)},
+            )
+            seen.add(str(key))
+        drawn.update_yaxes(
+            categoryorder="array", categoryarray=list(reversed(lanes[side])), row=row, col=1, fixedrange=True
+        )
+    drawn.update_layout(
+        **LAYOUT,
+        title="Timeline of one inference of each side",
+        barmode="overlay",
+        bargap=0.15,
+        height=250 + 42 * sum(heights),
+        dragmode="pan",
+        uniformtext=UNIFORM_TEXT,
+    )
+    drawn.update_xaxes(title="µs since the start of the inference", row=len(sides), col=1)
+    return drawn

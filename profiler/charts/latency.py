@@ -1,0 +1,165 @@
+"""Charts of measured runs: latency, throughput, and quality beside latency."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from profiler.charts.layout import LAYOUT, PLAIN, category_ticks, log_axis
+from profiler.charts.palette import AFTER, BEFORE, NEUTRAL, NVTX_COLOUR, SIDES, text_on
+from profiler.text import number, plotly_text
+
+
+@dataclass(frozen=True)
+class MedianLatency:
+    """Median latency of one side in ms, its spread where it is known, and how many inferences it is of."""
+
+    median_ms: float
+    low_ms: float | None
+    high_ms: float | None
+    n: int | None
+
+
+def two_latencies(sides: Mapping[str, MedianLatency], title: str) -> go.Figure:
+    """Median latency of each side; a line from the smallest to the largest that is shown."""
+    figure = go.Figure()
+    for name, m in sides.items():
+        spread = m.low_ms is not None and m.high_ms is not None
+        figure.add_bar(
+            x=[m.median_ms],
+            y=[name],
+            orientation="h",
+            marker_color=SIDES[name],
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [(m.high_ms or 0) - m.median_ms if spread else 0],
+                "arrayminus": [m.median_ms - (m.low_ms or 0) if spread else 0],
+                "color": NEUTRAL,
+                "visible": spread,
+            },
+            text=[f"  {number(m.median_ms, 'ms')}{f', n = {m.n:,}' if m.n else ''}"],
+            textposition="auto",
+            textangle=0,
+            insidetextanchor="start",
+            insidetextfont_color=text_on(SIDES[name]),
+            hovertemplate="%{y}: median %{text}<extra></extra>",
+            cliponaxis=False,
+        )
+    largest = max((m.high_ms or m.median_ms for m in sides.values()), default=1.0)
+    figure.update_layout(**PLAIN, title=title, height=110 + 45 * len(sides), barmode="overlay")
+    figure.update_xaxes(title="latency, ms", range=[0, 1.15 * largest])
+    figure.update_yaxes(autorange="reversed")
+    return figure
+
+
+def latency_bars(labels: Sequence[str], runs: pd.DataFrame, title: str) -> go.Figure:
+    """Median latency a run, with a line to the 99th percentile; ``runs`` has ``framework``, ``p50_ms``, ``p99_ms``, ``mean_ms``."""
+    p50, p99 = runs["p50_ms"].astype(float), runs["p99_ms"].astype(float)
+    ends = p99.fillna(p50).clip(lower=p50)
+    ticks = category_ticks(labels, 60, 30)
+    figure = go.Figure(
+        go.Bar(
+            x=p50,
+            y=ticks["tickvals"],
+            orientation="h",
+            marker_color=[AFTER if f == "TensorRT" else BEFORE for f in runs["framework"]],
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": ends - p50,
+                "arrayminus": [0] * len(p50),
+                "color": NVTX_COLOUR,
+            },
+            hovertext=ticks["ticktext"],
+            hovertemplate="%{hovertext}: median %{x:.4~g} ms<extra></extra>",
+        )
+    )
+    # behind the line, as the bars of the fastest runs are too short for a number; it says that it is not the line's end
+    figure.add_scatter(
+        x=ends,
+        y=ticks["tickvals"],
+        mode="text",
+        text=[f"\u2002p50 {number(v, 'ms')}" for v in p50],
+        textposition="middle right",
+        cliponaxis=False,
+        hoverinfo="skip",
+    )
+    lines = max((text.count("<br>") + 1 for text in ticks["ticktext"]), default=1)
+    figure.update_layout(**PLAIN, title=title, height=110 + max(36, 16 * lines + 6) * len(labels))
+    figure.update_xaxes(title="latency of one batch, ms", range=[0, 1.35 * float(ends.max())])
+    figure.update_yaxes(**ticks)
+    return figure
+
+
+def throughput_lines(series: Mapping[str, pd.DataFrame], title: str) -> go.Figure:
+    """Images per second against batch size, a line a kind of run; frames have ``batch``, ``images_per_s`` and ``label`` (which run)."""
+    figure = go.Figure()
+    dashes = ("solid", "dash", "dot", "dashdot")
+    for place, (name, part) in enumerate(series.items()):
+        figure.add_scatter(
+            x=part["batch"],
+            y=part["images_per_s"],
+            name=plotly_text(name, 50),
+            text=[plotly_text(label, 60) for label in part["label"]],
+            mode="lines+markers",
+            line={"color": AFTER if name.startswith("TensorRT") else BEFORE, "dash": dashes[place % 4]},
+            marker={"symbol": place % 20, "size": 8},
+            hovertemplate="%{text}, batch %{x}: %{y:,.0f} images/s<extra></extra>",
+        )
+    figure.update_layout(**LAYOUT, title=title, height=460)
+    figure.update_xaxes(
+        title="batch", type="log", tickvals=sorted({int(b) for p in series.values() for b in p["batch"]})
+    )
+    figure.update_yaxes(title="images per second", **log_axis(v for p in series.values() for v in p["images_per_s"]))
+    return figure
+
+
+def quality_front(latency_ms: pd.Series, value: pd.Series, labels: Sequence[str], unit: str, title: str) -> go.Figure:
+    """Quality against latency, a point a run, with the Pareto front: runs than which none is both faster and better.
+
+    The points of the front carry numbers, whose names stand in the legend: names beside the points would cover each other.
+    """
+    points = pd.DataFrame({"x": list(latency_ms), "y": list(value), "label": [plotly_text(v, 40) for v in labels]})
+    colour = [AFTER if label.startswith("TensorRT") else BEFORE for label in labels]
+    ordered = points.sort_values(["x", "y"], ascending=[True, False])
+    shown = ordered["y"].round(1)  # what differs by less than is shown is no better
+    front = ordered[shown > shown.cummax().shift(fill_value=-math.inf)]
+    places = {index: str(place) for place, index in enumerate(front.index, 1)}
+    figure = go.Figure()
+    figure.add_scatter(
+        x=front["x"],
+        y=front["y"],
+        mode="lines",
+        line={"shape": "hv", "dash": "dot", "color": NEUTRAL, "width": 1.5},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    figure.add_scatter(
+        x=points["x"],
+        y=points["y"],
+        mode="markers+text",
+        text=[places.get(index, "") for index in points.index],
+        customdata=points["label"],
+        textposition="top center",
+        marker={"size": 11, "color": colour},
+        cliponaxis=False,  # the numbers of the outermost points reach over the edge
+        hovertemplate="%{customdata}: %{x:.4~g} ms, %{y:.4~g}<extra></extra>",
+        showlegend=False,
+    )
+    for index, place in places.items():
+        figure.add_scatter(
+            x=[None],
+            y=[None],
+            mode="markers",
+            marker={"size": 11, "color": colour[index]},
+            name=f"{place}: {points['label'][index]}",
+        )
+    figure.update_layout(**LAYOUT, title=title, height=420)
+    figure.update_xaxes(title="median latency, ms", **log_axis(points["x"]))
+    figure.update_yaxes(title=unit)
+    return figure
