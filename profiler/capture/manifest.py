@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 import json
 import lzma
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from profiler.capture.identifying import remove_paths
 from profiler.capture.nsys import Nsys, Recording
@@ -15,14 +16,35 @@ from profiler.errors import ProfilerError
 from profiler.trace.manifest import FORMAT, parse_manifest
 from profiler.trace.regular import read_regular
 
-if TYPE_CHECKING:
-    from profiler.capture.record import Checked
-
 SIDE_FILES = ("layers.json", "build.json")
 BUILD_LOG = "build.log.xz"
 _ENGINE_KEYS = {"layers": "layers.json", "build": "build.json", "build_log": BUILD_LOG}
 _MAX_TEXT = 2000
 _MAX_DOCUMENT_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the recording really holds.
+
+    Attributes:
+        inferences: inference ranges.
+        kernels, graph_launches: events on the GPU.
+        ms_per_inference: mean length of the ranges, so with nsys and the ranges of the modules at work.
+        gpu: name of the GPU; ``recorded_utc``, ``nsys_version``, ``driver_version``: as the trace says.
+        metrics: sampled GPU metrics are there.
+    """
+
+    inferences: int
+    kernels: int
+    graph_launches: int
+    ms_per_inference: float
+    gpu: str | None
+    recorded_utc: str | None
+    nsys_version: str | None
+    driver_version: str | None
+    cuda_version: str | None
+    metrics: bool
 
 
 def build_manifest(

@@ -8,13 +8,13 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from profiler.capture import process
 from profiler.capture.folder import check_free, compress, new_folder, write_json, writing
-from profiler.capture.manifest import build_manifest, engine_document
+from profiler.capture.manifest import Checked, build_manifest, engine_document
 from profiler.capture.nsys import Nsys, Recording, end_session, metrics_device, metrics_failed, profile_argv
 from profiler.capture.sanitise import SanitiseReport, sanitise
 from profiler.capture.spec import RunSpec
@@ -29,30 +29,6 @@ _REPORT_SUFFIXES = (".nsys-rep", ".qdrep")
 _PAYLOAD_CLASH = "payload extension is incompatible"
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What the recording really holds.
-
-    Attributes:
-        inferences: inference ranges.
-        kernels, graph_launches: events on the GPU.
-        ms_per_inference: mean length of the ranges, so with nsys and the ranges of the modules at work.
-        gpu: name of the GPU; ``recorded_utc``, ``nsys_version``, ``driver_version``: as the trace says.
-        metrics: sampled GPU metrics are there.
-    """
-
-    inferences: int
-    kernels: int
-    graph_launches: int
-    ms_per_inference: float
-    gpu: str | None
-    recorded_utc: str | None
-    nsys_version: str | None
-    driver_version: str | None
-    cuda_version: str | None
-    metrics: bool
 
 
 def record_run(

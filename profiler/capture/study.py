@@ -21,6 +21,7 @@ from profiler.capture.nsys import Nsys, Recording
 from profiler.capture.record import check_output_folder, record_run, run_bench
 from profiler.capture.spec import RunSpec, safe_name
 from profiler.errors import ProfilerError
+from profiler.runtime import images
 
 FORMAT = "profiler-study/1"
 STUDY_NAME = "study.json"
@@ -88,7 +89,7 @@ class Study:
         )
         self.outcomes: dict[str, Outcome] = {}
         self._by_name = {s.name: s for s in matrix.steps}
-        self._labels: accuracy.Labels | None = None
+        self._labels: images.Labels | None = None
         self._data = "own-inputs"
 
     def run(self) -> list[Outcome]:
@@ -263,11 +264,11 @@ class Study:
         if not runs:
             return None
         if self.options.images is not None:
-            paths, self._labels = accuracy.image_folder(self.options.images, self.options.images_limit)
+            paths, self._labels = images.image_folder(self.options.images, self.options.images_limit)
             target = self.folder / "engines" / f"images-{len(paths)}.npy"
             if not target.is_file():
                 self.say(f"reading {len(paths):,} images from {self.options.images.name}")
-                self._write(target, lambda partial: accuracy.write_inputs(paths, partial))
+                self._write(target, lambda partial: images.write_inputs(paths, partial))
             return target
         if runs[0].inputs is not None:
             return runs[0].inputs

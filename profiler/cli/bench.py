@@ -9,9 +9,10 @@ from typing import Any
 
 from profiler.capture import process, summary
 from profiler.capture.record import run_bench
-from profiler.cli.capture_options import Progress, add_run, positive, require_gpu, run_spec, with_engine
+from profiler.cli.capture_options import Progress, add_run, require_gpu, run_spec, with_engine
 from profiler.cli.output import add_output_options, check_target, emit
 from profiler.cli.verb import warn
+from profiler.runtime.arguments import positive
 from profiler.text import number
 
 NAME = "bench"

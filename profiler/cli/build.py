@@ -17,10 +17,10 @@ from profiler.cli.capture_options import (
     add_interpreters,
     add_model,
     add_plugins,
-    positive,
 )
 from profiler.cli.verb import warn
 from profiler.errors import OutputError, ProfilerError, UsageError
+from profiler.runtime.arguments import positive
 
 NAME = "build"
 HELP = "build a TensorRT engine from a model or an ONNX file"

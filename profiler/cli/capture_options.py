@@ -16,28 +16,13 @@ from profiler.capture.nsys import METRIC_LIMITS_HZ, Recording
 from profiler.capture.spec import FRAMEWORKS, MODES, PRECISIONS, RunSpec
 from profiler.errors import ProfilerError, UsageError
 from profiler.plugins import names
+from profiler.runtime.arguments import image_shape, not_negative, positive, seconds
 from profiler.trace.manifest import ACTIVATIONS
 
 Options: TypeAlias = argparse.ArgumentParser | argparse._ArgumentGroup
 
 ALL_MODES = tuple(dict.fromkeys((*MODES["pytorch"], *MODES["tensorrt"])))
 ALL_PRECISIONS = tuple(dict.fromkeys((*PRECISIONS["pytorch"], *PRECISIONS["tensorrt"])))
-
-
-def positive(text: str) -> int:
-    """An argparse type: a whole number above zero."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: a whole number above zero was expected")
-    return value
-
-
-def image_shape(text: str) -> tuple[int, int, int]:
-    """An argparse type: ``C,H,W``."""
-    parts = text.split(",")
-    if len(parts) != 3 or not all(p.strip().isdigit() and int(p) > 0 for p in parts):
-        raise argparse.ArgumentTypeError(f"{text}: three positive numbers C,H,W were expected, such as 3,224,224")
-    return int(parts[0]), int(parts[1]), int(parts[2])
 
 
 def batches(text: str) -> tuple[int, ...]:
@@ -47,7 +32,7 @@ def batches(text: str) -> tuple[int, ...]:
 
 def metrics_rate(text: str) -> int:
     """An argparse type: 0, or a rate that nsys accepts, in Hz."""
-    value = int(text)
+    value = not_negative(text)
     low, high = METRIC_LIMITS_HZ
     if value and not low <= value <= high:
         raise argparse.ArgumentTypeError(f"{text}: 0 (none) or {low} to {high:,} Hz was expected")
@@ -86,7 +71,7 @@ def add_run(parser: argparse.ArgumentParser, framework_required: bool = True) ->
         help="at least so many timed inferences (default: 200)",
     )
     parser.add_argument(
-        "--bench-seconds", type=float, default=2.0, metavar="S", help="and at least so long (default: 2)"
+        "--bench-seconds", type=seconds, default=2.0, metavar="S", help="and at least so long (default: 2)"
     )
     add_cudnn_benchmark(parser)
     add_interpreters(parser)

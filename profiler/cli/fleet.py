@@ -19,6 +19,7 @@ from profiler.fleet.measure import Broken
 from profiler.fleet.outliers import MIN_EFFECT_PCT, MIN_TRACES, THRESHOLD, Rule
 from profiler.fleet.results import FleetResult, check_target, write
 from profiler.fleet.run import Outcome, run_fleet
+from profiler.runtime.arguments import positive, positive_number, words
 from profiler.text import number, printable
 
 NAME = "fleet"
@@ -53,34 +54,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     groups.add_argument(
         "--group-by",
         metavar="LIST",
-        type=_names,
+        type=words,
         help=f"what traces must share to be held against each other: {','.join((*PROGRAM_KEYS, *PLACE_KEYS))}, named groups of "
         f"--identity, or {ALL} (default: the program; without a manifest the run as well)",
     )
     judging = parser.add_argument_group("outliers")
     judging.add_argument(
         "--threshold",
-        type=_positive_number,
+        type=positive_number,
         default=THRESHOLD,
         metavar="Z",
         help=f"modified z-score of an outlier (default: {THRESHOLD})",
     )
     judging.add_argument(
         "--min-effect",
-        type=_positive_number,
+        type=positive_number,
         default=MIN_EFFECT_PCT,
         metavar="PCT",
         help=f"the smallest difference that is reported, in percent (default: {MIN_EFFECT_PCT:g})",
     )
     judging.add_argument(
         "--min-traces",
-        type=_count,
+        type=positive,
         default=MIN_TRACES,
         metavar="N",
         help=f"the smallest group that is judged (default: {MIN_TRACES})",
     )
     how = parser.add_argument_group("how")
-    how.add_argument("--workers", type=_count, metavar="N", help="processes on this machine (default: one a CPU)")
+    how.add_argument("--workers", type=positive, metavar="N", help="processes on this machine (default: one a CPU)")
     how.add_argument(
         "--memory-limit",
         metavar="SIZE",
@@ -210,26 +211,3 @@ def _outlier(row: dict[str, Any], trace: dict[str, Any]) -> str:
 
 def _scaled(value: float | None) -> float | None:
     return None if value is None else value * _MS
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    if not names:
-        raise argparse.ArgumentTypeError("names separated by commas were expected")
-    return names
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return int(text)
-
-
-def _positive_number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
-    return value

@@ -10,6 +10,7 @@ from profiler.cli.output import add_output_options, check_target, emit, render_t
 from profiler.cli.verb import add_nvtx, add_trace, trace_warnings, warn
 from profiler.errors import TraceError
 from profiler.report.documents import kernels_document
+from profiler.runtime.arguments import positive
 from profiler.trace import open_trace
 
 NAME = "kernels"
@@ -35,14 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="name",
         help="a row per kernel name (default) or per category",
     )
-    parser.add_argument("--top", type=_positive, metavar="N", help="only the N rows with the most time")
+    parser.add_argument("--top", type=positive, metavar="N", help="only the N rows with the most time")
     add_output_options(parser)
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return int(text)
 
 
 def run(args: argparse.Namespace) -> None:

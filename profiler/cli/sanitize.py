@@ -9,6 +9,7 @@ from profiler.cli.output import FORMATS, emit
 from profiler.cli.verb import add_nvtx, add_trace
 from profiler.errors import UsageError
 from profiler.report.share import share
+from profiler.runtime.arguments import positive
 
 NAME = "sanitize"
 HELP = "a copy without host, user, command line, environment, paths, output, process names, GPU serial numbers"
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, required=True, metavar="COPY", help="NAME.sqlite, or NAME.sqlite.xz to compress it"
     )
     parser.add_argument(
-        "--inferences", type=_positive, metavar="N", help="keep only the first N inferences and what they launched"
+        "--inferences", type=positive, metavar="N", help="keep only the first N inferences and what they launched"
     )
     parser.add_argument(
         "--drop-unused", action="store_true", help="leave out the tables that no figure of this project needs"
@@ -36,12 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=FORMATS, default="table", help="how to print what was removed (default: table)"
     )
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return int(text)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -22,12 +22,12 @@ from profiler.cli.capture_options import (
     add_recording,
     add_weights,
     batches,
-    positive,
     recording,
 )
 from profiler.cli.output import render_table
 from profiler.cli.verb import warn
 from profiler.errors import EXIT_FAILED, EXIT_OK, MissingToolError, UsageError
+from profiler.runtime.arguments import positive, seconds, words
 from profiler.text import printable
 
 NAME = "study"
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     matrix.add_argument(
         "--models",
-        type=_names,
+        type=words,
         default=("resnet50",),
         metavar="LIST",
         help="torchvision names or module:function (default: resnet50)",
@@ -122,13 +122,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recording(how)
     add_interpreters(how)
     how.add_argument(
-        "--bench-seconds", type=float, default=2.0, metavar="S", help="time each latency at least so long (default: 2)"
+        "--bench-seconds",
+        type=seconds,
+        default=2.0,
+        metavar="S",
+        help="time each latency at least so long (default: 2)",
     )
     add_engine(how)
     add_plugins(how)
     add_cudnn_benchmark(how)
     how.add_argument("--no-trace", action="store_true", help="latency only: needs no nsys")
-    how.add_argument("--time-limit", type=float, metavar="S", help="start no step later than S seconds after the start")
+    how.add_argument(
+        "--time-limit", type=seconds, metavar="S", help="start no step later than S seconds after the start"
+    )
     how.add_argument("--redo", action="store_true", help="do again what is done")
 
 
@@ -209,13 +215,6 @@ def _print_matrix(matrix: Matrix, chip: Chip | None) -> None:
     print(render_table(rows, {"step": "step", "kind": "kind", "path": "makes", "needs": "needs"}))
 
 
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    if not names:
-        raise argparse.ArgumentTypeError("names separated by commas were expected")
-    return names
-
-
 class _choices:
     """An argparse type: some of the known words, separated by commas."""
 
@@ -223,7 +222,7 @@ class _choices:
         self._known = known
 
     def __call__(self, text: str) -> tuple[str, ...]:
-        given = _names(text)
+        given = words(text)
         unknown = [name for name in given if name not in self._known]
         if unknown:
             raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: {', '.join(self._known)} were expected")

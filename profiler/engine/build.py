@@ -21,8 +21,9 @@ from profiler.engine import inspector, versions
 from profiler.engine.logger import BuildLog, make_logger
 from profiler.engine.progress import Ticker, attach_monitor
 from profiler.errors import MissingToolError, OutputError, ProfilerError, UsageError
-from profiler.workloads import contract, telemetry
-from profiler.workloads.cuda_runtime import Cuda
+from profiler.plugins import loading
+from profiler.runtime import arguments, contract, telemetry
+from profiler.runtime.cuda_runtime import Cuda
 
 ONNX_FORMAT = "profiler-onnx/1"
 _MIB = 1 << 20
@@ -83,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="reuse and extend it; a hit skips timing, so collect evidence with a fresh one",
     )
-    add("--workspace", type=contract.positive, metavar="MIB", help="default: all of the GPU's memory")
+    add("--workspace", type=arguments.positive, metavar="MIB", help="default: all of the GPU's memory")
     add("--tactic-sources", metavar="LIST", help="exactly CUDNN,CUBLAS or, against the default, +CUDNN,-CUBLAS")
     add(
         "--plugin",
@@ -102,7 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--timing-iterations",
-        type=contract.positive,
+        type=arguments.positive,
         metavar="N",
         help="how often each tactic is timed (TensorRT's default: 1)",
     )
@@ -124,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         ProfilerError: no GPU, no TensorRT, a model that does not parse, a build that fails, or an output that cannot be written.
     """
     args = build_parser().parse_args(argv)
-    versions.check_file(args.onnx, "an ONNX model")
+    contract.check_file(args.onnx, "an ONNX model")
     outputs = (
         args.plan,
         inspector.layers_path(args.plan),
@@ -160,8 +161,8 @@ def _close(log: BuildLog, target: Path) -> None:
 def _build(trt: Any, cuda: Cuda, args: argparse.Namespace, log: BuildLog, plan: Path, layers: Path) -> dict[str, Any]:
     logger = make_logger(trt, log)
     exported = export_record(args.onnx)
-    versions.check_plugins_form(args.onnx, exported, args.plugin)
-    python_plugin = versions.load_plugins(trt, args.plugin, logger, int(cuda.device()["sm"]))
+    loading.check_plugins_form(args.onnx, exported, args.plugin)
+    python_plugin = loading.load_plugins(trt, args.plugin, logger, int(cuda.device()["sm"]))
     try:
         builder = trt.Builder(logger)
     except TypeError as error:  # pybind's way to say that the factory returned null

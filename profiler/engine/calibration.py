@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from profiler.capture.accuracy import image_folder, preprocess
 from profiler.engine import onnx_graph
 from profiler.errors import MissingToolError, ProfilerError, UsageError
-from profiler.workloads.contract import read_array
+from profiler.runtime.contract import read_array
+from profiler.runtime.images import image_folder, preprocess
 
 CALIBRATORS = ("entropy", "max")
 RANDOM = "random"

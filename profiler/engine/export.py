@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from profiler.engine import calibration, onnx_graph, qdq, torch_export
+from profiler.engine import calibration, custom_node, onnx_graph, qdq, torch_export
 from profiler.engine.build import ONNX_FORMAT
 from profiler.errors import OutputError, ProfilerError, UsageError
-from profiler.plugins import activation, names, onnx_node
-from profiler.workloads import contract, telemetry
-from profiler.workloads.pytorch_model import import_torch, load_model
+from profiler.plugins import activation, names
+from profiler.runtime import arguments, contract, telemetry
+from profiler.runtime.pytorch_model import import_torch, load_model
 
 DEFAULT_OPSET = 17
 OPSETS = range(13, 21)
@@ -43,8 +43,8 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE.onnx",
         help="where to write it",
     )
-    add("--input-shape", type=contract.image_shape, default=(3, 224, 224), metavar="C,H,W")
-    add("--batch", type=contract.positive, metavar="N", help="fix the batch (default: open, set at build time)")
+    add("--input-shape", type=arguments.image_shape, default=(3, 224, 224), metavar="C,H,W")
+    add("--batch", type=arguments.positive, metavar="N", help="fix the batch (default: open, set at build time)")
     add(
         "--precision",
         choices=("fp32", "fp16"),
@@ -76,8 +76,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="a folder in ImageNet's layout, a .npy or .npz of normalised images, or: random",
     )
     add("--calibrator", choices=calibration.CALIBRATORS, default="entropy")
-    add("--calibration-images", type=contract.positive, default=512, metavar="N", help="at most (default: 512)")
-    add("--calibration-batch", type=contract.positive, default=8, metavar="N")
+    add("--calibration-images", type=arguments.positive, default=512, metavar="N", help="at most (default: 512)")
+    add("--calibration-batch", type=arguments.positive, default=8, metavar="N")
     add("--seed", type=int, default=0, help="of random weights and random calibration data")
     add("--force", action="store_true", help="overwrite an existing model")
     return parser
@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.precision == "fp16" and args.io == "fp32":
         torch_export.cast_io_to_fp32(model)
     if args.activation and args.activation_as == "operators":
-        model = onnx_node.to_stock_operators(model)
+        model = custom_node.to_stock_operators(model)
     warnings = onnx_graph.check_folded(model, args.model)
     if onnx_graph.opset(model) > onnx_graph.MAX_OPSET:
         warnings.append(f"opset {onnx_graph.opset(model)}: TensorRT 8.5 knows {onnx_graph.MAX_OPSET} and below")
@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if data.warning:
             warnings.append(data.warning)
     if args.activation_as == names.form((Path(names.PYTHON_ROUTE),)):
-        onnx_node.for_python_route(model)
+        custom_node.for_python_route(model)
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
@@ -183,7 +183,9 @@ def quantise(
     """
     placement = qdq.place(model, custom_in_int8)
     # ONNX Runtime does not know the custom node; with stock operators in its place the tensors' names are the same
-    ranges = calibration.collect_ranges(onnx_node.to_stock_operators(model), placement.activations, data, method, batch)
+    ranges = calibration.collect_ranges(
+        custom_node.to_stock_operators(model), placement.activations, data, method, batch
+    )
     quantised = qdq.insert(model, placement, ranges)
     return quantised, {
         "calibrator": method,

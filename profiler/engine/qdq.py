@@ -19,9 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from profiler.engine import onnx_graph
+from profiler.engine import custom_node, onnx_graph
 from profiler.errors import ProfilerError
-from profiler.plugins import onnx_node
 
 POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool")
 _INT8_MAX = 127.0
@@ -78,7 +77,7 @@ def place(model: Any, custom_in_int8: bool = True) -> Placement:
             weights.setdefault(node.input[1], axis)
         elif node.op_type in POOLS:
             activations.setdefault(node.input[0])
-        elif custom_in_int8 and onnx_node.is_custom(node) and node.output[0] not in outputs:
+        elif custom_in_int8 and custom_node.is_custom(node) and node.output[0] not in outputs:
             custom.append((node.input[0], node.output[0]))
             activations.setdefault(node.input[0])
             activations.setdefault(node.output[0])
@@ -218,9 +217,9 @@ def _quantise_custom(model: Any, placement: Placement, scales: Mapping[str, floa
     graph = model.graph
     made = {output: source for source, output in placement.custom}
     for node in graph.node:
-        if onnx_node.is_custom(node) and node.output[0] in made:
+        if custom_node.is_custom(node) and node.output[0] in made:
             source, output = str(node.input[0]), str(node.output[0])
-            onnx_node.set_scales(node, scales[made[output]], scales[output])
+            custom_node.set_scales(node, scales[made[output]], scales[output])
             node.input[0], node.output[0] = f"{source}_q", f"{output}_q"
         else:
             for index, name in enumerate(node.input):

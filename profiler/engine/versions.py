@@ -7,13 +7,11 @@ TensorRT uses only what all of them have. ``tests/unit/engine/test_bindings.py``
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from profiler.errors import MissingToolError, ProfilerError, UsageError
-from profiler.plugins import library as plugin_library
-from profiler.plugins import names, python_route
 
 PRECISIONS = ("fp32", "tf32", "fp16", "int8")
 STRONGLY_TYPED_SINCE = 10
@@ -171,60 +169,6 @@ def parse_tactic_sources(trt: Any, text: str, default_mask: int) -> tuple[int, l
     return mask, [name for name, bit in members.items() if mask >> bit & 1]
 
 
-def load_plugins(trt: Any, plugins: Sequence[Path], logger: Any, build_for: int | None = None) -> dict[str, Any] | None:
-    """Load plugin libraries, register the Python plugin if it is among them, and register TensorRT's own plugins.
-
-    Args:
-        plugins: libraries, or ``python`` for the Python route.
-        build_for: the GPU's compute capability (90 for 9.0) where an engine is to be built: the Python plugin's kernel is compiled
-            for it. A plan holds its kernel, so running it needs none.
-
-    Returns:
-        how the Python plugin was made, for the build record; None without one.
-
-    Raises:
-        MissingToolError: the Python plugin's kernel is to be compiled, and there is no nvcc.
-        ProfilerError: a library is missing or does not load, or says that it could not register itself; TensorRT is too old for the
-            Python route; its kernel does not compile.
-    """
-    made = None
-    for path in plugins:
-        if names.is_python(path):
-            python_route.check_version(str(trt.__version__))
-            kernel = None if build_for is None else python_route.compile_kernel(build_for)
-            python_route.register(trt, logger, kernel)
-            made = kernel.record() if kernel else None
-            continue
-        check_file(path, "a shared library with a TensorRT plugin")
-        library = plugin_library.load(path)
-        status = plugin_library.status(library)
-        if status is not None and status != plugin_library.REGISTERED:
-            built = plugin_library.compiled_for(library)
-            raise ProfilerError(
-                f"{path}: the plugin could not be registered with TensorRT {trt.__version__}: "
-                + (status if built else "it was compiled without TensorRT's headers")
-                + ".",
-                f"Compile it for this version: python -m profiler plugin build --tensorrt-include (headers of {trt.__version__}) …",
-            )
-    trt.init_libnvinfer_plugins(logger, "")
-    return made
-
-
-def check_plugins_form(onnx: Path, record: dict[str, Any] | None, plugins: Sequence[Path]) -> None:
-    """Refuse a model whose custom nodes its export record says are for the other kind of plugin.
-
-    Raises:
-        ProfilerError: it says how to export it.
-    """
-    made = (record or {}).get("activation_as")
-    needed = names.form(tuple(plugins))
-    if made in names.FORMS[1:] and needed in names.FORMS[1:] and made != needed:
-        raise ProfilerError(
-            f"{onnx}: was exported --activation-as {made}, and --plugin {plugins[0]} needs {needed}.",
-            f"Export it again: python -m profiler.engine.export --activation-as {needed} …",
-        )
-
-
 def check_plan_version(plan: Path, record: dict[str, Any] | None, running: str) -> None:
     """Refuse a plan that its build record says is of another TensorRT.
 
@@ -236,22 +180,6 @@ def check_plan_version(plan: Path, record: dict[str, Any] | None, running: str) 
         raise ProfilerError(
             f"{plan}: was built by TensorRT {built}, and this is TensorRT {running}.",
             "A plan runs only on the version that built it: use that version, or build the plan again.",
-        )
-
-
-def check_plugins(plan: Path, record: dict[str, Any] | None, given: Sequence[Path]) -> None:
-    """Refuse a plan that its build record says needs plugins, when none is given.
-
-    Raises:
-        ProfilerError: it names them.
-    """
-    recorded = (record or {}).get("plugins")
-    # the Python plugin's kernel is in the plan
-    needed = [str(name) for name in recorded if name != names.PYTHON_ROUTE] if isinstance(recorded, list) else []
-    if needed and not given:
-        raise ProfilerError(
-            f"{plan}: was built with the plugin library {', '.join(needed)}, and no plugin was given.",
-            f"Give it with --plugin: --plugin {needed[0]}",
         )
 
 
@@ -322,15 +250,3 @@ def device_memory_bytes(engine: Any) -> int | None:
         if value is not None:
             return int(value)
     return None
-
-
-def check_file(path: Path, what: str) -> None:
-    """Refuse a path that is not a file.
-
-    Raises:
-        ProfilerError: missing, or a folder.
-    """
-    if path.is_dir():
-        raise ProfilerError(f"{path}: is a folder, and {what} was expected.")
-    if not path.is_file():
-        raise ProfilerError(f"{path}: no such file; {what} was expected.", "Check the path.")

@@ -1,7 +1,7 @@
 """QuickGELU in PyTorch, and the replacement of a model's ReLUs by it.
 
 The module is written in the operators that a user would write, so that eager PyTorch runs three kernels for it. With ``as_node`` it is
-exported to ONNX as one node of a custom domain (:mod:`profiler.plugins.onnx_node`).
+exported to ONNX as one node of a custom domain (:mod:`profiler.engine.custom_node`).
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from profiler.errors import ProfilerError, UsageError
-from profiler.plugins.names import DOMAIN, OP_TYPE, PLUGIN_NAMESPACE, PLUGIN_VERSION
-from profiler.plugins.onnx_node import ALPHA
+from profiler.plugins.names import ALPHA, DOMAIN, OP_TYPE, PLUGIN_NAMESPACE, PLUGIN_VERSION
 
 NAMES = ("quickgelu",)
 

@@ -19,9 +19,9 @@ import numpy as np
 
 from profiler.errors import MissingToolError, ProfilerError
 from profiler.plugins import aot_kernels, library, names, python_route
-from profiler.plugins.onnx_node import ALPHA
-from profiler.workloads import contract, telemetry
-from profiler.workloads.pytorch_model import import_torch
+from profiler.plugins.names import ALPHA
+from profiler.runtime import arguments, contract, telemetry
+from profiler.runtime.pytorch_model import import_torch
 
 FORMAT = "profiler-plugin-measure/2"
 BOUNDS = {"fp32": 1e-6, "fp16": 1e-3, "int8": 1.0}
@@ -83,13 +83,17 @@ def build_parser() -> argparse.ArgumentParser:
     add("--output", type=Path, required=True, metavar="FILE.json", help="the result document")
     add("--sizes-mib", type=_sizes, default=(4, 16, 64, 256, 1024), metavar="LIST", help="bytes read, in MiB")
     add(
-        "--repeats", type=contract.positive, default=20, metavar="N", help="timings of each, of which the median counts"
+        "--repeats",
+        type=arguments.positive,
+        default=20,
+        metavar="N",
+        help="timings of each, of which the median counts",
     )
     return parser
 
 
 def _sizes(text: str) -> tuple[int, ...]:
-    return tuple(contract.positive(part) for part in text.split(","))
+    return tuple(arguments.positive(part) for part in text.split(","))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 DOMAIN = "profiler"
 OP_TYPE = "ProfilerQuickGelu"
+ALPHA = 1.702
 PLUGIN_VERSION = "1"
 PLUGIN_NAMESPACE = ""
 """The C++ plugin's."""

@@ -35,7 +35,7 @@ def only(values: Float) -> float:
 
 
 def define(logger: Any, kernel: Any, lazily: bool) -> None:
-    """See :func:`profiler.plugins.python_route.register`."""
+    """See :func:`profiler.plugins.loading.register`."""
 
     def reported(function: Callable[..., Any]) -> Callable[..., Any]:
         """Log what goes wrong: TensorRT calls these from C++, where the reason would be lost."""

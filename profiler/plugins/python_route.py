@@ -9,7 +9,6 @@ above 0, so the integers are as well.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import math
 import re
 import struct
@@ -184,26 +183,3 @@ def launch_parameters(
     for index, value in enumerate((vectors, tail, *map(float_bits, floats))):
         extra[index] = trtp.SymInt32(value)
     return launch, extra
-
-
-def register(trt: Any, logger: Any, kernel: Kernel | None, lazily: bool = False) -> None:
-    """Make the plugin known to this process's TensorRT. Once a process.
-
-    Args:
-        logger: gets the reasons for which the plugin refuses a node: TensorRT itself only says that it failed.
-        kernel: None where no engine is built.
-        lazily: not to TensorRT's registry: for checking against bindings without TensorRT behind them.
-
-    Raises:
-        MissingToolError: this TensorRT has no module tensorrt.plugin, or it does not load.
-        ProfilerError: it is older than 10.9.
-    """
-    check_version(str(trt.__version__))
-    try:
-        python_plugin = importlib.import_module("profiler.plugins.python_plugin")
-    except (ImportError, OSError, RuntimeError) as error:
-        raise MissingToolError(
-            f"--plugin {names.PYTHON_ROUTE}: tensorrt.plugin cannot be imported ({' '.join(str(error).split())[:300]}).",
-            "Install the tensorrt package of this version whole; or use the C++ plugin: --plugin FILE.so.",
-        ) from error
-    python_plugin.define(logger, kernel, lazily)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from profiler.workloads.cuda_runtime import Cuda
+from profiler.runtime.cuda_runtime import Cuda
 from profiler.workloads.latency import Enqueues
 
 

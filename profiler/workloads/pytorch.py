@@ -16,8 +16,8 @@ import numpy as np
 
 from profiler.errors import MissingToolError, ProfilerError, UsageError
 from profiler.plugins import activation
-from profiler.workloads import contract, ranges, telemetry
-from profiler.workloads.pytorch_model import (
+from profiler.runtime import contract, telemetry
+from profiler.runtime.pytorch_model import (
     PRECISIONS,
     LoadedModel,
     import_torch,
@@ -25,6 +25,7 @@ from profiler.workloads.pytorch_model import (
     push_ranges,
     record_modules,
 )
+from profiler.workloads import ranges
 from profiler.workloads.ranges import NoRanges, Ranges
 from profiler.workloads.session import run_session
 

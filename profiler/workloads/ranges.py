@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from profiler.workloads.contract import NVTX_DOMAIN
+from profiler.runtime.contract import NVTX_DOMAIN
 
 INSTALL_HINT = "pip install nvtx"
 

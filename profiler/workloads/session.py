@@ -7,11 +7,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from profiler.workloads import contract
-from profiler.workloads.contract import RunOptions
+from profiler.runtime import contract
+from profiler.runtime.contract import RunOptions
+from profiler.runtime.telemetry import Telemetry
 from profiler.workloads.latency import Enqueues, measure_latency, measure_throughput
 from profiler.workloads.ranges import Ranges
-from profiler.workloads.telemetry import Telemetry
 
 
 class Runner(Enqueues, Protocol):

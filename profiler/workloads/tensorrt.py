@@ -19,8 +19,10 @@ from profiler.engine import versions
 from profiler.engine.inspector import read_build_record
 from profiler.engine.logger import make_logger
 from profiler.errors import ProfilerError
-from profiler.workloads import contract, ranges, telemetry
-from profiler.workloads.cuda_runtime import Cuda, CudaEvent
+from profiler.plugins import loading
+from profiler.runtime import arguments, contract, telemetry
+from profiler.runtime.cuda_runtime import Cuda, CudaEvent
+from profiler.workloads import ranges
 from profiler.workloads.lanes import Lanes
 from profiler.workloads.ranges import NoRanges, Ranges
 from profiler.workloads.session import run_session
@@ -45,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--streams",
-        type=contract.positive,
+        type=arguments.positive,
         default=1,
         metavar="N",
         help="measure throughput on N streams at once, each with a context of its own (default: 1); latency always on one",
@@ -210,15 +212,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
     options = contract.run_options(args)
     contract.check_outputs(options.output, options.save_outputs)
-    versions.check_file(args.plan, "a plan, written by python -m profiler.engine.build")
+    contract.check_file(args.plan, "a plan, written by python -m profiler.engine.build")
     record = read_build_record(args.plan)
     images = contract.load_inputs(options)
     trt = versions.import_tensorrt()
     versions.check_plan_version(args.plan, record, trt.__version__)
     cuda = Cuda()
     logger = make_logger(trt)
-    versions.check_plugins(args.plan, record, args.plugin)
-    versions.load_plugins(trt, args.plugin, logger)
+    loading.check_plugins(args.plan, record, args.plugin)
+    loading.load_plugins(trt, args.plugin, logger)
     shape = (options.batch, *options.input_shape)
     runner = TensorRTRunner(trt, cuda, args.plan, shape, logger)
     if options.mode == "graph":

@@ -86,7 +86,7 @@ def test_torch_compile(torch_folder: Path, reference: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "int8"])
 def test_tensorrt(torch_folder: Path, reference: dict[str, Any], precision: str) -> None:
-    need(TRT_PYTHON, "import tensorrt, numpy; from profiler.workloads.cuda_runtime import Cuda; Cuda()")
+    need(TRT_PYTHON, "import tensorrt, numpy; from profiler.runtime.cuda_runtime import Cuda; Cuda()")
     version = python(TRT_PYTHON, "-c", "import tensorrt; print(tensorrt.__version__)").stdout
     flags = int(version.split(".")[0]) < 10
     source = "fp32" if precision in ("fp32", "tf32") or (precision == "fp16" and flags) else precision

@@ -47,7 +47,7 @@ def test_the_kernels_agree_with_float64_and_move_bytes_like_a_copy(kernels: Path
 def test_a_kernel_out_of_bounds_fails(kernels: Path, tmp_path: Path) -> None:
     """The same kernels against bounds that no kernel can meet."""
     code = (
-        "import sys; from profiler.plugins import measure; from profiler.workloads import contract\n"
+        "import sys; from profiler.plugins import measure; from profiler.runtime import contract\n"
         "measure.BOUNDS = {'fp32': 1e-12, 'fp16': 1e-12, 'int8': 1.0}\n"
         "sys.exit(contract.run_process(measure.main))"
     )

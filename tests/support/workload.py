@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from profiler.workloads.contract import RunOptions
+from profiler.runtime.contract import RunOptions
 
 
 class Clock:

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from profiler.capture.accuracy import accuracy, agreement, image_folder, load_outputs, preprocess, top_k, write_inputs
+from profiler.capture.accuracy import accuracy, agreement, load_outputs, top_k
 from profiler.errors import ProfilerError
+from profiler.runtime.images import image_folder, preprocess, write_inputs
 
 
 def logits(*rows: list[float]) -> np.ndarray:

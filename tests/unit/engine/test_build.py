@@ -12,7 +12,7 @@ from profiler.engine import build, versions
 from profiler.engine.logger import BuildLog
 from profiler.engine.progress import Ticker
 from profiler.errors import MissingToolError, OutputError, ProfilerError, UsageError
-from profiler.plugins import python_route
+from profiler.plugins import loading, python_route
 from tests.support.fake_tensorrt import FakeCuda, FakeTensorRT
 
 
@@ -255,7 +255,7 @@ def test_the_python_route_needs_a_newer_tensorrt(bench: Bench) -> None:
 def test_the_record_says_how_the_python_plugin_was_made(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     registered: list[Any] = []
     monkeypatch.setattr(python_route, "compile_kernel", lambda sm: python_route.Kernel(b"ptx", sm, "release 13.0"))
-    monkeypatch.setattr(python_route, "register", lambda _trt, _logger, kernel: registered.append(kernel))
+    monkeypatch.setattr(loading, "register", lambda _trt, _logger, kernel: registered.append(kernel))
     bench.trt.__version__ = "10.16.1.11"
     bench.trt.half = True
     record = bench.run("--profile", "8", "--plugin", "python")

@@ -43,7 +43,7 @@ MODULES = imported_modules()
 
 
 def test_the_modules_are_the_expected_ones() -> None:
-    assert {"profiler.errors", "profiler.workloads.contract", "profiler.engine.versions"} <= set(MODULES)
+    assert {"profiler.errors", "profiler.runtime.contract", "profiler.engine.versions"} <= set(MODULES)
     assert not any(name.startswith(("profiler.analysis", "profiler.trace", "profiler.report")) for name in MODULES)
 
 
@@ -85,9 +85,7 @@ def test_a_real_3_9_compiles_them_and_imports_what_needs_no_numpy() -> None:
         *map(str, MODULES.values()),
     )
     assert done.returncode == 0, done.stderr
-    done = run(
-        "import profiler.errors, profiler.engine.versions, profiler.engine.progress, profiler.workloads.telemetry"
-    )
+    done = run("import profiler.errors, profiler.engine.versions, profiler.engine.progress, profiler.runtime.telemetry")
     assert done.returncode == 0, done.stderr
     if run("import numpy").returncode == 0:
         done = run("import profiler.workloads.tensorrt, profiler.engine.build")

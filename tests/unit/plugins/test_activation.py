@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from profiler.engine import calibration, export, onnx_graph, qdq, torch_export
+from profiler.engine import calibration, custom_node, export, onnx_graph, qdq, torch_export
 from profiler.errors import ProfilerError, UsageError
-from profiler.plugins import activation, onnx_node
+from profiler.plugins import activation
 from profiler.plugins.names import DOMAIN, OP_TYPE
 
 torch = pytest.importorskip("torch")
@@ -94,7 +94,7 @@ def test_what_cannot_be_replaced() -> None:
 
 
 def test_one_custom_node_a_call_named_by_its_module(custom: Any) -> None:
-    nodes = onnx_node.custom_nodes(custom)
+    nodes = custom_node.custom_nodes(custom)
     assert [node.name for node in nodes] == [
         "/relu/ProfilerQuickGelu",
         "/layer1/layer1.0/relu/ProfilerQuickGelu",
@@ -109,23 +109,23 @@ def test_one_custom_node_a_call_named_by_its_module(custom: Any) -> None:
 
 def test_without_as_node_the_exporter_sees_operators() -> None:
     model = torch_export.export(torch, net(), images(), 17, True)
-    assert not onnx_node.custom_nodes(model)
+    assert not custom_node.custom_nodes(model)
     assert sum(node.op_type == "Sigmoid" for node in model.graph.node) == 5
 
 
 def test_stock_operators_compute_the_same(custom: Any) -> None:
-    stock = onnx_node.to_stock_operators(custom)
+    stock = custom_node.to_stock_operators(custom)
     onnx.checker.check_model(stock, full_check=True)
     assert [entry.domain for entry in stock.opset_import] == [""]
     assert [n.op_type for n in stock.graph.node if n.name.startswith("/relu/")] == ["Mul", "Sigmoid", "Mul"]
     expected = net()(images()).detach().numpy()
     np.testing.assert_allclose(run(stock, images()), expected, rtol=1e-4, atol=1e-5)
-    assert onnx_node.custom_nodes(custom), "the model given is not changed"
+    assert custom_node.custom_nodes(custom), "the model given is not changed"
 
 
 def test_stock_operators_in_fp16() -> None:
     model = torch_export.export(torch, net(as_node=True).half(), images().half(), 17, True, (DOMAIN,))
-    stock = onnx_node.to_stock_operators(model)
+    stock = custom_node.to_stock_operators(model)
     onnx.checker.check_model(stock, full_check=True)
     alpha = next(t for t in stock.graph.initializer if t.name.startswith("quick_gelu_alpha"))
     assert alpha.data_type == onnx.TensorProto.FLOAT16
@@ -143,7 +143,7 @@ def test_int8_nodes_stand_between_q_and_dq(custom: Any) -> None:
     assert record["quantised_activations"] == 5
     made, read = onnx_graph.producers(model), onnx_graph.readers(model)
     constants = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
-    for node in onnx_node.custom_nodes(model):
+    for node in custom_node.custom_nodes(model):
         before = made[node.input[0]]
         assert before.op_type == "QuantizeLinear" and before.input[0] not in constants
         after = {reader.op_type for reader, _ in read[node.output[0]]}
@@ -165,7 +165,7 @@ def test_int8_nodes_compute_what_the_float_model_computes(custom: Any) -> None:
     model, _ = quantised(custom, True)
     helper, nodes, path = onnx.helper, [], 0
     for node in model.graph.node:
-        if not onnx_node.is_custom(node):
+        if not custom_node.is_custom(node):
             nodes.append(node)
             continue
         scales = {a.name: a.f for a in node.attribute if a.name.endswith("_scale")}
@@ -179,7 +179,7 @@ def test_int8_nodes_compute_what_the_float_model_computes(custom: Any) -> None:
         nodes.append(helper.make_node("QuantizeLinear", [names["y"], names["t"], names["z"]], [node.output[0]]))
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    found = run(onnx_node.to_stock_operators(model), images(8))
+    found = run(custom_node.to_stock_operators(model), images(8))
     expected = net()(images(8)).detach().numpy()
     noise = np.square(found - expected).sum() / np.square(expected).sum()
     assert noise < 0.01, noise
@@ -188,7 +188,7 @@ def test_int8_nodes_compute_what_the_float_model_computes(custom: Any) -> None:
 def test_int8_model_with_the_activation_in_float(custom: Any) -> None:
     model, record = quantised(custom, False)
     assert record["quantised_activations"] == 0
-    for node in onnx_node.custom_nodes(model):
+    for node in custom_node.custom_nodes(model):
         assert not any(a.name.endswith("_scale") for a in node.attribute)
         assert node.input[0].endswith("output_0")
 

@@ -21,9 +21,8 @@ from hypothesis import strategies as st
 from profiler.analysis.names.classify import classify
 from profiler.capture.engines import EngineSpec
 from profiler.cli import capture_options
-from profiler.engine import versions
 from profiler.errors import MissingToolError, ProfilerError
-from profiler.plugins import aot_kernels, measure, names, python_route
+from profiler.plugins import aot_kernels, loading, measure, names, python_route
 from profiler.plugins import compile as compiling
 from profiler.plugins.aot_kernels import Numbers
 
@@ -104,13 +103,13 @@ def test_versions_with_the_route(version: str) -> None:
 
 def test_an_older_tensorrt_is_told_before_anything_is_compiled() -> None:
     with pytest.raises(ProfilerError, match=r"needs TensorRT 10\.9 or later, and this is 8\.5\.3\.1"):
-        versions.load_plugins(SimpleNamespace(__version__="8.5.3.1"), [PYTHON], None, 90)
+        loading.load_plugins(SimpleNamespace(__version__="8.5.3.1"), [PYTHON], None, 90)
 
 
 def test_a_tensorrt_without_the_module() -> None:
     """tensorrt is not here, or a version's package without its plugin module."""
     with pytest.raises(MissingToolError, match=r"tensorrt\.plugin cannot be imported"):
-        python_route.register(SimpleNamespace(__version__="10.9.0.34"), None, None)
+        loading.register(SimpleNamespace(__version__="10.9.0.34"), None, None)
 
 
 def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -372,16 +371,16 @@ def test_a_model_is_exported_for_the_plugin_that_is_given() -> None:
 @pytest.mark.parametrize(("made", "given"), [("plugin", PYTHON), ("python-plugin", Path("p.so"))])
 def test_a_model_for_the_other_plugin(made: str, given: Path) -> None:
     with pytest.raises(ProfilerError, match=f"m.onnx: was exported --activation-as {made}, and --plugin {given}"):
-        versions.check_plugins_form(Path("m.onnx"), {"activation_as": made}, [given])
+        loading.check_plugins_form(Path("m.onnx"), {"activation_as": made}, [given])
     for record in (None, {}, {"activation_as": None}, {"activation_as": "operators"}):
-        versions.check_plugins_form(Path("m.onnx"), record, [given])
-    versions.check_plugins_form(Path("m.onnx"), {"activation_as": made}, [])
+        loading.check_plugins_form(Path("m.onnx"), record, [given])
+    loading.check_plugins_form(Path("m.onnx"), {"activation_as": made}, [])
 
 
 def test_a_plan_with_the_kernel_in_it_needs_no_plugin() -> None:
-    versions.check_plugins(Path("m.plan"), {"plugins": ["python"]}, [])
+    loading.check_plugins(Path("m.plan"), {"plugins": ["python"]}, [])
     with pytest.raises(ProfilerError, match=r"plugin library other\.so, and no plugin was given"):
-        versions.check_plugins(Path("m.plan"), {"plugins": ["python", "other.so"]}, [])
+        loading.check_plugins(Path("m.plan"), {"plugins": ["python", "other.so"]}, [])
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 import tensorrt as trt
 
-from profiler.engine import versions
 from profiler.engine.logger import make_logger
-from profiler.plugins import names, python_route
+from profiler.plugins import loading, names, python_route
 
 OPERATIONS = {
     "SUM": operator.add, "SUB": operator.sub, "PROD": operator.mul, "MAX": max, "MIN": min,
@@ -178,11 +177,11 @@ def main() -> None:
     if host is None:
         log = Log()
         messages, ptx = log.messages, given["ptx"].encode()
-        python_route.register(trt, log, python_route.Kernel(ptx, 90, "given"), lazily=True)
+        loading.register(trt, log, python_route.Kernel(ptx, 90, "given"), lazily=True)
     else:  # as the engine builder does it
         logger = make_logger(trt)
         messages, ptx = logger.errors, python_route.compile_kernel(90).ptx
-        made = versions.load_plugins(trt, [Path(names.PYTHON_ROUTE)], logger, build_for=90)
+        made = loading.load_plugins(trt, [Path(names.PYTHON_ROUTE)], logger, build_for=90)
         assert made is not None and made["ptx_sha256"] == hashlib.sha256(ptx).hexdigest()
     results = []
     for case in ({**each, "ptx": ptx} for each in given["cases"]):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from profiler.workloads.cuda_runtime import Cuda, CudaEvent
+from profiler.runtime.cuda_runtime import Cuda, CudaEvent
 from profiler.workloads.lanes import Lanes
 from profiler.workloads.latency import measure_throughput
 

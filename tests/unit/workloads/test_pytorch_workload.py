@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from profiler.errors import MissingToolError, ProfilerError, UsageError
-from profiler.workloads import pytorch, pytorch_model
+from profiler.runtime import pytorch_model
+from profiler.workloads import pytorch
 
 REPOSITORY = Path(__file__).parents[3]
 torch = pytest.importorskip("torch", reason="the PyTorch workload needs PyTorch")

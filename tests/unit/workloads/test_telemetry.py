@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from profiler.workloads.telemetry import Telemetry, driver_version
+from profiler.runtime.telemetry import Telemetry, driver_version
 
 
 class FakeNvml:

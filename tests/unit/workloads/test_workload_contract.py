@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from profiler.errors import OutputError, ProfilerError, UsageError
-from profiler.workloads import contract
+from profiler.runtime import contract
 
 
 def options(tmp_path: Path, *argv: str) -> contract.RunOptions:

@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 
 from profiler.engine import onnx_graph
-from profiler.plugins.names import DOMAIN, OP_TYPE, PYTHON_NAMESPACE
-
-ALPHA = 1.702
+from profiler.plugins.names import ALPHA, DOMAIN, OP_TYPE, PYTHON_NAMESPACE
 
 
 def custom_nodes(model: Any) -> list[Any]:

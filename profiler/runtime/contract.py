@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from profiler.errors import EXIT_FAILED, EXIT_OK, OutputError, ProfilerError
+from profiler.runtime.arguments import image_shape, not_negative, positive, seconds
 
 FORMAT = "profiler-workload/1"
 NVTX_DOMAIN = "profiler"
@@ -53,43 +54,6 @@ class RunOptions:
     seed: int
     save_outputs: Path | None
     output: Path
-
-
-def positive(text: str) -> int:
-    """An argparse type: a whole number above zero."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: a whole number above zero was expected")
-    return value
-
-
-def not_negative(text: str) -> int:
-    """An argparse type: a whole number, zero included."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text}: a whole number of zero or more was expected")
-    return value
-
-
-def seconds(text: str) -> float:
-    """An argparse type: a duration in seconds, zero included."""
-    value = float(text)
-    if not 0 <= value <= 86_400:
-        raise argparse.ArgumentTypeError(f"{text}: seconds between 0 and 86400 were expected")
-    return value
-
-
-def image_shape(text: str) -> tuple[int, int, int]:
-    """An argparse type: ``C,H,W``."""
-    try:
-        channels, height, width = (int(part) for part in text.replace("x", ",").split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text}: channels, height and width were expected, such as 3,224,224"
-        ) from None
-    if min(channels, height, width) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: every dimension must be above zero")
-    return channels, height, width
 
 
 def add_common_arguments(parser: argparse.ArgumentParser, modes: Sequence[str]) -> None:
@@ -260,6 +224,18 @@ def check_outputs(*targets: Path | None) -> None:
                 pass
         except OSError as error:
             raise cannot_write(target, error) from error
+
+
+def check_file(path: Path, what: str) -> None:
+    """Refuse a path that is not a file.
+
+    Raises:
+        ProfilerError: missing, or a folder.
+    """
+    if path.is_dir():
+        raise ProfilerError(f"{path}: is a folder, and {what} was expected.")
+    if not path.is_file():
+        raise ProfilerError(f"{path}: no such file; {what} was expected.", "Check the path.")
 
 
 def run_process(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,64 @@
+"""Types for argparse. Standard library only: the verbs use them, and the processes that they start in other interpreters."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def positive(text: str) -> int:
+    """A whole number above zero."""
+    return _whole(text, 1, "a whole number above zero was expected")
+
+
+def not_negative(text: str) -> int:
+    """A whole number, zero included."""
+    return _whole(text, 0, "a whole number of zero or more was expected")
+
+
+def _whole(text: str, minimum: int, expected: str) -> int:
+    # digits and nothing else: int() also takes "1_000", other scripts' digits, and (from 3.11 on) refuses 5,000 digits by a ValueError
+    if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text) >= minimum):
+        raise argparse.ArgumentTypeError(f"{text[:60]!r}: {expected}")
+    return int(text)
+
+
+def positive_number(text: str) -> float:
+    """A number above zero and below 10⁹."""
+    value = _number(text)
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text[:60]!r}: a number above zero was expected")
+    return value
+
+
+def seconds(text: str) -> float:
+    """A duration in seconds, at most a day, zero included."""
+    value = _number(text)
+    if not 0 <= value <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text[:60]!r}: seconds between 0 and 86400 were expected")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return -1.0
+
+
+def image_shape(text: str) -> tuple[int, int, int]:
+    """One image: ``C,H,W`` or ``CxHxW``."""
+    try:
+        channels, height, width = (positive(part.strip()) for part in text.replace("x", ",").split(","))
+    except (ValueError, argparse.ArgumentTypeError):
+        raise argparse.ArgumentTypeError(
+            f"{text[:60]!r}: channels, height and width were expected, each above zero, such as 3,224,224"
+        ) from None
+    return channels, height, width
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Words separated by commas, each once."""
+    found = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not found:
+        raise argparse.ArgumentTypeError("words separated by commas were expected")
+    return found
