@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from profiler.errors import ProfilerError, TraceError
-from profiler.trace import bounded, temporary
+from profiler.files import atomic_file, make_private_folder, remove_private_folder
 from profiler.trace.archive import ZIP_MAGIC, extract_zip
 from profiler.trace.build_log import read_build_log
 from profiler.trace.engine_file import read_engine_file, read_engine_json
 from profiler.trace.files import SQLITE_MAGIC, TRACE_SUFFIXES
 from profiler.trace.manifest import FORMAT, Manifest, find_manifest, manifest_of, read_manifest
+from profiler.trace.streams import chunks
 
 LEAVE_AFTER_S = 180.0
 """How long uploads outlive a lost connection: somewhat longer than Streamlit keeps the session itself (120 s)."""
@@ -174,8 +175,8 @@ class Uploads:
 
     def _folder(self) -> Path:
         if self._home is None:
-            self._home = temporary.private_folder("uploads")
-            weakref.finalize(self, temporary.remove, self._home)
+            self._home = make_private_folder("uploads")
+            weakref.finalize(self, remove_private_folder, self._home)
             (self._home / "files").mkdir()
         return self._home / "files"
 
@@ -198,7 +199,7 @@ class Uploads:
         """Remove everything that was uploaded."""
         self.sources.clear()
         if self._home is not None:
-            temporary.remove(self._home)
+            remove_private_folder(self._home)
             self._home = None
 
 
@@ -243,7 +244,6 @@ def _store(name: str, stream: BinaryIO, folder: Path, progress: Callable[[str, i
         TraceError: it is larger than uploads may be, or than the disk can spare.
     """
     target = folder / _safe(Path(name).name)
-    partial = target.with_name(f"{target.name}.partial")
     most = min(_MAX_UPLOAD_BYTES, shutil.disk_usage(folder).free - _SPARE_BYTES)
     too_large = TraceError(
         f"{name[:200]}: larger than the {max(most, 0):,} bytes that can be stored here.",
@@ -251,14 +251,13 @@ def _store(name: str, stream: BinaryIO, folder: Path, progress: Callable[[str, i
     )
     written = 0
     try:
-        with partial.open("wb") as sink:
-            for chunk in bounded.chunks(stream, most, too_large):
+        with atomic_file(target) as partial, partial.open("wb") as sink:
+            for chunk in chunks(stream, most, too_large):
                 sink.write(chunk)
                 written += len(chunk)
                 progress(name, written)
     except OSError as error:
         raise TraceError(f"{name[:200]}: could not be stored ({error.strerror or error}).") from error
-    partial.replace(target)
     return target
 
 

@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,10 +19,14 @@ from typing import Any
 
 import platformdirs
 
+from profiler.errors import OutputError, UsageError
+from profiler.files import write_file
+
 FOLDER_VARIABLE = "PROFILER_CACHE_DIR"
 LIMIT_VARIABLE = "PROFILER_CACHE_BYTES"
 SWITCH_VARIABLE = "PROFILER_CACHE"
 _DEFAULT_LIMIT_BYTES = 256 * 2**20
+_MAX_DIGITS = 18
 _SUFFIX = ".result"
 _BLOCK = 1 << 26
 _CHUNK = 1 << 22
@@ -45,14 +48,16 @@ class Store:
     Args:
         folder: by default ``$PROFILER_CACHE_DIR``, else the user's cache folder as the platform has it.
         limit_bytes: by default ``$PROFILER_CACHE_BYTES``, else 256 MiB.
+
+    Raises:
+        UsageError: that variable holds no whole number.
     """
 
     def __init__(self, folder: Path | None = None, limit_bytes: int | None = None) -> None:
         named = os.environ.get(FOLDER_VARIABLE)
         self.folder = folder or Path(named or platformdirs.user_cache_dir("tensorrt-evidence", appauthor=False))
         if limit_bytes is None:
-            given = os.environ.get(LIMIT_VARIABLE, "")
-            limit_bytes = int(given) if given.isdigit() else _DEFAULT_LIMIT_BYTES
+            limit_bytes = _limit_bytes()
         self.limit_bytes = limit_bytes
 
     def get(self, key: str) -> Any | None:
@@ -78,19 +83,10 @@ class Store:
         text = json.dumps(result, allow_nan=False).encode()
         if len(text) > self.limit_bytes:
             return
-        temporary = None
-        try:
+        with contextlib.suppress(OSError, OutputError):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".", suffix=".partial", delete=False) as file:
-                temporary = Path(file.name)
-                file.write(_digest(text).encode() + b"\n" + text)
-            temporary.replace(self._path(key))
-        except OSError:
-            if temporary is not None:
-                with contextlib.suppress(OSError):
-                    temporary.unlink()
-            return
-        self._evict()
+            write_file(self._path(key), _digest(text).encode() + b"\n" + text)
+            self._evict()
 
     def usage(self) -> Usage:
         found = self._entries()
@@ -127,6 +123,13 @@ class Store:
             with contextlib.suppress(OSError):
                 path.unlink()
             used -= size
+
+
+def _limit_bytes() -> int:
+    given = os.environ.get(LIMIT_VARIABLE) or str(_DEFAULT_LIMIT_BYTES)
+    if not given.isascii() or not given.isdigit() or len(given) > _MAX_DIGITS:
+        raise UsageError(f"${LIMIT_VARIABLE} is {given[:40]!r}, and a whole number of bytes was expected.")
+    return int(given)
 
 
 def is_on() -> bool:

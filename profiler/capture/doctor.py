@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from profiler.capture import process
-from profiler.capture.folder import MIN_FREE_BYTES
 from profiler.capture.gpu import chip_notes, find_gpus
 from profiler.capture.nsys import COUNTERS_HELP, DOWNLOAD, Nsys, locate, metrics_device
 from profiler.errors import ProfilerError
+from profiler.files import MIN_FREE_BYTES
 
 FOUND, MISSING, WARNING, OPTIONAL = "found", "missing", "warning", "optional, missing"
 PARAMETERS = Path("/proc/driver/nvidia/params")

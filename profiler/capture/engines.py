@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from profiler.capture import process
-from profiler.capture.folder import writing
 from profiler.capture.manifest import read_document
 from profiler.capture.spec import check_activation, name_prefix, safe_name
 from profiler.errors import OutputError, ProfilerError, UsageError
+from profiler.files import writing
 from profiler.plugins import names
 
 BUILD_TIMEOUT_S = 3600.0

@@ -11,10 +11,11 @@ from typing import Any
 
 from profiler.capture.identifying import remove_paths
 from profiler.capture.nsys import Nsys, Recording
-from profiler.capture.spec import RunSpec, file_sha256, fingerprint
+from profiler.capture.spec import RunSpec, fingerprint
 from profiler.errors import ProfilerError
+from profiler.files import sha256_of
 from profiler.trace.manifest import FORMAT, parse_manifest
-from profiler.trace.regular import read_regular
+from profiler.trace.streams import read_regular
 
 SIDE_FILES = ("layers.json", "build.json")
 BUILD_LOG = "build.log.xz"
@@ -183,7 +184,7 @@ def engine_document(spec: RunSpec, folder: Path) -> dict[str, Any] | None:
     )
     facts["files"] = [name for name in (*SIDE_FILES, BUILD_LOG) if (folder / name).is_file()]
     facts.setdefault("plan_bytes", spec.plan.stat().st_size)
-    facts["plan_sha256"] = file_sha256(spec.plan)
+    facts["plan_sha256"] = sha256_of(spec.plan)
     return facts
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from profiler.capture import process
-from profiler.capture.folder import check_free, compress, new_folder, write_json, writing
 from profiler.capture.manifest import Checked, build_manifest, engine_document
 from profiler.capture.nsys import Nsys, Recording, end_session, metrics_device, metrics_failed, profile_argv
 from profiler.capture.sanitise import SanitiseReport, sanitise
 from profiler.capture.spec import RunSpec
 from profiler.errors import OutputError, ProfilerError, TraceError
+from profiler.files import atomic_folder, check_free_space, compress_xz, write_json, writing
 from profiler.trace import Trace, nsys_export, open_trace
 
 TRACE_NAME = "trace.sqlite.xz"
@@ -59,12 +59,12 @@ def record_run(
         ProfilerError: a step failed; nothing is left of the folder.
     """
     warnings: list[str] = []
-    check_free(target.parent)
+    check_free_space(target.parent)
     if spec.plan is not None and not spec.plan.is_file():
         raise ProfilerError(
             f"{spec.plan}: no such file.", "Give --plan FILE of an engine, or --onnx FILE to build one first."
         )
-    with new_folder(target, force) as folder, writing(target):
+    with atomic_folder(target, force) as folder, writing(target):
         work = folder / "work"
         work.mkdir()
         measured = run_bench(spec, work / "bench.json", save_outputs, progress, timeout_s) if bench else None
@@ -80,7 +80,7 @@ def record_run(
             warnings.append("GPU metrics were asked for, and the trace holds none.")
         progress("sanitising")
         cleaned = sanitise(export, work / "trace.sqlite")
-        compress(work / "trace.sqlite", folder / TRACE_NAME)
+        compress_xz(work / "trace.sqlite", folder / TRACE_NAME)
         engine = engine_document(spec, folder)
         manifest = build_manifest(spec, recording, nsys, checked, result, measured, engine, _facts(cleaned), warnings)
         manifest.update(extra or {})

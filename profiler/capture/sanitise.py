@@ -20,6 +20,7 @@ from typing import Any
 from profiler.capture import sanitise_rules as rules
 from profiler.capture.identifying import Identifying, Scrubber, count_removed, find_identifying
 from profiler.errors import OutputError, TraceError
+from profiler.files import atomic_file, cannot_write
 from profiler.trace.attached import attached
 
 
@@ -90,35 +91,32 @@ def sanitise(
         raise OutputError(f"{target}: exists already.", "Choose another name, or remove it.")
     if keep_inferences is not None and keep_inferences < 1:
         raise TraceError(f"keep_inferences is {keep_inferences}, and a positive number was expected.")
-    partial = target.with_name(f".{target.name}.partial")
     try:
-        partial.unlink(missing_ok=True)
-        with _attached(source, partial) as db:
-            copy = _Copy(db, source, drop_unused_tables)
-            if window is None and keep_inferences is not None:
-                window = copy.window(keep_inferences)
-            removed = count_removed(db, "source")
-            copy.run(window)
-        _search(partial, copy.identifying, source)
-        if check is not None:
-            check(partial)
-        report = SanitiseReport(
-            tuple(copy.kept),
-            tuple(copy.emptied),
-            tuple(copy.dropped),
-            copy.rows_dropped,
-            copy.strings_dropped,
-            copy.scrub.changed,
-            len(copy.identifying.searched),
-            copy.kernels,
-            window.inferences if window else None,
-            source.stat().st_size,
-            partial.stat().st_size,
-            removed,
-        )
-        partial.replace(target)
+        with atomic_file(target, replace=False) as partial:
+            with _attached(source, partial) as db:
+                copy = _Copy(db, source, drop_unused_tables)
+                if window is None and keep_inferences is not None:
+                    window = copy.window(keep_inferences)
+                removed = count_removed(db, "source")
+                copy.run(window)
+            _search(partial, copy.identifying, source)
+            if check is not None:
+                check(partial)
+            report = SanitiseReport(
+                tuple(copy.kept),
+                tuple(copy.emptied),
+                tuple(copy.dropped),
+                copy.rows_dropped,
+                copy.strings_dropped,
+                copy.scrub.changed,
+                len(copy.identifying.searched),
+                copy.kernels,
+                window.inferences if window else None,
+                source.stat().st_size,
+                partial.stat().st_size,
+                removed,
+            )
     except sqlite3.Error as error:
-        partial.unlink(missing_ok=True)
         if "disk is full" in str(error) or "readonly" in str(error) or "unable to open" in str(error):
             raise OutputError(
                 f"{target}: cannot be written ({error}).", "Check the folder, its permissions and the free space."
@@ -127,14 +125,7 @@ def sanitise(
             f"{source}: cannot be read as an nsys export ({error}).", "Export the report again."
         ) from error
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(
-            f"{target}: cannot be written ({error.strerror or error}).",
-            "Check the folder, its permissions and the free space.",
-        ) from error
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+        raise cannot_write(target, error) from error
     return report
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ import numpy as np
 
 from profiler.capture import accuracy, summary
 from profiler.capture.engines import build_engine, export_onnx
-from profiler.capture.folder import check_free, write_json, writing
 from profiler.capture.gpu import Chip, chip_notes
 from profiler.capture.manifest import bench_document, is_complete, parameters_hash, read_document
 from profiler.capture.matrix import Matrix, Step
@@ -21,6 +21,7 @@ from profiler.capture.nsys import Nsys, Recording
 from profiler.capture.record import check_output_folder, record_run, run_bench
 from profiler.capture.spec import RunSpec, safe_name
 from profiler.errors import ProfilerError
+from profiler.files import atomic_file, check_free_space, write_json, writing
 from profiler.runtime import images
 
 FORMAT = "profiler-study/1"
@@ -151,7 +152,7 @@ class Study:
             return Outcome(step, "kept")
         began = time.monotonic()
         try:
-            check_free(self.folder, STEP_FREE_BYTES)
+            check_free_space(self.folder, STEP_FREE_BYTES)
             self.say(f"{label} …")
             told = self._do(step, inputs, lambda what: self.say(f"{label}: {what}"))
         except ProfilerError as error:
@@ -268,7 +269,8 @@ class Study:
             target = self.folder / "engines" / f"images-{len(paths)}.npy"
             if not target.is_file():
                 self.say(f"reading {len(paths):,} images from {self.options.images.name}")
-                self._write(target, lambda partial: images.write_inputs(paths, partial))
+                with self._new_file(target) as partial:
+                    images.write_inputs(paths, partial)
             return target
         if runs[0].inputs is not None:
             return runs[0].inputs
@@ -278,18 +280,17 @@ class Study:
         target = self.folder / "engines" / f"random-{RANDOM_IMAGES}x{'x'.join(map(str, shape))}-seed{seed}.npy"
         if not target.is_file():
             values = np.random.default_rng(seed).standard_normal((RANDOM_IMAGES, *shape), dtype=np.float32)
-            self._write(target, lambda partial: np.save(partial, values))
+            with self._new_file(target) as partial, partial.open("wb") as file:
+                np.save(file, values)
         return target
 
-    def _write(self, target: Path, make: Callable[[Path], object]) -> None:
-        partial = target.with_name(f".partial-{target.name}")
+    @staticmethod
+    @contextlib.contextmanager
+    def _new_file(target: Path) -> Iterator[Path]:
         with writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                make(partial)
-                partial.replace(target)
-            finally:
-                partial.unlink(missing_ok=True)
+            with atomic_file(target) as partial:
+                yield partial
 
     def _reference(self, runs: list[Step]) -> Path | None:
         """The outputs of PyTorch FP32 eager in any batch size, from this study or an earlier one in the same folder."""

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from profiler.capture.folder import write_json, write_text
 from profiler.capture.manifest import read_document
+from profiler.files import write_file, write_json
 from profiler.trace.manifest import model_label
 
 COLUMNS = {
@@ -146,8 +146,8 @@ def write_summary(folder: Path, study: Mapping[str, Any]) -> list[dict[str, Any]
     writer = csv.DictWriter(buffer, ["name", "model", "gpu", *list(COLUMNS)[1:]], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(folder / "summary.csv", buffer.getvalue())
-    write_text(folder / "summary.md", markdown(rows, study))
+    write_file(folder / "summary.csv", buffer.getvalue())
+    write_file(folder / "summary.md", markdown(rows, study))
     return rows
 
 

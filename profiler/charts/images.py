@@ -19,7 +19,7 @@ import plotly.graph_objects as go
 
 from profiler.charts.figures import Drawn
 from profiler.errors import MissingToolError, OutputError
-from profiler.trace import temporary
+from profiler.files import private_folder, write_file
 
 FORMATS = ("pdf", "png", "svg")
 BROWSER_VARIABLE = "BROWSER_PATH"
@@ -67,8 +67,7 @@ def render(drawn: Sequence[Drawn], kinds: Sequence[str]) -> dict[tuple[str, str]
         "seconds": _TIMEOUT_S + _TIMEOUT_EACH_S * len(drawn),
         "files": {kind: {"width": _WIDTH, "scale": _PNG_SCALE if kind == "png" else 1} for kind in kinds},
     }
-    folder = temporary.private_folder("figures")
-    try:
+    with private_folder("figures") as folder:
         said = _drawn(job, folder)
         found = {
             (figure.id, kind): path.read_bytes()
@@ -76,8 +75,6 @@ def render(drawn: Sequence[Drawn], kinds: Sequence[str]) -> dict[tuple[str, str]
             for kind in kinds
             if (path := folder / f"{place}.{kind}").is_file()
         }
-    finally:
-        temporary.remove(folder)
     if said is not None or len(found) < len(drawn) * len(kinds):
         raise OutputError(
             f"The figures could not be drawn with {browser_path} ({(said or 'some are missing')[-300:]}).",
@@ -133,7 +130,7 @@ def write(drawn: Sequence[Drawn], folder: Path, kinds: Sequence[str], force: boo
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for key, path in targets.items():
-            path.write_bytes(made[key])
+            write_file(path, made[key])
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written to ({error.strerror or error}).") from error
     return list(targets.values())

@@ -5,16 +5,14 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import os
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
-from profiler.errors import OutputError, UsageError
+from profiler import files
 from profiler.report.documents import json_text, plain
 from profiler.report.spreadsheet import cell
 from profiler.text import number, printable, visible
@@ -30,14 +28,21 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-f", "--force", action="store_true", help="replace FILE if it exists")
 
 
-def check_target(args: argparse.Namespace) -> None:
-    """Refuse an existing output file before any work is done.
+def check_target(args: argparse.Namespace, option: str = "output") -> None:
+    """Refuse an output file that must not be written, before any work is done.
+
+    Args:
+        option: the argument that names it; every other argument that is a path may be a file that the verb reads.
 
     Raises:
-        UsageError: it exists and --force was not given.
+        UsageError: see :func:`profiler.files.check_target`.
     """
-    if args.output is not None and args.output.exists() and not args.force:
-        raise UsageError(f"{args.output}: exists already.", "Choose another name, or give --force to replace it.")
+    target = getattr(args, option)
+    if target is None:
+        return
+    others = [value for name, value in vars(args).items() if name not in (option, "format")]
+    named = [item for value in others for item in (value if isinstance(value, (list, tuple)) else [value])]
+    files.check_target(target, args.force, [Path(item) for item in named if isinstance(item, (str, Path))])
 
 
 def emit(args: argparse.Namespace, document: Any, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -49,8 +54,7 @@ def emit(args: argparse.Namespace, document: Any, table: str, rows: Sequence[Map
         rows: for ``csv``; the keys of the first row are the header.
 
     Raises:
-        UsageError: the output file exists and --force was not given.
-        OutputError: it cannot be written.
+        UsageError, OutputError: the output file cannot be written, as :func:`check_target` says.
     """
     check_target(args)
     if args.format == "json":
@@ -62,27 +66,7 @@ def emit(args: argparse.Namespace, document: Any, table: str, rows: Sequence[Map
     if args.output is None:
         sys.stdout.write(text)
     else:
-        write_whole(args.output, text)
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is there whole or not at all; text as UTF-8."""
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(content.encode() if isinstance(content, str) else content)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror or error}).",
-            "Check the folder, its permissions and the free space.",
-        ) from error
+        files.write_file(args.output, text)
 
 
 def render_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:

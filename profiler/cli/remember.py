@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
 import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-import profiler
 from profiler import store
-from profiler.cli.output import check_target, write_whole
+from profiler.cli.output import check_target
+from profiler.files import write_file
+from profiler.fleet.code import code_digest
 
 _LEAST_BYTES = 32 * 2**20
 """Smaller traces are analysed in the time that looking would take."""
@@ -64,7 +64,7 @@ def _write(args: argparse.Namespace, text: str) -> None:
     if args.output is None:
         sys.stdout.write(text)
     else:
-        write_whole(args.output, text)
+        write_file(args.output, text)
 
 
 class _Tee(io.TextIOBase):
@@ -97,7 +97,7 @@ def _key(args: argparse.Namespace, traces: tuple[str, ...]) -> str | None:
     if None in digests:
         return None
     options = [f"{name}={value!r}" for name, value in sorted(vars(args).items()) if name not in _NO_INPUT]
-    return store.key_of([_code_version(), *options, *(d for d in digests if d)])
+    return store.key_of([code_digest(), *options, *(d for d in digests if d)])
 
 
 def _beside(path: Path) -> list[Path]:
@@ -106,11 +106,3 @@ def _beside(path: Path) -> list[Path]:
     if sum(p.stat().st_size for p in found) > _MAX_BYTES_BESIDE:
         raise OSError("too much lies beside the trace")
     return found
-
-
-@functools.cache
-def _code_version() -> str:
-    """A digest of the package's own code: figures of another version are not replayed."""
-    root = Path(profiler.__file__).parent
-    files = sorted(p for p in root.rglob("*.py") if p.is_file())
-    return store.key_of([str(store.content_digest(p)) for p in files])

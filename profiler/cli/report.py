@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from profiler.analysis.run.run import Run
-from profiler.cli.output import check_target, write_whole
+from profiler.cli.output import check_target
 from profiler.cli.verb import add_pair, warn
 from profiler.errors import EXIT_GATE_FAILED, EXIT_GATE_UNKNOWN, UsageError
+from profiler.files import write_file
 from profiler.report import tables
 from profiler.report.documents import json_text, report_document
 from profiler.report.evidence import Evidence, gather
@@ -71,8 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int | None:
     check_target(args)
-    if args.markdown is not None and args.markdown.exists() and not args.force:
-        raise UsageError(f"{args.markdown}: exists already.", "Choose another name, or give --force to replace it.")
+    check_target(args, "markdown")
     table_formats = _listed(args.table_format, tables.FORMATS, "--table-format")
     figure_formats = _listed(args.figure_format, _FIGURE_FORMATS, "--figure-format")
     chosen = args.format or (_FORMATS.get(args.output.suffix.lower()) if args.output else "markdown")
@@ -90,9 +90,9 @@ def run(args: argparse.Namespace) -> int | None:
         if args.output is None:
             sys.stdout.write(content)
         else:
-            write_whole(args.output, content)
+            write_file(args.output, content)
         if args.markdown is not None:
-            write_whole(args.markdown, summary(evidence, outcomes))
+            write_file(args.markdown, summary(evidence, outcomes))
         if args.tables is not None:
             tables.write_tables(tables.tables(evidence), args.tables, table_formats, args.force)
         if args.figures is not None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from profiler.cli.output import FORMATS, emit
 from profiler.cli.verb import add_nvtx, add_trace
-from profiler.errors import UsageError
 from profiler.report.share import share
 from profiler.runtime.arguments import positive
 
@@ -41,11 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     target: Path = args.output
-    if target.exists():
-        if Path(args.trace).exists() and target.samefile(args.trace):
-            raise UsageError(f"{target}: is the trace itself, which is never changed.", "Choose another name.")
-        if not args.force:
-            raise UsageError(f"{target}: exists already.", "Choose another name, or give --force to replace it.")
     report, compared = share(Path(args.trace), target, args.inferences, args.drop_unused, args.nvtx, args.force)
     document = {"trace": args.trace, "copy": str(target), "figures_compared": compared, **report.as_dict()}
     rows = [{"removed": kind, "count": n} for kind, n in report.removed.items()]

@@ -12,9 +12,10 @@ from profiler.analysis.fusion.decompose import representative
 from profiler.analysis.fusion.ledger import build_ledger
 from profiler.analysis.run.run import Run
 from profiler.analysis.run.timeline import Part, Timeline
-from profiler.cli.output import check_target, write_whole
+from profiler.cli.output import check_target
 from profiler.cli.verb import add_trace, warn
 from profiler.errors import ProfilerError, UsageError
+from profiler.files import write_file
 from profiler.report.chrome_trace import Side, chrome_trace, compressed
 from profiler.trace import open_trace
 
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
             except ProfilerError as error:
                 warn([f"kernels are written without their modules and layers: {error.message}"])
         document = chrome_trace(sides, counterparts)
-    write_whole(args.output, compressed(document) if args.output.name.endswith(".gz") else document)
+    write_file(args.output, compressed(document) if args.output.name.endswith(".gz") else document)
 
 
 def _part(timeline: Timeline, inference: str) -> Part:

@@ -21,6 +21,7 @@ from profiler.engine import inspector, versions
 from profiler.engine.logger import BuildLog, make_logger
 from profiler.engine.progress import Ticker, attach_monitor
 from profiler.errors import MissingToolError, OutputError, ProfilerError, UsageError
+from profiler.files import atomic_file, cannot_write, write_json
 from profiler.plugins import loading
 from profiler.runtime import arguments, contract, telemetry
 from profiler.runtime.cuda_runtime import Cuda
@@ -139,13 +140,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     cuda = Cuda()  # before the builder, whose own message without a GPU says less
     with ExitStack() as stack:
         # the first to be entered is the last to be put in place: the plan
-        plan, layers, log_file, record = [stack.enter_context(contract.atomic_path(p)) for p in outputs]
+        plan, layers, log_file, record = [stack.enter_context(atomic_file(p)) for p in outputs]
         log = BuildLog(log_file, hidden=args.onnx.resolve())
         try:
             document = _build(trt, cuda, args, log, plan, layers)
         finally:
             _close(log, outputs[2])
-        contract.write_json(record, document)
+        write_json(record, document)
     if not args.quiet:
         size = document["plan_bytes"] / _MIB
         print(f"{args.plan}: {size:.1f} MiB, built in {document['build_seconds']:.1f} s", file=sys.stderr)
@@ -155,7 +156,7 @@ def _close(log: BuildLog, target: Path) -> None:
     try:
         log.close()
     except OSError as error:
-        raise contract.cannot_write(target, error) from error
+        raise cannot_write(target, error) from error
 
 
 def _build(trt: Any, cuda: Cuda, args: argparse.Namespace, log: BuildLog, plan: Path, layers: Path) -> dict[str, Any]:
@@ -197,7 +198,7 @@ def _build(trt: Any, cuda: Cuda, args: argparse.Namespace, log: BuildLog, plan: 
     runtime = trt.Runtime(logger)
     engine = versions.deserialise(trt, runtime, plan, logger)
     information = inspector.engine_information(trt, engine)
-    contract.write_json(layers, information)
+    write_json(layers, information)
     if args.timing_cache is not None:
         _save_timing_cache(config, args.timing_cache)
     return {
@@ -368,7 +369,7 @@ def _load_timing_cache(config: Any, path: Path | None, log: BuildLog) -> tuple[s
 
 def _save_timing_cache(config: Any, path: Path) -> None:
     cache = config.get_timing_cache()
-    with contract.atomic_path(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_bytes(memoryview(cache.serialize()))
 
 

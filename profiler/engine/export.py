@@ -17,6 +17,7 @@ import numpy as np
 from profiler.engine import calibration, custom_node, onnx_graph, qdq, torch_export
 from profiler.engine.build import ONNX_FORMAT
 from profiler.errors import OutputError, ProfilerError, UsageError
+from profiler.files import atomic_file, write_json
 from profiler.plugins import activation, names
 from profiler.runtime import arguments, contract, telemetry
 from profiler.runtime.pytorch_model import import_torch, load_model
@@ -162,9 +163,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             "numpy": np.__version__,
         },
     }
-    with contract.atomic_path(args.output) as target, contract.atomic_path(record_path) as record_target:
+    with atomic_file(args.output) as target, atomic_file(record_path) as record_target:
         target.write_bytes(content)
-        contract.write_json(record_target, record)
+        write_json(record_target, record)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(f"{args.output}: {len(content) / 2**20:.1f} MiB, {len(model.graph.node)} nodes", file=sys.stderr)

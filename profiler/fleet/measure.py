@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,12 @@ import pandas as pd
 from profiler.analysis.run.kernels import classified_names
 from profiler.analysis.run.run import Run
 from profiler.errors import ProfilerError
+from profiler.files import sha256_of
 from profiler.fleet.identity import Identity, refine
 from profiler.trace import Trace, open_trace
 from profiler.trace.launch_environment import recorded_node, recorded_rank
 
 COMMUNICATION = "communication"
-_CHUNK = 1 << 22
 _VERDICTS = ("yes", "no", "unknown")
 
 
@@ -75,7 +74,9 @@ def measure(task: Task) -> Measured | Broken:
         with open_trace(task.path) as trace:
             measured = _measured(task, trace)
         stat = task.path.stat()
-        measured.row.update(bytes=stat.st_size, sha256=_sha256(task.path), read_s=round(time.perf_counter() - began, 3))
+        measured.row.update(
+            bytes=stat.st_size, sha256=sha256_of(task.path), read_s=round(time.perf_counter() - began, 3)
+        )
         return measured
     except ProfilerError as error:
         return Broken(
@@ -240,14 +241,6 @@ def _onnx(manifest: dict[str, Any]) -> str | None:
     engine = manifest.get("engine")
     digest = engine.get("onnx_sha256") if isinstance(engine, dict) else None
     return digest[:12] if isinstance(digest, str) and digest else None
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _relative(task: Task, text: str) -> str:

@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from profiler.capture.folder import new_folder, writing
 from profiler.errors import ProfilerError, UsageError
+from profiler.files import atomic_folder, writing
 from profiler.fleet.tables import SCHEMAS
 
 FORMAT = "profiler-fleet/1"
@@ -70,7 +70,7 @@ def write(folder: Path, result: FleetResult, force: bool = False) -> None:
         UsageError, OutputError: it exists, is in the way, or cannot be written.
     """
     check_target(folder, force)
-    with new_folder(folder, force, DOCUMENT, "a result of fleet") as partial, writing(folder):
+    with atomic_folder(folder, force, DOCUMENT, "a result of fleet") as partial, writing(folder):
         for name, table in result.tables.items():
             pq.write_table(table, partial / FILES[name], compression="zstd")
         text = json.dumps(result.document, indent=1, ensure_ascii=False, allow_nan=False)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from profiler.errors import MissingToolError, OutputError, ProfilerError, UsageError
+from profiler.files import atomic_file
 
 SOURCES = Path(__file__).parent / "src"
 HEADERS_HINT = (
@@ -148,11 +149,8 @@ def compile_library(
         raise OutputError(f"{target}: exists already.", "Give --force to replace it, or another --output.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-            partial = Path(folder) / target.name
-            argv = command(nvcc, partial, headers, architectures)
-            _run(argv)
-            partial.replace(target)
+        with atomic_file(target) as partial:
+            _run(command(nvcc, partial, headers, architectures))
     except OSError as error:
         raise OutputError(f"{target}: cannot be written ({error.strerror or error}).") from error
     return command(nvcc, target, headers, architectures)

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from profiler.errors import MissingToolError, ProfilerError
+from profiler.files import write_json
 from profiler.plugins import aot_kernels, library, names, python_route
 from profiler.plugins.names import ALPHA
 from profiler.runtime import arguments, contract, telemetry
@@ -132,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "recorded": telemetry.timestamp(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "cuda": torch.version.cuda},
     }
-    contract.write_json(args.output, document)
+    write_json(args.output, document)
     wrong = [
         f"{r['precision']} ({r['what']}): {_number(r['max_error'])} {r['unit']}" for r in agreement if not r["within"]
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +15,11 @@ from profiler.analysis.run.autotuning import Autotuning, autotuning, build_log_o
 from profiler.analysis.run.measured import Latency, latency_without_profiler
 from profiler.analysis.run.run import Run
 from profiler.errors import ProfilerError
+from profiler.files import sha256_of
 from profiler.report.documents import ledger_document
 from profiler.trace.build_log import read_build_log
 
 SIDES = ("before", "after")
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -95,15 +94,6 @@ class Evidence:
 def gather(before: Run, after: Run, engines: tuple[Path | None, Path | None] = (None, None)) -> Evidence:
     """Hold two traces against each other for a hand-over."""
     return Evidence(compare(before, after), engines)
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file as hexadecimal text."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _provenance(side: Run) -> dict[str, str]:

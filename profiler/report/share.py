@@ -13,10 +13,10 @@ from profiler.analysis.fusion.layers import engine_side
 from profiler.analysis.run.kernels import classified_names
 from profiler.analysis.run.run import Run
 from profiler.analysis.run.work import gpu_work
-from profiler.capture.folder import compress, writing
 from profiler.capture.sanitise import SanitiseReport, Window, sanitise
-from profiler.errors import OutputError, ProfilerError, TraceError, UsageError
-from profiler.trace import Trace, files, open_trace, temporary
+from profiler.errors import ProfilerError, TraceError, UsageError
+from profiler.files import atomic_file, check_target, compress_xz, private_folder, writing
+from profiler.trace import Trace, files, open_trace
 
 SUFFIXES = (".sqlite", ".sqlite.xz")
 _VERDICTS = ("category", "category_rule", "precision", "tensor_cores", "rule")
@@ -46,13 +46,12 @@ def share(
 
     Raises:
         TraceError: the source cannot be read, or a figure of the copy differs from the source's: then no copy is kept.
-        UsageError: the target's ending, or inferences that are not there.
-        OutputError: the target exists or cannot be written.
+        UsageError: the target's ending, a target that exists or is the source, or inferences that are not there.
+        OutputError: the target cannot be written.
     """
     if not target.name.endswith(SUFFIXES):
         raise UsageError(f"{target}: expected a name that ends in {' or '.join(SUFFIXES)}.")
-    if target.exists() and not replace:
-        raise OutputError(f"{target}: exists already.", "Choose another name, or remove it.")
+    check_target(target, replace, [source])
     file = files.prepare(source)
     with Trace(file) as trace:
         analysis = Run(trace, nvtx)
@@ -70,31 +69,19 @@ def share(
                     "No copy was kept. Perhaps a kernel or range name holds a path or a host name that a figure depends on.",
                 )
 
-        folder = temporary.private_folder("share")
-        try:
+        with private_folder("share") as folder:
             report = sanitise(file.database, folder / "copy.sqlite", None, drop_unused, window, check)
             _write(folder / "copy.sqlite", target, replace)
-        finally:
-            temporary.remove(folder)
     return report, compared
 
 
 def _write(copy: Path, target: Path, replace: bool) -> None:
     """Copy or compress the finished copy to its place, whole or not at all."""
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        if target.name.endswith(".xz"):
-            compress(copy, partial)
-        else:
-            with writing(target):
-                shutil.copyfile(copy, partial)
-        with writing(target):
-            if replace:
-                partial.replace(target)
-            else:
-                target.hardlink_to(partial)  # unlike a rename, it fails where the target has come to exist
-    finally:
-        partial.unlink(missing_ok=True)
+    if target.name.endswith(".xz"):
+        compress_xz(copy, target, replace)
+    else:
+        with atomic_file(target, replace) as partial, writing(target):
+            shutil.copyfile(copy, partial)
 
 
 def _window(analysis: Run, n: int) -> Window:

@@ -15,6 +15,7 @@ from profiler.analysis.fusion.decompose import Decomposition
 from profiler.analysis.fusion.ledger import STATUSES, Ledger, grouped
 from profiler.analysis.run.run import Run
 from profiler.errors import MissingToolError, OutputError, ProfilerError
+from profiler.files import write_file
 from profiler.report.documents import flat_row, part_document
 from profiler.report.evidence import SIDES, Evidence
 from profiler.report.layers import engine_layers
@@ -254,7 +255,7 @@ def write_tables(found: list[Table], folder: Path, kinds: tuple[str, ...], force
         folder.mkdir(parents=True, exist_ok=True)
         for table, kind, path in targets:
             content = to_csv(table.frame).encode() if kind == "csv" else to_parquet(table.frame)
-            path.write_bytes(content)
+            write_file(path, content)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written to ({error.strerror or error}).") from error
     return [path for *_, path in targets]

@@ -7,13 +7,10 @@ reason is on standard error), 2 (wrong usage) or 130 (interrupted).
 from __future__ import annotations
 
 import argparse
-import errno
-import json
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +18,13 @@ from typing import Any
 import numpy as np
 
 from profiler.errors import EXIT_FAILED, EXIT_OK, OutputError, ProfilerError
+from profiler.files import atomic_file, cannot_write
 from profiler.runtime.arguments import image_shape, not_negative, positive, seconds
 
 FORMAT = "profiler-workload/1"
 NVTX_DOMAIN = "profiler"
 TRACEBACK_VARIABLE = "PROFILER_TRACEBACK"
 EXIT_INTERRUPTED = 130
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
 _INPUT_KEYS = ("input", "inputs", "images", "x")
 
 
@@ -159,52 +156,9 @@ def batches(images: np.ndarray[Any, Any], batch: int) -> Iterator[tuple[np.ndarr
         yield np.ascontiguousarray(part), valid
 
 
-@contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
-    """Yield a temporary path in the target's folder; it becomes the target when the block ends without an error.
-
-    Raises:
-        OutputError: the folder is missing, read-only or full.
-    """
-    try:
-        handle, name = tempfile.mkstemp(dir=target.parent or Path(), prefix=f".{target.name}.", suffix=".partial")
-        os.close(handle)
-    except OSError as error:
-        raise cannot_write(target, error) from error
-    partial = Path(name)
-    try:
-        yield partial
-        # mkstemp makes the file private; the result is an ordinary file, as open() would have made it
-        umask = os.umask(0)
-        os.umask(umask)
-        partial.chmod(0o666 & ~umask)
-        partial.replace(target)
-    except OSError as error:
-        if error.errno in _NO_ROOM or error.filename == name:
-            raise cannot_write(target, error) from error
-        raise
-    finally:
-        with suppress(OSError):
-            partial.unlink()
-
-
-def cannot_write(target: Path, error: OSError) -> OutputError:
-    """An error that says why ``target`` cannot be written, and the way out."""
-    return OutputError(
-        f"{target}: cannot be written ({error.strerror or error}).",
-        "Name a file in a folder that exists, is writable and has space.",
-    )
-
-
-def write_json(target: Path, document: dict[str, Any]) -> None:
-    """Write a document, whole or not at all. NaN and infinity are refused: JSON has no such numbers."""
-    with atomic_path(target) as partial:
-        partial.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", "utf-8")
-
-
 def write_array(target: Path, array: np.ndarray[Any, Any]) -> None:
     """Write a .npy file, whole or not at all."""
-    with atomic_path(target) as partial, partial.open("wb") as file:
+    with atomic_file(target) as partial, partial.open("wb") as file:
         np.save(file, array, allow_pickle=False)
 
 

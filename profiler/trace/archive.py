@@ -16,8 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from profiler.errors import TraceError
-from profiler.trace import bounded
-from profiler.trace.regular import open_regular, shown
+from profiler.trace.streams import chunks, open_regular, shown
 
 ZIP_MAGIC = b"PK\x03\x04"
 _END_RECORD = b"PK\x05\x06"
@@ -102,7 +101,7 @@ def _extract(path: Path, file: BinaryIO, into: Path, limits: Limits) -> list[Pat
             found[same] = target
             target.parent.mkdir(parents=True, exist_ok=True)
             with archive.open(entry) as source, target.open("xb") as sink:
-                for chunk in bounded.chunks(source, most - written, too_large):
+                for chunk in chunks(source, most - written, too_large):
                     sink.write(chunk)
                 written += sink.tell()
     return sorted(found.values())

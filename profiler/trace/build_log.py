@@ -26,8 +26,7 @@ from typing import IO
 import pandas as pd
 
 from profiler.errors import TraceError
-from profiler.trace.compressed import XZ_MAGIC, open_xz
-from profiler.trace.regular import open_regular
+from profiler.trace.streams import XZ_MAGIC, open_regular, open_xz
 
 ROW_COLUMNS = (
     "layer",

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from profiler.errors import TraceError
-from profiler.trace.regular import read_regular
+from profiler.trace.streams import read_regular
 
 MAX_DESCRIPTION_CHARACTERS = 48 << 20
 """Of one file, and of all payloads of a trace: JSON takes up to 30 times its size once it is read."""

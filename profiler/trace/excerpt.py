@@ -17,7 +17,7 @@ import numpy as np
 
 from profiler import progress
 from profiler.errors import TraceError
-from profiler.trace import temporary
+from profiler.files import make_private_folder, remove_private_folder
 from profiler.trace.attached import attached
 from profiler.trace.database import Database
 from profiler.trace.files import TraceFile
@@ -89,19 +89,19 @@ def excerpt_of(file: TraceFile, database: Database) -> tuple[TraceFile, Excerpt]
     window = _window(database, work)
     if window is None:
         return None
-    folder = temporary.private_folder("excerpt")
+    folder = make_private_folder("excerpt")
     try:
         target = folder / "trace.sqlite"
         with _attached(file, target, database.label) as connection:
             _Copy(connection, database, window).run()
             held = connection.execute(f"SELECT count(*) FROM main.{work}").fetchone()[0]  # noqa: S608 - one of two literals
         if not held:
-            temporary.remove(folder)
+            remove_private_folder(folder)
             return None
         made = replace(file, database=target, write_ahead_log=False, _workdir=folder)
         return made, Excerpt(int(held), database.count(work), *window, "kernels" if work == KERNELS else "CUDA graphs")
     except BaseException:
-        temporary.remove(folder)
+        remove_private_folder(folder)
         raise
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from profiler.errors import TraceError
-from profiler.trace import bounded, nsys_export, temporary
-from profiler.trace.compressed import decompressor
-from profiler.trace.regular import open_regular
+from profiler.files import make_private_folder, remove_private_folder
+from profiler.trace import nsys_export
+from profiler.trace.streams import chunks, decompressor, open_regular
 
 SQLITE_MAGIC = b"SQLite format 3\x00"
 REPORT_SUFFIXES = (".nsys-rep", ".qdrep")
@@ -53,7 +53,7 @@ class TraceFile:
         """Tie the private temporary folder to ``owner``: it is removed when that object goes."""
         if self._workdir is None:
             return lambda: None
-        return weakref.finalize(owner, temporary.remove, self._workdir)
+        return weakref.finalize(owner, remove_private_folder, self._workdir)
 
 
 def prepare(path: Path, max_bytes: int = MAX_DECOMPRESSED_BYTES) -> TraceFile:
@@ -126,7 +126,7 @@ def _decompress(path: Path, open_stream: Callable[[BinaryIO], IO[bytes]], target
     )
     try:
         with open_regular(path, "a trace") as packed, open_stream(packed) as source, target.open("wb") as sink:
-            for chunk in bounded.chunks(source, limit, too_large):
+            for chunk in chunks(source, limit, too_large):
                 if not written and not chunk.startswith(SQLITE_MAGIC):
                     raise TraceError(
                         f"{path}: unpacks to something that is not an SQLite database (it starts with {chunk[:8]!r}).",
@@ -160,11 +160,11 @@ def _limit(path: Path, target: Path, max_bytes: int) -> tuple[int, str]:
 
 
 def _unpack(path: Path, make: Callable[[Path], None], how: str) -> TraceFile:
-    workdir = temporary.private_folder("trace")
+    workdir = make_private_folder("trace")
     try:
         database = workdir / "trace.sqlite"
         make(database)
         return TraceFile(path, database, how, _check_sqlite_header(database, _read_head(database)), workdir)
     except BaseException:
-        temporary.remove(workdir)
+        remove_private_folder(workdir)
         raise

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from profiler.errors import TraceError
-from profiler.trace.regular import read_regular
+from profiler.trace.streams import read_regular
 
 FORMAT = "profiler-run/1"
 _MAX_BYTES = 4 << 20

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from profiler.errors import MissingToolError, ProfilerError, UsageError
+from profiler.files import write_json
 from profiler.plugins import activation
 from profiler.runtime import contract, telemetry
 from profiler.runtime.pytorch_model import (
@@ -179,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 f"the GPU has too little memory for {args.model} at batch {options.batch} ({_first_line(error)}).",
                 "Use a smaller --batch, or end what else runs on the GPU.",
             ) from error
-    contract.write_json(options.output, document)
+    write_json(options.output, document)
 
 
 def _run(

@@ -19,6 +19,7 @@ from profiler.engine import versions
 from profiler.engine.inspector import read_build_record
 from profiler.engine.logger import make_logger
 from profiler.errors import ProfilerError
+from profiler.files import write_json
 from profiler.plugins import loading
 from profiler.runtime import arguments, contract, telemetry
 from profiler.runtime.cuda_runtime import Cuda, CudaEvent
@@ -246,9 +247,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     several = lanes if args.streams > 1 else None
     result = run_session(runner, options, images, pushed, cuda.pci_bus_id(), warnings, several)
-    contract.write_json(
-        options.output, _document(trt, args, options, record, result, runner, cuda, len(images), warnings)
-    )
+    write_json(options.output, _document(trt, args, options, record, result, runner, cuda, len(images), warnings))
 
 
 def _document(

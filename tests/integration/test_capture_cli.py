@@ -219,7 +219,7 @@ def test_a_full_disk(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("profiler.capture.folder._copy", full)
+    monkeypatch.setattr("profiler.files.shutil.copyfileobj", full)
     assert record(machine, tmp_path / "run") == 1
     assert "The disk is full" in capsys.readouterr().err and [p.name for p in tmp_path.iterdir()] == ["machine"]
 

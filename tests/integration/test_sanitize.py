@@ -198,7 +198,7 @@ def test_refusals(dirty: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="ends in"):
         share(dirty, tmp_path / "copy.txt")
     (tmp_path / "there.sqlite").write_text("x")
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(UsageError, match="exists already"):
         share(dirty, tmp_path / "there.sqlite")
     with pytest.raises(OutputError, match="cannot be written"):
         share(dirty, tmp_path / "no" / "copy.sqlite")

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from profiler.errors import TraceError
-from profiler.trace.regular import read_regular
+from profiler.trace.streams import read_regular
 
 FORMATS = ("profiler-plugin-measure/1", "profiler-plugin-measure/2")
 KERNEL, EAGER, COPY, COPY_STREAM = "kernel", "PyTorch's three operators", "copy", "copy, without a graph"

@@ -1,21 +1,16 @@
-"""Children: their output, their end, the end of all that they started; and folders that are whole or not there."""
+"""Children: their output, their end, the end of all that they started."""
 
 from __future__ import annotations
 
-import errno
-import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from profiler.capture import folder as folders
-from profiler.capture.folder import MARKER, check_free, new_folder, write_json
 from profiler.capture.process import Finished, child_error, python_for, run, run_module
-from profiler.errors import MissingToolError, OutputError, ProfilerError
+from profiler.errors import MissingToolError, ProfilerError
 
 
 def python(code: str) -> list[str]:
@@ -105,89 +100,3 @@ def test_missing_programs(tmp_path: Path) -> None:
     with pytest.raises(MissingToolError, match="no such Python"):
         python_for("no-such-python")
     assert python_for(None) == sys.executable
-
-
-def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
-    target = tmp_path / "run"
-    with pytest.raises(ZeroDivisionError), new_folder(target) as partial:
-        (partial / "half").write_text("x")
-        raise ZeroDivisionError
-    assert not list(tmp_path.iterdir())
-    with new_folder(target) as partial:
-        (partial / "manifest.json").write_text("{}")
-        assert not target.exists()
-    assert [p.name for p in target.iterdir()] == ["manifest.json"] and [p.name for p in tmp_path.iterdir()] == ["run"]
-
-
-def test_what_is_there_stays_until_the_new_one_is_complete(tmp_path: Path) -> None:
-    target = tmp_path / "run"
-    target.mkdir()
-    (target / "manifest.json").write_text("old")
-    with pytest.raises(OutputError, match="exists already"), new_folder(target):
-        pass
-    with pytest.raises(ZeroDivisionError), new_folder(target, force=True):
-        raise ZeroDivisionError
-    assert (target / "manifest.json").read_text() == "old"
-    with new_folder(target, force=True) as partial:
-        (partial / "manifest.json").write_text("new")
-    assert (target / "manifest.json").read_text() == "new" and [p.name for p in tmp_path.iterdir()] == ["run"]
-
-
-def test_a_folder_that_is_no_run_is_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "precious").write_text("thesis")
-    with pytest.raises(OutputError, match="is not a run"), new_folder(tmp_path, force=True):
-        pass
-    (tmp_path / "x.partial").mkdir()
-    with pytest.raises(OutputError, match="in the way"), new_folder(tmp_path / "x"):
-        pass
-    assert (tmp_path / "precious").exists() and (tmp_path / "x.partial").exists()
-
-
-def test_leftovers_of_a_killed_run_are_cleared_and_live_ones_respected(tmp_path: Path) -> None:
-    left = tmp_path / "run.partial"
-    (left / "work").mkdir(parents=True)
-    (left / MARKER).touch()
-    (left / "work" / "report").write_text("x")
-    with new_folder(tmp_path / "run") as partial:
-        assert [p.name for p in partial.iterdir()] == [MARKER]
-        (partial / "manifest.json").write_text("{}")
-        target = f"Path({str(tmp_path / 'run')!r})"
-        code = (
-            f"from pathlib import Path\nfrom profiler.capture.folder import new_folder\nwith new_folder({target}): pass"
-        )
-        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        assert "another process is writing there" in other.stderr
-        assert (partial / "manifest.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("number", "remedy"),
-    [
-        (errno.ENOSPC, "disk is full"),
-        (errno.EROFS, "read-only"),
-        (errno.EACCES, "may not write"),
-        (errno.EDQUOT, "quota"),
-    ],
-)
-def test_failures_to_write_name_cause_and_way_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
-) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(OutputError) as caught, new_folder(tmp_path / "deep" / "run"):
-        pass
-    assert remedy in str(caught.value.hint) and str(tmp_path / "deep" / "run") in caught.value.message
-
-
-def test_too_little_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folders.shutil, "disk_usage", lambda _: type("U", (), {"free": 1 << 20})())
-    with pytest.raises(OutputError, match="1 MiB are free"):
-        check_free(tmp_path / "not" / "there")
-
-
-def test_json_without_figures_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(tmp_path / "a.json", {"x": float("nan")})
-    assert not list(tmp_path.iterdir())

@@ -185,7 +185,7 @@ def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path: Path, monkeypatch
         (folder / "trace.sqlite").mkdir()  # so that no database can be written there
         return folder
 
-    monkeypatch.setattr(excerpt.temporary, "private_folder", made)
+    monkeypatch.setattr(excerpt, "make_private_folder", made)
     with pytest.raises(TraceError, match="no excerpt of it could be made"):
         open_trace(path, excerpt=True)
     assert not folder.exists()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from profiler.errors import OutputError, ProfilerError, UsageError
+from profiler.files import atomic_file, write_json
 from profiler.runtime import contract
 
 
@@ -95,13 +96,13 @@ def test_batches_fill_up_the_last() -> None:
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     target = tmp_path / "o.json"
-    with pytest.raises(ZeroDivisionError), contract.atomic_path(target) as partial:
+    with pytest.raises(ZeroDivisionError), atomic_file(target) as partial:
         partial.write_text("half")
         raise ZeroDivisionError
     with pytest.raises(ValueError, match="JSON"):
-        contract.write_json(target, {"x": float("nan")})
+        write_json(target, {"x": float("nan")})
     assert list(tmp_path.iterdir()) == []
-    contract.write_json(target, {"x": 1})
+    write_json(target, {"x": 1})
     assert json.loads(target.read_text()) == {"x": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["o.json"]
 
@@ -109,7 +110,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
 def test_a_full_disk_is_an_output_error(tmp_path: Path) -> None:
     with (
         pytest.raises(OutputError, match="No space left"),
-        contract.atomic_path(tmp_path / "big"),
+        atomic_file(tmp_path / "big"),
         Path("/dev/full").open("wb", buffering=0) as full,
     ):
         full.write(b"x")
