@@ -13,7 +13,7 @@ from pathlib import Path
 
 from profiler.analysis.compare import compare
 from profiler.analysis.fusion.ledger import build_ledger
-from profiler.analysis.run.inferences import find_inferences
+from profiler.analysis.run.finding import find_inferences
 from profiler.analysis.run.kernels import kernel_statistics
 from profiler.analysis.run.run import Run
 from profiler.report.documents import ledger_document
@@ -47,7 +47,7 @@ def _compare(before: Path, after: Path) -> int:
     with open_trace(before) as first, open_trace(after) as second:
         sides = Run(first), Run(second)
         for side in sides:
-            side.settle()
+            side.compute_and_release()
         compare(*sides)
         return sides[0].kernels.count
 

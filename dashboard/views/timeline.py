@@ -15,7 +15,6 @@ from dashboard.facts import facts
 from dashboard.sidebar import Pair, show_problems
 from dashboard.tables import show_table
 from profiler.analysis.fusion.counterparts import OTHER, Counterparts
-from profiler.analysis.fusion.decompose import representative
 from profiler.analysis.run.run import Run
 from profiler.analysis.run.timeline import KERNEL, Bars, Part
 from profiler.charts.timeline import bar_colours, bar_inks, for_canvas, legend_entries
@@ -71,7 +70,7 @@ def _choose(name: str, side: Side) -> Part:
     if not len(table):
         st.caption(f"{name}: {markdown(analysis.inferences.statement)} The start of the trace is shown.")
         return timeline.whole(_WHOLE_TRACE_WINDOW_NS)
-    middle = representative(analysis)
+    middle = analysis.inferences.median_inference()
 
     def label(i: int) -> str:
         of_all = f"{table['text'].iloc[i]}: {duration(int(table['latency_ns'].iloc[i]))}"

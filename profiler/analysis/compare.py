@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+import pandas as pd
 
 from profiler.analysis.names.classify import CATEGORY_LABELS
 from profiler.analysis.run.run import Run
+from profiler.analysis.tabular import Tabular
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,9 @@ class Metric:
     after_range: tuple[float, float] | None = None
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two analyses held against each other."""
+@dataclass(frozen=True, repr=False)
+class Comparison(Tabular):
+    """Two runs side by side."""
 
     before: Run
     after: Run
@@ -45,7 +48,23 @@ class Comparison:
     """Why kernel counts were not compared; empty when they were."""
 
     def metric(self, metric_id: str) -> Metric:
-        return next(m for m in self.metrics if m.id == metric_id)
+        """One line of the comparison.
+
+        Raises:
+            KeyError: there is no such line; the message lists those that there are.
+        """
+        for metric in self.metrics:
+            if metric.id == metric_id:
+                return metric
+        raise KeyError(f"no metric {metric_id!r}; there are: {', '.join(m.id for m in self.metrics)}")
+
+    @property
+    def summary(self) -> str:
+        return f"{self.before.facts.title} → {self.after.facts.title}, {len(self.metrics)} metrics"
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a metric: ``id``, ``label``, ``unit``, ``before``, ``after``, ``ratio`` (before ÷ after), ``reason``, ``source``."""
+        return pd.DataFrame([asdict(m) for m in self.metrics]).drop(columns=["before_range", "after_range"])
 
 
 _Value = tuple["float | None", "str | None", "tuple[float, float] | None"]
@@ -76,7 +95,7 @@ class _Definition:
 
 
 def compare(before: Run, after: Run) -> Comparison:
-    """Hold two traces against each other.
+    """Compare two traces, per inference.
 
     Kernel counts, kernel times and what is derived from them are refused (None with the reason) when one side recorded
     CUDA graphs as single events, as that side's kernels are not in its trace.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import plotly.graph_objects as go
 
-from profiler.analysis.fusion.decompose import Decomposition, representative
+from profiler.analysis.fusion.decompose import Decomposition
 from profiler.analysis.fusion.traffic import SampledBytes, by_stage
 from profiler.analysis.run.tensor_cores import median_inference_samples
 from profiler.analysis.run.timeline import Timeline
@@ -126,7 +126,7 @@ def _timeline(evidence: Evidence) -> Iterator[Drawn]:
         if not side.inferences.count:
             continue
         timeline = Timeline(side)
-        part = timeline.inference(representative(side))
+        part = timeline.inference(side.inferences.median_inference())
         frames[name], held = for_figure(timeline, part)
         lanes[name] = held.lanes
         titles[name] = f"{name}: {side.facts.title}, {part.label}"

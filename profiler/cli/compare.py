@@ -15,7 +15,7 @@ from profiler.trace import open_trace
 
 NAME = "compare"
 KEPT_BY = ("before", "after")
-HELP = "hold two traces against each other, per inference"
+HELP = "compare two traces, per inference"
 DESCRIPTION = (
     "Compare two traces per inference. When one side recorded CUDA graphs as single events, kernel counts are refused: the other "
     "figures are still printed, and the exit status is 1."
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
     with open_trace(args.before) as before, open_trace(args.after) as after:
         sides = (Run(before, args.nvtx_before or args.nvtx), Run(after, args.nvtx_after or args.nvtx))
         for side in sides:
-            side.settle()
+            side.compute_and_release()
         result = compare(*sides)
         document = comparison_document(result)
     rows = [pick(m, *_COLUMNS) for m in document["metrics"]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from profiler.analysis.run.inferences import find_inferences
+from profiler.analysis.run.finding import find_inferences
 from profiler.analysis.run.tensor_cores import tensor_core_report
 from profiler.cli.output import add_output_options, check_target, emit, render_table
 from profiler.cli.verb import add_nvtx, add_trace, trace_warnings, warn

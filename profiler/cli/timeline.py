@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from profiler.analysis.fusion.counterparts import Counterparts
-from profiler.analysis.fusion.decompose import representative
 from profiler.analysis.fusion.ledger import build_ledger
 from profiler.analysis.run.run import Run
 from profiler.analysis.run.timeline import Part, Timeline
@@ -88,7 +87,7 @@ def _part(timeline: Timeline, inference: str) -> Part:
         return timeline.whole()
     count = timeline.analysis.inferences.count
     if inference == _MEDIAN:
-        return timeline.inference(representative(timeline.analysis))
+        return timeline.inference(timeline.analysis.inferences.median_inference())
     if not inference.isascii() or not inference.isdigit() or int(inference) >= count:
         raise UsageError(
             f"--inference {inference}: {timeline.analysis.trace.path} has inferences 0 to {count - 1}."

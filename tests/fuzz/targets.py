@@ -153,7 +153,7 @@ def sqlite_rows(data: bytes) -> None:
             mock.patch.multiple(excerpt, LARGE_ROWS=0, _WANTED_ROWS=8),
             open_trace(path, excerpt=True) as trace,
         ):
-            Run(trace).settle()
+            Run(trace).compute_and_release()
 
 
 def archive(data: bytes) -> None:

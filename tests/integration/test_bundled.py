@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from profiler.analysis.compare import compare
-from profiler.analysis.run.inferences import find_inferences
+from profiler.analysis.run.finding import find_inferences
 from profiler.analysis.run.kernels import KernelSummary, summarise_kernels
 from profiler.analysis.run.run import Run
 from profiler.trace import open_trace

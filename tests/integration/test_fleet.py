@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from profiler.analysis.compare import compare
-from profiler.analysis.run.inferences import find_inferences
+from profiler.analysis.run.finding import find_inferences
 from profiler.analysis.run.kernels import summarise_kernels
 from profiler.analysis.run.run import Run
 from profiler.errors import ProfilerError

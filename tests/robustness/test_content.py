@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from profiler.analysis.run.inferences import find_inferences
+from profiler.analysis.run.finding import find_inferences
 from profiler.errors import ProfilerError, TraceError, UsageError
 from profiler.trace import open_trace
 from tests.support.exercise import exercise

@@ -46,7 +46,7 @@ def test_generated_traces_make_a_comparison_and_a_ledger(tmp_path: Path) -> None
         metric = compare(*sides).metric("kernels_per_inference")
         assert (metric.before, metric.after) == (174, 58)
         for side in sides:
-            side.settle()  # what is computed stays; what was forgotten is read again
+            side.compute_and_release()  # what is computed stays; what was forgotten is read again
         assert compare(*sides).metric("kernels_per_inference") == metric
         assert sides[0].trace.kernel_count == len(sides[0].trace.kernels)
 

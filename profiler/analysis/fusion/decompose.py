@@ -12,7 +12,7 @@ layout changes, and kernels that TensorRT added.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,9 @@ from profiler.analysis.fusion.ledger import NEW, UNEXPLAINED, Ledger, Row, build
 from profiler.analysis.fusion.placement import LAYOUT, Placement, Rows
 from profiler.analysis.run import intervals
 from profiler.analysis.run.run import Run
+from profiler.analysis.tabular import Tabular
 from profiler.errors import TraceError
+from profiler.text import duration
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class Part:
         return self.before_ns - self.after_ns
 
 
-@dataclass(frozen=True)
-class Decomposition:
+@dataclass(frozen=True, repr=False)
+class Decomposition(Tabular):
     """An exact split: the parts' ``before_ns`` sum to the latency before, their ``after_ns`` to the latency after."""
 
     before_label: str
@@ -50,6 +52,14 @@ class Decomposition:
     before_inference: str
     after_inference: str
     parts: tuple[Part, ...]
+
+    @property
+    def summary(self) -> str:
+        return f"{duration(self.before_latency_ns)} → {duration(self.after_latency_ns)}, in {len(self.parts)} parts"
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a part: ``id``, ``label``, ``before_ns``, ``after_ns``, ``why``, ``saved_ns``."""
+        return pd.DataFrame([{**asdict(part), "saved_ns": part.saved_ns} for part in self.parts])
 
 
 @dataclass(frozen=True)
@@ -63,24 +73,13 @@ class Step:
     """Why there is no split."""
 
 
-def representative(analysis: Run) -> int:
-    """The inference of median latency (the lower of the two middle ones)."""
-    table = analysis.inferences.table
-    if not len(table):
-        raise TraceError(
-            f"{analysis.trace.path}: {analysis.inferences.statement}", "Name the ranges with --nvtx PATTERN."
-        )
-    order = np.argsort(table["latency_ns"].to_numpy(), kind="stable")
-    return int(order[(len(order) - 1) // 2])
-
-
 def decompose(ledger: Ledger) -> Decomposition:
     """Split the latency difference of the ledger's two sides exactly.
 
     Raises:
         TraceError: an inference has no GPU work.
     """
-    first, second = representative(ledger.before), representative(ledger.after)
+    first, second = (side.inferences.median_inference() for side in (ledger.before, ledger.after))
     b, a = _Side(ledger.before, ledger.before_placement, first), _Side(ledger.after, ledger.after_placement, second)
     sums = {key: [0, 0] for key in ("vanished", "same", "layout", "added", "unexplained")}
     for row in ledger.rows:
@@ -186,7 +185,7 @@ def chain(runs: Sequence[Run], ledger: Callable[[Run, Run], Ledger] = build_ledg
     """
     steps: list[Step] = []
     for place, run in enumerate(runs):
-        latency = int(run.inferences.table["latency_ns"].iloc[representative(run)])
+        latency = int(run.inferences.table["latency_ns"].iloc[run.inferences.median_inference()])
         split, reason = None, None
         if place:
             hidden = next((r for r in (runs[place - 1], run) if r.trace.has_hidden_graph_kernels), None)

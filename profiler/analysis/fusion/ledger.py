@@ -13,10 +13,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+import pandas as pd
+
 from profiler.analysis.fusion import placement
 from profiler.analysis.fusion.modules import Unit
 from profiler.analysis.fusion.placement import HEAVY_CATEGORIES, KERNEL, LAYER, RANGE, Extra, Holding, Placement, Rows
 from profiler.analysis.run.run import Run
+from profiler.analysis.tabular import Tabular
 from profiler.errors import NotComparableError, TraceError
 from profiler.trace.engine_file import EngineLayer
 from profiler.trace.manifest import companion
@@ -96,8 +99,8 @@ class Coverage:
         return 100.0 * self.time_explained_ns / self.time_ns if self.time_ns else None
 
 
-@dataclass(frozen=True)
-class Ledger:
+@dataclass(frozen=True, repr=False)
+class Ledger(Tabular):
     """The whole ledger; ``rows`` in order of execution before, then what is only after."""
 
     before: Run
@@ -106,6 +109,28 @@ class Ledger:
     after_placement: Placement
     rows: tuple[Row, ...]
     findings: tuple[str, ...] = field(default=())
+
+    @property
+    def summary(self) -> str:
+        return f"{len(self.rows):,} rows: " + ", ".join(f"{n:,} {status}" for status, n in self.by_status.items() if n)
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a row of the ledger; counts and times are sums over all inferences of a side, missing where it has no such work."""
+        sides = ("before", "after")
+        return pd.DataFrame(
+            [
+                {
+                    "unit": row.label,
+                    "block": row.block,
+                    "status": row.status,
+                    "into": row.into,
+                    **{f"kernels_{s}": cell.kernels if (cell := getattr(row, s)) else None for s in sides},
+                    **{f"time_{s}_ns": cell.time_ns if (cell := getattr(row, s)) else None for s in sides},
+                    "why": row.why,
+                }
+                for row in self.rows
+            ]
+        )
 
     def coverage(self, side: str) -> Coverage:
         cells = [(getattr(r, side), r.status) for r in self.rows if getattr(r, side) is not None]

@@ -1,4 +1,4 @@
-"""Which GPU work belongs to which inference, from the NVTX ranges around the launches.
+"""The inferences of a trace: which GPU work each holds, and its times. How they are found: :mod:`profiler.analysis.run.finding`.
 
 A kernel belongs to the inference inside whose range it was *launched*, on the thread of the range (push/pop) or
 anywhere in its process (start/end); when it ran does not matter. Only where a trace holds no launches does the time
@@ -7,34 +7,27 @@ at which the kernel started decide, and then :attr:`Inferences.statement` says s
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from time import monotonic
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import regex
 
 from profiler.analysis.statistics import count_codes, sum_by_code
-from profiler.errors import UsageError
+from profiler.analysis.tabular import Tabular
+from profiler.errors import TraceError
 from profiler.trace import Trace
 from profiler.trace.bulk import IntArray, is_constant, taken
 
-_TRAILING_NUMBER = re.compile(r"\D?(\d+)")
-_HINT = re.compile(r"iter|infer|forward|step|batch|predict|request|query|enqueue|execute", re.IGNORECASE)
-_WARM_UP = re.compile(r"warm[\s_-]*up", re.IGNORECASE)
 _LAUNCH = re.compile(r"Launch(Kernel|CooperativeKernel|Cooperative|Grid|HostFunc)?|GraphLaunch", re.IGNORECASE)
-_MIN_COVERAGE = 0.5
 _PIECE = 1 << 20
-_PATTERN_SECONDS = 10.0
 
 
-@dataclass(frozen=True)
-class Inferences:
+@dataclass(frozen=True, repr=False)
+class Inferences(Tabular):
     """The inferences of a trace.
 
     Attributes:
@@ -56,6 +49,25 @@ class Inferences:
     @property
     def count(self) -> int:
         return len(self.ranges)
+
+    @property
+    def summary(self) -> str:
+        return f"{self.count:,}: {self.statement}" if self.count else self.statement
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row an inference: :attr:`table`."""
+        return self.table
+
+    def median_inference(self) -> int:
+        """The inference of median latency (the lower of the two middle ones), which stands for all where one is shown.
+
+        Raises:
+            TraceError: there are no inferences.
+        """
+        if not self.count:
+            raise TraceError(f"{self.trace.path}: {self.statement}", "Name the ranges with --nvtx PATTERN.")
+        order = np.argsort(self.table["latency_ns"].to_numpy(), kind="stable")
+        return int(order[(len(order) - 1) // 2])
 
     @cached_property
     def kernels(self) -> pd.DataFrame:
@@ -157,7 +169,7 @@ class Inferences:
         rows = np.flatnonzero(is_launch(calls["name"]))
         of = np.empty(len(rows), dtype=np.int32)
         for at in range(0, len(rows), _PIECE):
-            of[at : at + _PIECE] = _inference_of_calls(self.trace, self.ranges, rows[at : at + _PIECE])
+            of[at : at + _PIECE] = inference_of_calls(self.trace, self.ranges, rows[at : at + _PIECE])
         columns = {
             "name": pd.Categorical.from_codes(
                 calls["name"].cat.codes.to_numpy()[rows], categories=calls["name"].cat.categories
@@ -202,7 +214,7 @@ class Inferences:
 
     def assign_calls(self, calls: pd.DataFrame) -> IntArray:
         """The inference of each API call or range (a slice of a frame with ``tid``, ``pid`` and ``start_ns``), or -1."""
-        return _assign_by_host(
+        return assign_by_host(
             self.trace,
             self.ranges,
             calls["tid"].to_numpy(),
@@ -245,9 +257,9 @@ def _spans(work: pd.DataFrame) -> pd.DataFrame:
     last = np.append(openings[1:], len(work)) - 1
     own = inference[openings] - inference[0]
     busy = sum_by_code(own, reach[last] - starts[openings], int(own[-1]) + 1)
-    held = inference[first]
+    present = inference[first]
     span = reach[final] - starts[first]
-    busy = busy[held - inference[0]]
+    busy = busy[present - inference[0]]
     columns = {
         "gpu_start_ns": starts[first],
         "gpu_end_ns": reach[final],
@@ -255,7 +267,7 @@ def _spans(work: pd.DataFrame) -> pd.DataFrame:
         "gpu_busy_ns": busy,
         "gpu_idle_ns": span - busy,
     }
-    return pd.DataFrame(columns, index=held.astype(np.int64))
+    return pd.DataFrame(columns, index=present.astype(np.int64))
 
 
 _NO_SPANS = pd.DataFrame(
@@ -270,200 +282,6 @@ def is_launch(names: pd.Series) -> npt.NDArray[np.bool_]:
     wanted = np.asarray([bool(_LAUNCH.search(str(k))) and "HostFunc" not in str(k) for k in kinds], dtype=bool)
     codes = names.cat.codes.to_numpy()
     return wanted[codes] if len(kinds) else np.zeros(len(names), dtype=bool)
-
-
-def find_inferences(trace: Trace, pattern: str | None = None) -> Inferences:
-    """Find the inferences of a trace.
-
-    Args:
-        pattern: which NVTX ranges are inferences: a shell pattern (``iter*``) for the whole text, or, if no range matches
-            it so, a regular expression to be found in it. Of nested matches the outermost counts. None: the
-            outermost repeated range (a trailing number aside) that holds at least half of the GPU work, names such as
-            "iter", "inference", "step" first and warm-up last.
-
-    Raises:
-        UsageError: the pattern is not valid, or matches no range.
-    """
-    ranges = trace.nvtx_ranges
-    if pattern is not None:
-        rows = _outermost(trace, _matching(trace, pattern))
-        return _build(trace, rows, pattern, f"the {len(rows):,} outermost NVTX ranges that match “{pattern}”")
-    if not len(ranges):
-        return _build(
-            trace,
-            np.empty(0, np.int64),
-            None,
-            "The trace holds no NVTX ranges, so its inferences cannot be told apart.",
-        )
-    rows, label = _detect(trace)
-    if label is None:
-        return _build(
-            trace,
-            rows,
-            None,
-            "No repeated NVTX range holds at least half of the GPU work, so the inferences cannot be told apart. "
-            "Name the ranges with --nvtx PATTERN.",
-        )
-    return _build(
-        trace,
-        rows,
-        label,
-        f"the {len(rows):,} NVTX ranges “{label}”, found as the outermost repeated range around the GPU work",
-    )
-
-
-def _matching(trace: Trace, pattern: str) -> IntArray:
-    texts = trace.nvtx_ranges["text"]
-    kinds = [str(k) for k in texts.cat.categories]
-    wanted = [fnmatch.fnmatchcase(k, pattern) for k in kinds]
-    if not any(wanted):
-        wanted = _found_in(pattern, kinds)
-    if not any(wanted):
-        known = ", ".join(dict.fromkeys(_normalised(k) for k in kinds[:2000]))[:300] or "none"
-        raise UsageError(f"--nvtx {pattern!r}: no NVTX range of {trace.path} matches.", f"Ranges in the trace: {known}")
-    return np.flatnonzero(np.asarray(wanted)[texts.cat.codes.to_numpy()])
-
-
-def _found_in(pattern: str, texts: list[str]) -> list[bool]:
-    """Which texts hold a match of a regular expression. Pattern and texts can come from anywhere, so its time is limited."""
-    try:
-        compiled = regex.compile(pattern)
-    except regex.error as error:
-        raise UsageError(
-            f"--nvtx {pattern!r}: no range has such a name, and it is not a regular expression ({error})."
-        ) from error
-    until = monotonic() + _PATTERN_SECONDS
-    try:
-        return [compiled.search(t, timeout=max(until - monotonic(), 1e-3)) is not None for t in texts]
-    except TimeoutError as error:
-        raise UsageError(
-            f"--nvtx {pattern!r}: looking for it in {len(texts):,} names took more than {_PATTERN_SECONDS:g} s.",
-            "Write a pattern with fewer nested repetitions.",
-        ) from error
-
-
-def _outermost(trace: Trace, rows: IntArray) -> IntArray:
-    """Leave out the rows that lie inside another of the rows."""
-    selected = np.zeros(len(trace.nvtx_ranges), dtype=bool)
-    selected[rows] = True
-    inside = np.zeros(len(selected), dtype=bool)
-    index = trace.nvtx_index
-    for level in range(1, int(index.level.max(initial=0)) + 1):
-        for at in range(0, len(inside), _PIECE):
-            below = at + np.flatnonzero(index.level[at : at + _PIECE] == level)
-            parent = index.parent[below]
-            inside[below] = selected[parent] | inside[parent]
-    return rows[~inside[rows]]
-
-
-def _normalised(text: str) -> str:
-    """The text with ``#`` for a number at its end or before its last character."""
-    # from the end: a pattern that looks for the number from the front takes quadratic time on a text of digits
-    found = _TRAILING_NUMBER.match(text[::-1])
-    return text if found is None else f"{text[: len(text) - found.end()]}#{text[len(text) - found.start(1) :]}"
-
-
-def _detect(trace: Trace) -> tuple[IntArray, str | None]:
-    ranges, index = trace.nvtx_ranges, trace.nvtx_index
-    held = _work_inside(trace)
-    total = trace.kernel_count or len(trace.graph_traces)
-    texts = ranges["text"]
-    names = [_normalised(str(k)) for k in texts.cat.categories]
-    labels = list(dict.fromkeys(names))
-    code_of = {label: code for code, label in enumerate(labels)}
-    groups = np.asarray([code_of[n] for n in names], dtype=np.int32)[texts.cat.codes.to_numpy()]
-    best: tuple[tuple[bool, bool, float, float], IntArray, str] | None = None
-    counts = count_codes(groups, len(labels))
-    work = sum_by_code(groups, held, len(labels)) / max(total, 1)
-    for code in np.flatnonzero((counts >= 2) & (work >= _MIN_COVERAGE)):
-        rows = _outermost(trace, np.flatnonzero(groups == code))
-        coverage = float(held[rows].sum()) / total
-        if len(rows) < 2 or coverage < _MIN_COVERAGE:
-            continue
-        label = labels[code]
-        rank = (
-            bool(_WARM_UP.search(label)),
-            not _HINT.search(label),
-            float(index.level[rows].mean()),
-            -coverage,
-        )
-        if best is None or rank < best[0]:
-            best = (rank, rows, label)
-    if best is None:
-        return np.empty(0, dtype=np.int64), None
-    return best[1], best[2]
-
-
-def _work_inside(trace: Trace) -> IntArray:
-    """For each NVTX range how many kernels (or whole graphs, in a trace without kernels) were launched inside."""
-    ranges, index = trace.nvtx_ranges, trace.nvtx_index
-    work = trace.kernels if len(trace.kernels) else trace.graph_traces
-    held = count_codes(work["nvtx"].to_numpy(), len(ranges))
-    for level in range(int(index.level.max(initial=0)), 0, -1):
-        for at in range(0, len(held), _PIECE):
-            rows = at + np.flatnonzero(index.level[at : at + _PIECE] == level)
-            np.add.at(held, index.parent[rows], held[rows])
-    loose = np.flatnonzero((ranges["kind"] == "start/end").to_numpy())
-    if len(loose):
-        pids, times = _launch_pid_time(trace, work)
-        for pid in np.unique(ranges["pid"].to_numpy()[loose]):
-            mine = loose[ranges["pid"].to_numpy()[loose] == pid]
-            sorted_times = np.sort(times[(pids == pid) & (times >= 0)])
-            first = np.searchsorted(sorted_times, ranges["start_ns"].to_numpy()[mine])
-            last = np.searchsorted(sorted_times, ranges["end_ns"].to_numpy()[mine])
-            held[mine] = last - first
-    if len(work) and int(work["api_call"].max()) < 0:  # no launches recorded: by the time on the GPU
-        starts = np.sort(work["start_ns"].to_numpy())
-        held = np.searchsorted(starts, ranges["end_ns"]) - np.searchsorted(starts, ranges["start_ns"])
-    return held
-
-
-def _launch_pid_time(trace: Trace, work: pd.DataFrame) -> tuple[IntArray, IntArray]:
-    calls, at = trace.api_calls, work["api_call"].to_numpy()
-    if not len(calls):
-        return np.full(len(work), -1), np.full(len(work), -1)
-    safe = np.maximum(at, 0)
-    none = at < 0
-    pids, times = calls["pid"].to_numpy()[safe], calls["start_ns"].to_numpy()[safe]
-    return np.where(none, -1, pids), np.where(none, np.iinfo(np.int64).min, times)
-
-
-def _build(trace: Trace, rows: IntArray, label: str | None, statement: str) -> Inferences:
-    rows = rows[np.argsort(trace.nvtx_ranges["start_ns"].to_numpy()[rows], kind="stable")]
-    ranges = trace.nvtx_ranges.iloc[rows].assign(row=rows).reset_index(drop=True)
-    frames = (trace.kernels, trace.graph_traces, trace.memcpys, trace.memsets)
-    parts = [_assign(trace, ranges, frame) for frame in frames]
-    if len(rows) and any(by_time for _, by_time in parts):
-        statement += "; the trace holds no launches for some GPU work, which was placed by the time at which it ran"
-    return Inferences(trace, label, statement, ranges, *(of for of, _ in parts))
-
-
-def _assign(trace: Trace, ranges: pd.DataFrame, work: pd.DataFrame) -> tuple[IntArray, bool]:
-    """The inference of each piece of work, and whether some of it was placed by time, for want of a launch."""
-    found = np.full(len(work), -1, dtype=np.int32)
-    if not len(ranges) or not len(work):
-        return found, False
-    launched, begins = work["api_call"].to_numpy(), work["start_ns"].to_numpy()
-    starts, ends = ranges["start_ns"].to_numpy(), ranges["end_ns"].to_numpy()
-    by_time = False
-    for at in range(0, len(work), _PIECE):
-        calls, part = launched[at : at + _PIECE], found[at : at + _PIECE]
-        known = calls >= 0
-        if known.any():
-            part[known] = _inference_of_calls(trace, ranges, calls[known])
-        if not known.all():
-            by_time = True
-            times = begins[at : at + _PIECE][~known]
-            place = np.searchsorted(starts, times, side="right") - 1
-            inside = (place >= 0) & (times < ends[np.maximum(place, 0)])
-            part[~known] = np.where(inside, place, -1)
-    return found, by_time
-
-
-def _inference_of_calls(trace: Trace, ranges: pd.DataFrame, rows: IntArray) -> IntArray:
-    """The inference of some rows of the API calls."""
-    tids, pids, starts = (trace.api_calls[c].to_numpy() for c in ("tid", "pid", "start_ns"))
-    return _assign_by_host(trace, ranges, taken(tids, rows), taken(pids, rows), starts[rows])
 
 
 def work_order(inference: IntArray, starts: IntArray, ends: IntArray) -> IntArray | None:
@@ -491,7 +309,13 @@ def _reach(inference: IntArray, ends: IntArray) -> IntArray:
     return reach
 
 
-def _assign_by_host(trace: Trace, ranges: pd.DataFrame, tids: IntArray, pids: IntArray, times: IntArray) -> IntArray:
+def inference_of_calls(trace: Trace, ranges: pd.DataFrame, rows: IntArray) -> IntArray:
+    """The inference of some rows of the API calls."""
+    tids, pids, starts = (trace.api_calls[c].to_numpy() for c in ("tid", "pid", "start_ns"))
+    return assign_by_host(trace, ranges, taken(tids, rows), taken(pids, rows), starts[rows])
+
+
+def assign_by_host(trace: Trace, ranges: pd.DataFrame, tids: IntArray, pids: IntArray, times: IntArray) -> IntArray:
     """The inference in which a host thread was at a time. ``ranges`` is sorted by start and has a column ``row``."""
     found = np.full(len(times), -1, dtype=np.int32)
     if not len(ranges) or not len(times):

@@ -12,14 +12,16 @@ import pandas as pd
 from profiler.analysis.names.classify import classify
 from profiler.analysis.run.inferences import Inferences
 from profiler.analysis.statistics import count_codes, first_of_each, grouped_statistics, statistics_of_runs
+from profiler.analysis.tabular import Tabular
+from profiler.text import duration
 from profiler.trace import Trace
 from profiler.trace.database import DURATION_BITS
 
 _classified: WeakKeyDictionary[Trace, pd.DataFrame] = WeakKeyDictionary()
 
 
-@dataclass(frozen=True)
-class KernelSummary:
+@dataclass(frozen=True, repr=False)
+class KernelSummary(Tabular):
     """Statistics over all kernels of a trace.
 
     Attributes:
@@ -41,6 +43,15 @@ class KernelSummary:
     inferences: int | None
     per_inference: float | None
     per_inference_note: str | None
+
+    @property
+    def summary(self) -> str:
+        per = "" if self.per_inference is None else f", {self.per_inference:g} per inference"
+        return f"{self.count:,} kernels of {len(self.by_name):,} names, {duration(self.total_ns)}{per}"
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a kernel name: :attr:`by_name`."""
+        return self.by_name
 
 
 def classified_names(trace: Trace) -> pd.DataFrame:

@@ -9,11 +9,13 @@ import pandas as pd
 
 from profiler.analysis.run.inferences import Inferences
 from profiler.analysis.statistics import grouped_statistics
+from profiler.analysis.tabular import Tabular
+from profiler.text import plural
 from profiler.trace import Trace
 
 
-@dataclass(frozen=True)
-class LaunchReport:
+@dataclass(frozen=True, repr=False)
+class LaunchReport(Tabular):
     """Launch costs of one trace.
 
     Attributes:
@@ -31,6 +33,16 @@ class LaunchReport:
     launch_to_start_ns: dict[str, float] | None
     gaps: pd.DataFrame
     busy_pct: float | None
+
+    @property
+    def summary(self) -> str:
+        return (
+            f"{plural(int(self.calls['count'].sum()), 'launch call')}, {plural(len(self.gaps), 'gap')}; {self.window}"
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a launch API: :attr:`calls`."""
+        return self.calls
 
 
 def launch_report(trace: Trace, inferences: Inferences, max_gaps: int = 100) -> LaunchReport:

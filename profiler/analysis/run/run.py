@@ -4,23 +4,43 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from types import TracebackType
 
 import pandas as pd
 
 from profiler.analysis.run.facts import RunFacts, run_facts
-from profiler.analysis.run.inferences import Inferences, find_inferences
+from profiler.analysis.run.finding import find_inferences
+from profiler.analysis.run.inferences import Inferences
 from profiler.analysis.run.kernels import KernelSummary, classified_names, summarise_kernels
 from profiler.analysis.run.launches import LaunchReport, launch_report
 from profiler.analysis.run.tensor_cores import TensorCoreReport, tensor_core_report
-from profiler.trace import Trace
+from profiler.trace import Trace, open_trace
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
-    """Everything about one trace that the comparison and the pages use; each part is computed on first use."""
+    """Everything about one trace that the comparison and the pages use; each part is computed on first use.
+
+    A context manager: leaving it closes the trace.
+
+    Args:
+        nvtx: which NVTX ranges are inferences, see :func:`find_inferences`; by default they are found.
+    """
 
     trace: Trace
     nvtx: str | None = None
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.trace.close()
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.trace.path)!r})"
 
     @cached_property
     def facts(self) -> RunFacts:
@@ -53,7 +73,7 @@ class Run:
         table = pd.DataFrame({"kernels": counts, "time_ns": times})[counts > 0].groupby(kinds[counts > 0]).sum() / n
         return table.rename_axis("category").reset_index()
 
-    def settle(self) -> None:
+    def compute_and_release(self) -> None:
         """Compute everything that a comparison needs, and forget the frames on the way, so that they are never all in memory."""
         _ = self.facts, self.inferences
         self.trace.release("nvtx_ranges", "nvtx_index")
@@ -63,3 +83,16 @@ class Run:
         self.inferences.__dict__.pop("launch_calls", None)
         _ = self.kernels, self.tensor_cores, self.categories, self.inferences.kernels_per_inference
         self.trace.release("kernels", "memcpys", "memsets", "graph_traces", "gpu_metrics")
+
+
+def open_run(path: str | Path, nvtx: str | None = None) -> Run:
+    """Open a trace as a run: ``with open_run("trace.sqlite") as run: print(run.kernels)``.
+
+    Args:
+        path: an nsys SQLite export (plain, .xz, .zst, .gz), or a native report where nsys is installed.
+        nvtx: which NVTX ranges are inferences: a shell pattern or a regular expression; by default they are found.
+
+    Raises:
+        TraceError: it is not there, not a trace, or damaged; the message says which.
+    """
+    return Run(open_trace(path), nvtx)

@@ -14,6 +14,8 @@ import pandas as pd
 
 from profiler.analysis.run.inferences import Inferences
 from profiler.analysis.run.kernels import classified_names
+from profiler.analysis.tabular import Tabular
+from profiler.text import with_unit
 from profiler.trace import Trace
 from profiler.trace.gpu_metrics import MetricSeries
 
@@ -40,8 +42,8 @@ class SampledMetric:
     reason: str | None
 
 
-@dataclass(frozen=True)
-class TensorCoreReport:
+@dataclass(frozen=True, repr=False)
+class TensorCoreReport(Tabular):
     """Tensor Core evidence of one trace.
 
     Attributes:
@@ -59,6 +61,14 @@ class TensorCoreReport:
     sampled: SampledMetric
     eligible: pd.DataFrame
     unknown: pd.DataFrame
+
+    @property
+    def summary(self) -> str:
+        return ", ".join(f"{v} {with_unit(self.share_pct(v), '%')}" for v in VERDICTS) + " of kernel time, by name"
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row each for yes, no and unknown: :attr:`by_verdict`."""
+        return self.by_verdict
 
     def share_pct(self, verdict: str) -> float | None:
         """Share of kernel time with this verdict, None without kernels."""

@@ -129,7 +129,7 @@ def test_packed_durations_are_right_or_not_given(
 
 
 def test_statistics_are_the_same_read_fast(tmp_path: Path) -> None:
-    from profiler.analysis.run.inferences import find_inferences  # noqa: PLC0415 - what is tested beside
+    from profiler.analysis.run.finding import find_inferences  # noqa: PLC0415 - what is tested beside
     from profiler.analysis.run.kernels import kernel_statistics, summarise_kernels  # noqa: PLC0415
 
     with open_trace(simple(5, 6).write(tmp_path / "a.sqlite")) as trace:

@@ -165,7 +165,7 @@ def test_without_a_column(missing: tuple[str, str], tmp_path: Path) -> None:
     maker.without_columns.add(missing)
     with open_trace(maker.write(tmp_path / "a.sqlite"), excerpt=True) as trace:
         assert trace.excerpt is None or 0 < trace.kernel_count == trace.excerpt.kernels < 800
-        Run(trace).settle()
+        Run(trace).compute_and_release()
 
 
 @pytest.mark.parametrize("table", [t for t in SCHEMA if t != KERNELS])
@@ -216,7 +216,7 @@ def test_odd_values_give_figures_or_an_error_of_ours(
     connection.close()
     try:
         with open_trace(path, excerpt=True) as trace:
-            Run(trace).settle()
+            Run(trace).compute_and_release()
     except TraceError as error:
         assert str(path) in str(error)
 

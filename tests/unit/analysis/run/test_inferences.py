@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from profiler.analysis.run.inferences import find_inferences
+from profiler.analysis.run.finding import find_inferences
 from profiler.errors import UsageError
 from profiler.trace import Trace
 from tests.support.make_trace import PID, TID, TraceMaker, simple, whole_graphs

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from profiler.analysis.compare import compare
-from profiler.analysis.run.inferences import find_inferences
+from profiler.analysis.run.finding import find_inferences
 from profiler.analysis.run.kernels import summarise_kernels
 from profiler.analysis.run.launches import launch_report
 from profiler.analysis.run.run import Run
