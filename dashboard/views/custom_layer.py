@@ -187,13 +187,14 @@ def _latencies(group: Sequence[data.Source], about: str) -> None:
     rows = []
     for source in group:
         manifest = source.manifest
-        measured = manifest.latency_ms if manifest else {}
-        if manifest and "p50" in measured:
+        latency = manifest.latency if manifest else None
+        if manifest and latency and latency.measured:
+            measured = {"p50_ms": latency.p50_ms, "p99_ms": latency.high_ms, "mean_ms": latency.mean_ms}
             rows.append(
                 {
                     "label": source.title,
                     "framework": manifest.framework,
-                    **{f"{q}_ms": measured.get(q) for q in ("p50", "p99", "mean")},
+                    **measured,
                 }
             )
     if rows:

@@ -262,8 +262,7 @@ def _warnings(before: Run, after: Run, refusals: tuple[str, ...]) -> list[str]:
             if w.id not in ("no-kernels", "graph-level", "environment")
         ]
         manifest = side.facts.manifest
-        noted = manifest.extra.get("warnings") if manifest else None
-        found += [f"{label}: {note}" for note in noted if isinstance(note, str)] if isinstance(noted, list) else []
+        found += [f"{label}: {note}" for note in (manifest.warnings if manifest else ())]
     if before.trace.path.resolve() == after.trace.path.resolve():
         found.append("Before and after are the same file.")
     return list(dict.fromkeys(found))

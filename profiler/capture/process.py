@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+import psutil
 
 from profiler.errors import MissingToolError, ProfilerError
 
@@ -139,17 +142,17 @@ def _tail(file: BinaryIO) -> str:
 
 def _end_family(child: subprocess.Popen[bytes], before_kill: Callable[[], None] | None) -> None:
     """End the child and everything it started; nsys puts the program that it profiles into a session of its own."""
-    family = list(_descendants(child.pid))
+    family = set(_descendants(child.pid))
     if before_kill is not None:
         with contextlib.suppress(Exception):
             before_kill()
     for sign, grace in ((signal.SIGTERM, _GRACE_S), (signal.SIGKILL, _GRACE_S)):
-        family = list(dict.fromkeys([*family, *_descendants(child.pid)]))
+        family |= set(_descendants(child.pid))
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, sign)
-        for pid in family:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, sign)
+        for process in family:
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(sign)
         deadline = time.monotonic() + grace
         while time.monotonic() < deadline:
             if child.poll() is not None and not any(map(_is_alive, family)):
@@ -159,25 +162,17 @@ def _end_family(child: subprocess.Popen[bytes], before_kill: Callable[[], None] 
         child.wait(_GRACE_S)
 
 
-def _descendants(pid: int) -> Iterator[int]:
-    """Processes below ``pid``, children first; none where there is no /proc."""
-    parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            # the command in parentheses may hold spaces: the fields begin after the last ")"
-            parents.setdefault(int((entry / "stat").read_text().rpartition(")")[2].split()[1]), []).append(
-                int(entry.name)
-            )
-    queue = list(parents.get(pid, ()))
-    while queue:
-        yield queue[0]
-        queue += parents.get(queue.pop(0), ())
-
-
-def _is_alive(pid: int) -> bool:
+def _descendants(pid: int) -> list[psutil.Process]:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (OSError, IndexError):
+        return list(psutil.Process(pid).children(recursive=True))
+    except psutil.Error:
+        return []
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
         return False
 
 
@@ -205,8 +200,6 @@ def python_for(given: str | None) -> str:
     Raises:
         MissingToolError: it does not exist.
     """
-    import shutil  # noqa: PLC0415 - only here
-
     if not given:
         return sys.executable
     found = shutil.which(given)

@@ -19,15 +19,16 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from profiler.errors import MissingToolError, ProfilerError, UsageError
 from profiler.fleet.code import code_digest
 from profiler.fleet.measure import Broken, Measured, Task, measure, out_of_memory
 
 if TYPE_CHECKING:
-    import psutil
     from distributed import Client
 
-INSTALL = "pip install distributed cryptography psutil"
+INSTALL = 'pip install "tensorrt-evidence[fleet]"'
 _TIMEOUTS = (TimeoutError, asyncio.TimeoutError)  # one and the same from Python 3.11 on
 _CONNECT_S = 10.0
 _WAIT_S = 5.0
@@ -273,7 +274,6 @@ def _require() -> None:
     try:
         import cryptography  # noqa: F401, PLC0415
         import distributed  # noqa: F401, PLC0415
-        import psutil  # noqa: F401, PLC0415
     except ImportError as error:
         raise MissingToolError(
             f"fleet reads traces in parallel on Dask, and a package that this needs is not here ({error}).",
@@ -304,8 +304,6 @@ def _without_interrupts() -> Iterator[None]:
 
 def _started_by(workers: Iterable[Any]) -> list[psutil.Process]:
     """What worker processes have started themselves: an nsys that exports a report."""
-    import psutil  # noqa: PLC0415
-
     found: list[psutil.Process] = []
     for nanny in workers:
         with contextlib.suppress(psutil.Error):
@@ -315,8 +313,6 @@ def _started_by(workers: Iterable[Any]) -> list[psutil.Process]:
 
 def _end(processes: list[psutil.Process]) -> None:
     """End what outlived the worker that started it."""
-    import psutil  # noqa: PLC0415
-
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.kill()

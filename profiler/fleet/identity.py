@@ -10,6 +10,7 @@ from typing import Any
 
 from profiler.errors import UsageError
 from profiler.fleet.discover import stem
+from profiler.trace.manifest import Part
 
 PROGRAM_KEYS = ("framework", "framework_version", "model", "onnx", "precision", "mode", "batch", "input_shape", "gpu")
 """What makes two traces the same program, from the manifest or the trace itself."""
@@ -26,6 +27,7 @@ _RANK = re.compile(
 )
 _LAST_NUMBER = re.compile(r"(\d{1,6})$")
 _MAX_RANK = 10**7
+_MAX_NAME = 200
 _HERE = "."  # the run of a file of which nothing is left without its node and rank
 
 
@@ -72,11 +74,12 @@ def identify(traces: Sequence[str], pattern: str | None = None) -> dict[str, Ide
 
 def refine(identity: Identity, manifest: Mapping[str, Any], rank: int | None, node: str | None) -> Identity:
     """Add what the manifest and the trace say; a pattern that the user gave wins over both, both win over the file name."""
-    run = manifest.get("run")
+    part = Part(manifest)
+    number = part.whole("run", minimum=0)
     stated = {
         "rank": _whole(manifest.get("rank")),
-        "node": _short_text(manifest.get("node")),
-        "run": _short_text(run if not isinstance(run, int) else str(run)),
+        "node": part.text("node", _MAX_NAME),
+        "run": part.text("run", _MAX_NAME) if number is None else str(number),
     }
     recorded = {"rank": rank, "node": node}
     values: dict[str, Any] = {"run": identity.run, "node": identity.node, "rank": identity.rank}
@@ -211,7 +214,3 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 def _whole(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_RANK else None
-
-
-def _short_text(value: Any) -> str | None:
-    return value if isinstance(value, str) and 0 < len(value) <= 200 else None

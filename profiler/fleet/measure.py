@@ -124,7 +124,9 @@ def _measured(task: Task, trace: Trace) -> Measured:
         "framework": facts.framework,
         "framework_version": facts.manifest.framework_version if facts.manifest else None,
         "model": facts.model,
-        "onnx": _onnx(manifest),
+        "onnx": (facts.manifest.onnx_sha256 or "")[:12] or None
+        if facts.manifest
+        else None,  # the start tells them apart
         "precision": facts.precision,
         "mode": facts.mode,
         "batch": facts.batch,
@@ -234,13 +236,6 @@ def _warnings(analysis: Run, row: dict[str, Any]) -> list[str]:
             f"holds the work of {row['devices']} GPUs and {row['processes']} processes; its figures are over all of them together."
         )
     return found
-
-
-def _onnx(manifest: dict[str, Any]) -> str | None:
-    """The model that the engine was built from, by the start of its file's checksum."""
-    engine = manifest.get("engine")
-    digest = engine.get("onnx_sha256") if isinstance(engine, dict) else None
-    return digest[:12] if isinstance(digest, str) and digest else None
 
 
 def _relative(task: Task, text: str) -> str:

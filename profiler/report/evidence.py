@@ -18,6 +18,7 @@ from profiler.errors import ProfilerError
 from profiler.files import sha256_of
 from profiler.report.documents import ledger_document
 from profiler.trace.build_log import read_build_log
+from profiler.trace.manifest import Manifest
 
 SIDES = ("before", "after")
 
@@ -98,9 +99,8 @@ def gather(before: Run, after: Run, engines: tuple[Path | None, Path | None] = (
 
 def _provenance(side: Run) -> dict[str, str]:
     trace, facts, session = side.trace, side.facts, side.trace.session
-    manifest = facts.manifest.extra if facts.manifest else {}
+    manifest = facts.manifest or Manifest(trace.path.name)
     used = next((g for g in session.gpus if g.name == facts.gpu), None)
-    versions = manifest.get("versions")
     shown: dict[str, Any] = {
         "title": facts.title,
         "file": trace.label,
@@ -118,12 +118,12 @@ def _provenance(side: Run) -> dict[str, str]:
         "peak memory bandwidth, GB/s": f"{used.memory_bandwidth_bytes_per_s / 1e9:,.0f}"
         if used and used.memory_bandwidth_bytes_per_s
         else None,
-        "driver": session.driver_version or manifest.get("driver_version"),
-        "CUDA": session.cuda_version or manifest.get("cuda_version"),
-        "framework": _joined(facts.framework, manifest.get("framework_version")),
-        "versions": ", ".join(f"{k} {v}" for k, v in versions.items()) if isinstance(versions, dict) else None,
+        "driver": session.driver_version or manifest.driver_version,
+        "CUDA": session.cuda_version or manifest.cuda_version,
+        "framework": _joined(facts.framework, manifest.framework_version),
+        "versions": ", ".join(f"{k} {v}" for k, v in manifest.versions.items()) or None,
         "model": facts.model,
-        "weights": manifest.get("weights"),
+        "weights": manifest.weights,
         "precision": facts.precision,
         "mode": facts.mode,
         "batch": facts.batch,
@@ -133,7 +133,7 @@ def _provenance(side: Run) -> dict[str, str]:
         else side.inferences.statement,
         "kernels read": f"{trace.kernel_count:,}",
         "latency without nsys": _without_nsys(latency_without_profiler(facts)),
-        "how it was recorded": manifest.get("source"),
+        "how it was recorded": manifest.source,
     }
     for key, origin in facts.origin.items():
         name = {"gpu": "GPU", "sm": "compute capability", "input_shape": "input shape"}.get(key, key)

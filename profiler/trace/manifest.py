@@ -7,23 +7,71 @@ It lies beside the trace: ``manifest.json`` in the run's folder (its ``trace`` n
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from profiler.errors import TraceError
+from profiler.text import printable
 from profiler.trace.streams import read_regular
 
 FORMAT = "profiler-run/1"
 _MAX_BYTES = 4 << 20
+_MAX_TEXT = 2000
+_MAX_ITEMS = 1000
+_MAX_NAME_BYTES = 255
 ACTIVATIONS = {"quickgelu": "QuickGELU"}
 """What a model's ReLUs can be replaced by, with the name that people read."""
 
 
 @dataclass(frozen=True)
+class Latency:
+    """Latency of one inference without a profiler, in ms.
+
+    Attributes:
+        p50_ms: the median when ``measured``; else the value that the manifest states.
+        low_ms, high_ms: smallest and 99th percentile; None when not recorded.
+        n: inferences measured.
+        measured: by ``profiler bench`` or ``capture``; else stated in words.
+        how: how it came to be.
+        mean_ms: None when not recorded.
+    """
+
+    p50_ms: float
+    low_ms: float | None
+    high_ms: float | None
+    n: int | None
+    measured: bool
+    how: str
+    mean_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How well a run computes: accuracy against labels, or agreement with a reference; never one for the other.
+
+    Attributes:
+        kind: "accuracy" or "agreement".
+        top1_pct: top-1 accuracy, or rows whose largest output is the reference's.
+        images: on how many.
+        sqnr_db: signal to quantisation noise ratio against the reference; None for accuracy, and where it was infinite.
+        note: what the figure is, in the words of the document.
+        doubt: why it says nothing; None when it does.
+    """
+
+    kind: str
+    top1_pct: float
+    images: int | None
+    sqnr_db: float | None
+    note: str | None
+    doubt: str | None
+
+
+@dataclass(frozen=True)
 class Manifest:
-    """What ran. Every field but ``trace`` may be None: then it is not known."""
+    """What ran. Every field but ``trace`` may be None: then it is not known. Texts are printable and of bounded length."""
 
     trace: str
     title: str | None = None
@@ -39,40 +87,102 @@ class Manifest:
     recorded: str | None = None
     source: str | None = None
     default: str | None = None
+    driver_version: str | None = None
+    cuda_version: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the packages that ran, by name."""
+    warnings: tuple[str, ...] = ()
+    activation: str | None = None
+    """What replaces the model's ReLUs; None when nothing does."""
+    onnx_sha256: str | None = None
+    """Of the model that the engine was built from."""
+    latency: Latency | None = None
+    quality: Quality | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     """The document as it was read."""
 
     @property
-    def activation(self) -> str | None:
-        """What replaces the model's ReLUs; None when nothing does."""
-        return activation_of(self.extra)
-
-    @property
-    def latency_ms(self) -> dict[str, float]:
-        """Latency without a profiler, ms, by quantile ("p50", "p99", "mean", …); empty where the document holds none."""
-        bench = self.extra.get("bench")
-        found = bench.get("latency_ms") if isinstance(bench, dict) else None
-        items = found.items() if isinstance(found, dict) else ()
-        return {
-            k: float(v) for k, v in items if isinstance(v, (int, float)) and not isinstance(v, bool) and 0 < v < 1e12
-        }
-
-    @property
     def model_label(self) -> str | None:
         """The model as people read it: "resnet50", or "resnet50, QuickGELU" when its ReLUs are replaced."""
-        return model_label(self.model, self.extra)
+        return _labelled(self.model, self.activation)
 
 
-def activation_of(document: Mapping[str, Any]) -> str | None:
-    """What replaces the model's ReLUs, from the manifest or bench document of a run; None when nothing does."""
-    parameters = document.get("parameters")
-    found = parameters.get("activation") if isinstance(parameters, dict) else None
-    return found if isinstance(found, str) else None
+class Part:
+    """A part of a JSON document from elsewhere: what is missing or of another kind than asked for is None, and never an error."""
+
+    def __init__(self, value: Any) -> None:
+        self._values: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
+
+    def part(self, name: str) -> Part:
+        return Part(self._values.get(name))
+
+    def text(self, name: str, limit: int = _MAX_TEXT) -> str | None:
+        return _clean(self._values.get(name), limit)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """The texts in a list."""
+        value = self._values.get(name)
+        found = (_clean(v, _MAX_TEXT) for v in value[:_MAX_ITEMS]) if isinstance(value, list) else ()
+        return tuple(v for v in found if v is not None)
+
+    def named_texts(self, name: str) -> dict[str, str]:
+        """The texts in an object, by their names."""
+        values = self.part(name)._values
+        found = {_clean(k, 100): _clean(v, 100) for k, v in list(values.items())[:_MAX_ITEMS]}
+        return {k: v for k, v in found.items() if k is not None and v is not None}
+
+    def number(self, name: str, above: float = -math.inf) -> float | None:
+        """A finite number above a bound; JSON may also hold NaN, Infinity, and integers that no float holds."""
+        value = self._values.get(name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return None
+        try:
+            found = float(value)
+        except OverflowError:
+            return None
+        return found if math.isfinite(found) and found > above else None
+
+    def whole(self, name: str, minimum: int = 1) -> int | None:
+        """A whole number that fits into 32 bits."""
+        value = self._values.get(name)
+        return value if isinstance(value, int) and not isinstance(value, bool) and minimum <= value < 1 << 31 else None
+
+
+def _clean(value: Any, limit: int) -> str | None:
+    """Printable text of bounded length; control characters and halves of surrogate pairs as ``\\uXXXX``."""
+    return printable(value, limit) if isinstance(value, str) and value else None
+
+
+def _latency(document: Part) -> Latency | None:
+    """Measured, else stated, else None."""
+    found = document.part("bench").part("latency_ms")
+    median = found.number("p50", above=0.0)
+    if median is not None:
+        low, high = (found.number(k, above=0.0) for k in ("min", "p99"))
+        how = "CUDA events around each inference, no profiler attached"
+        return Latency(median, low, high, found.whole("n"), True, how, found.number("mean", above=0.0))
+    stated = document.part("latency_without_profiler")
+    value = stated.number("value_ms", above=0.0)
+    return None if value is None else Latency(value, None, None, None, False, stated.text("how") or "no word on how")
+
+
+def _quality(document: Part) -> Quality | None:
+    """Accuracy where it was measured, else agreement, else None."""
+    for kind, top1 in (("accuracy", "top1_pct"), ("agreement", "top1_agreement_pct")):
+        found = document.part("accuracy").part(kind)
+        share = found.number(top1)
+        if share is not None and 0.0 <= share <= 100.0:
+            sqnr = found.number("sqnr_db") if kind == "agreement" else None
+            return Quality(kind, share, found.whole("images"), sqnr, found.text("note"), found.text("warning"))
+    return None
 
 
 def model_label(model: str | None, document: Mapping[str, Any]) -> str | None:
-    """A model with another activation is another model: its runs are not to be held against those of the first unsaid."""
-    activation = activation_of(document)
+    """A model with another activation is another model: its runs are not to be compared with those of the first unsaid."""
+    return _labelled(model, Part(document).part("parameters").text("activation"))
+
+
+def _labelled(model: str | None, activation: str | None) -> str | None:
     return model if model is None or activation is None else f"{model}, {ACTIVATIONS.get(activation, activation)}"
 
 
@@ -99,7 +209,7 @@ def manifest_of(trace: Path) -> Manifest | None:
 def companion(trace: Path, manifest: Manifest | None, key: str) -> Path | None:
     """The file beside a trace that its manifest names under ``key`` ("layers", "build_log"); None without one."""
     name = manifest.extra.get(key) if manifest else None
-    if not isinstance(name, str) or Path(name).name != name:
+    if not _is_file_name(name):
         return None
     path = trace.with_name(name)
     return path if path.is_file() else None
@@ -128,33 +238,67 @@ def parse_manifest(document: Any, label: str) -> Manifest:
             f"{label}: its format is {str(found)[:60]!r}, and {FORMAT!r} was expected.",
             "Correct or remove the file.",
         )
-    texts: dict[str, str | None] = {}
-    for name in (
-        "trace",
-        "title",
-        "framework",
-        "framework_version",
-        "model",
-        "weights",
-        "precision",
-        "mode",
-        "gpu",
-        "recorded",
-        "source",
-        "default",
-    ):
+    part = Part(document)
+    for name in _TEXTS:
         value = document.get(name)
         if value is not None and not isinstance(value, str):
-            raise TraceError(f"{label}: {name} is {str(value)[:60]!r}, and text was expected.")
-        texts[name] = value
-    trace = texts.pop("trace")
-    if not trace or Path(trace).name != trace:
-        raise TraceError(f"{label}: trace is {trace!r}, and the name of a file in the same folder was expected.")
-    batch, shape = document.get("batch"), document.get("input_shape")
-    if batch is not None and not (isinstance(batch, int) and batch > 0):
-        raise TraceError(f"{label}: batch is {str(batch)[:60]!r}, and a positive whole number was expected.")
-    if shape is not None and not (isinstance(shape, list) and all(isinstance(d, int) and d > 0 for d in shape)):
+            raise TraceError(f"{label}: {name} is {_shown(value)}, and text was expected.", _CORRECT)
+    trace = document.get("trace")
+    if not _is_file_name(trace):
         raise TraceError(
-            f"{label}: input_shape is {str(shape)[:60]!r}, and a list of positive whole numbers was expected."
+            f"{label}: trace is {_shown(trace)}, and the name of a file in the same folder was expected.", _CORRECT
         )
-    return Manifest(trace=trace, batch=batch, input_shape=tuple(shape) if shape else None, extra=document, **texts)
+    batch, shape = part.whole("batch"), document.get("input_shape")
+    if document.get("batch") is not None and batch is None:
+        raise TraceError(
+            f"{label}: batch is {_shown(document['batch'])}, and a whole number from 1 to 2³¹ − 1 was expected.",
+            _CORRECT,
+        )
+    if shape is not None and not (
+        isinstance(shape, list) and len(shape) <= _MAX_DIMS and all(map(_is_dimension, shape))
+    ):
+        raise TraceError(
+            f"{label}: input_shape is {_shown(shape)}, and a list of at most {_MAX_DIMS} positive whole numbers was expected.",
+            _CORRECT,
+        )
+    return Manifest(
+        trace=trace,
+        batch=batch,
+        input_shape=tuple(shape) if shape else None,
+        **{name: part.text(name) for name in (*_TEXTS, "driver_version", "cuda_version")},
+        versions=part.named_texts("versions"),
+        warnings=part.texts("warnings"),
+        activation=part.part("parameters").text("activation"),
+        onnx_sha256=part.part("engine").text("onnx_sha256", 64),
+        latency=_latency(part),
+        quality=_quality(part),
+        extra=document,
+    )
+
+
+_TEXTS = (
+    "title", "framework", "framework_version", "model", "weights", "precision", "mode", "gpu", "recorded", "source", "default",
+)  # fmt: skip
+_MAX_DIMS = 16
+_CORRECT = "Correct or remove the file."
+
+
+def _shown(value: Any) -> str:
+    """A value in an error message: short, printable, and safe to make (a huge integer has no decimal form)."""
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 64:
+        return f"a number of {value.bit_length():,} bits"
+    return printable(repr(value)[:200], 60)
+
+
+def _is_dimension(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 31
+
+
+def _is_file_name(value: Any) -> TypeGuard[str]:
+    """Whether a value can be the name of a file beside this one."""
+    if not isinstance(value, str) or not value or "\0" in value or value in (".", "..") or Path(value).name != value:
+        return False
+    try:
+        return len(value.encode()) <= _MAX_NAME_BYTES
+    except UnicodeEncodeError:
+        return False

@@ -219,7 +219,7 @@ def run_cost(analysis: Run, activations: Sequence[Activation]) -> RunCost:
         costs=tuple(costs),
         how=how,
         kernels=float((placed.work["kind"] == "kernel").sum()) / placed.inferences,
-        latency_ms=manifest.latency_ms.get("p50") if manifest else None,
+        latency_ms=manifest.latency.p50_ms if manifest and manifest.latency and manifest.latency.measured else None,
         min_bytes=None if not sizes or any(s is None for s in sizes) else int(sum(s for s in sizes if s is not None)),
     )
 

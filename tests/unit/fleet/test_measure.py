@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -18,6 +19,7 @@ from profiler.fleet.identity import Identity
 from profiler.fleet.measure import Broken, Measured, Task, measure
 from profiler.fleet.results import read_fleet, write
 from profiler.fleet.tables import SCHEMAS, table
+from tests.support.fleet_folder import fleet_folder, make_result
 from tests.support.make_trace import PID, TraceMaker, simple, whole_graphs
 
 
@@ -148,3 +150,20 @@ def test_every_table_has_its_columns_without_rows(name: str) -> None:
     empty = table(name, [])
     assert empty.schema.equals(SCHEMAS[name]) and empty.num_rows == 0
     assert isinstance(empty.to_pandas(), pd.DataFrame)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"title": "\ud800"}, {"model": "a\0b"}, {"model": "x" * 10_000}, {"batch": 2**70}, {"batch": True}, {"batch": [8]},
+        {"trace": "\ud800.sqlite"}, {"trace": "a\0b"}, {"trace": "x" * 10_000}, {"layers": "\0"}, {"build_log": "\udfff"},
+        {"node": "\ud800"}, {"run": 10**4000}, {"run": "x\0"}, {"engine": {"onnx_sha256": "\ud800"}}, {"framework_version": "\ud83d"},
+    ],
+)  # fmt: skip
+def test_a_hostile_manifest_stops_no_other_trace(tmp_path: Path, change: dict[str, Any]) -> None:
+    traces = fleet_folder(tmp_path / "traces", 4, None, broken=False)
+    bad = traces / "node00" / "rank3.manifest.json"
+    bad.write_text(json.dumps({"format": "profiler-run/1", "trace": "rank3.sqlite", **change}))
+    result = read_fleet(make_result(traces, tmp_path / "result"))
+    assert result.document["traces"] >= 3 and result.document["traces"] + result.document["broken"] == 4
+    json.dumps(result.document, ensure_ascii=False).encode()
