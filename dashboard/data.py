@@ -34,7 +34,8 @@ from profiler.errors import ProfilerError, UsageError
 from profiler.progress import report
 from profiler.report.evidence import Evidence
 from profiler.report.layers import engine_layers as report_layers
-from profiler.report.story import Claim, StoryFacts, facts_of, tell
+from profiler.report.story import Claim, claims_from
+from profiler.report.story_facts import StoryFacts, story_facts
 from profiler.report.tables import Table
 from profiler.report.tables import tables as report_tables
 from profiler.text import number
@@ -308,8 +309,8 @@ def _with_progress(task: Callable[[], T]) -> T:
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _told(key: object, _held: Evidence) -> tuple[StoryFacts, tuple[Claim, ...]]:
     del key
-    facts = facts_of(_held)
-    return facts, tell(facts)
+    facts = story_facts(_held)
+    return facts, claims_from(facts)
 
 
 def steps(sides: Sequence[Side]) -> list[Step] | ProfilerError:

@@ -23,7 +23,8 @@ from profiler.charts.tensor_cores import verdict_bars
 from profiler.charts.traffic import traffic_by_stage
 from profiler.charts.waterfall import split_waterfall
 from profiler.report.evidence import Evidence
-from profiler.report.story import StoryFacts, sampling, speed_of, subject
+from profiler.report.story import sampling, speed_of, subject
+from profiler.report.story_facts import StoryFacts
 from profiler.report.words import before_after, change
 from profiler.text import markdown, number, number_of_bytes, times, with_unit
 

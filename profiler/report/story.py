@@ -6,18 +6,14 @@ sentence draws a conclusion from it. Texts are plain: whoever shows them escapes
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from profiler.analysis.compare import Comparison
-from profiler.analysis.fusion.decompose import Decomposition
 from profiler.analysis.fusion.ledger import ABSORBED, FUSED, KEPT, NEW, UNEXPLAINED
-from profiler.analysis.fusion.traffic import SampledBytes, sampled_bytes
-from profiler.analysis.run.measured import Latency, Quality, latency_without_profiler, quality
-from profiler.analysis.run.run import Run
+from profiler.analysis.run.measured import Latency
 from profiler.analysis.run.tensor_cores import SampledMetric
 from profiler.report.evidence import Evidence
+from profiler.report.story_facts import StoryFacts, TracedLatency, story_facts
 from profiler.text import number, with_unit
 
 _SAME = 0.005  # ratios closer to 1 than this are called the same
@@ -34,77 +30,6 @@ _PARTS = {
     "host": "host time before and after the GPU work",
 }
 """Parts of a decomposition, in words that hold whether they shrank or grew."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A figure before and after; None where it is not known, and then ``reason`` says why."""
-
-    before: float | None
-    after: float | None
-    reason: str | None = None
-
-    @property
-    def known(self) -> tuple[float, float] | None:
-        return None if self.before is None or self.after is None else (self.before, self.after)
-
-
-@dataclass(frozen=True)
-class RunStory:
-    """Who one side is; what is not known is None."""
-
-    title: str
-    model: str | None = None
-    precision: str | None = None
-    batch: int | None = None
-    input_shape: tuple[int, ...] | None = None
-    gpu: str | None = None
-    weights: str | None = None
-
-
-@dataclass(frozen=True)
-class Traced:
-    """Median, smallest and largest of a figure over the ``n`` inferences of a trace, in ms."""
-
-    median_ms: float
-    low_ms: float
-    high_ms: float
-    n: int
-
-
-@dataclass(frozen=True)
-class StoryFacts:
-    """The numbers that the story is told from; sides are (before, after) or a :class:`Pair`.
-
-    Attributes:
-        clean: latency without a profiler.
-        traced: latency with nsys attached.
-        split: id and nanoseconds saved of each part of the latency difference; text: why there is none.
-        split_ns: the two latencies that were split.
-        kernels, kernel_time_ms: per inference.
-        statuses: rows of the fusion ledger per status; text: why there is no ledger.
-        by_name_pct: kernel time whose kernels' names say Tensor Cores; ``sampled_pct``: the sampled counter.
-        minimum_bytes: computed minimum of memory traffic per inference, of the rows that have one.
-        minimum_unknown: rows without a computed minimum.
-        dram_bytes: sampled.
-    """
-
-    before: RunStory
-    after: RunStory
-    clean: tuple[Latency | None, Latency | None] = (None, None)
-    traced: tuple[Traced | None, Traced | None] = (None, None)
-    traced_reason: str | None = None
-    split: Sequence[tuple[str, int]] | str = "not computed"
-    split_ns: tuple[int, int] | None = None
-    kernels: Pair = Pair(None, None)
-    kernel_time_ms: Pair = Pair(None, None)
-    statuses: Mapping[str, int] | str = "not computed"
-    by_name_pct: Pair = Pair(None, None)
-    sampled_pct: Pair = Pair(None, None)
-    minimum_bytes: Pair = Pair(None, None)
-    minimum_unknown: tuple[int, int] = (0, 0)
-    dram_bytes: Pair = Pair(None, None)
-    quality: tuple[Quality | None, Quality | None] = (None, None)
 
 
 @dataclass(frozen=True)
@@ -128,88 +53,16 @@ class Claim:
 
 def story(evidence: Evidence) -> tuple[Claim, ...]:
     """The argument about two traces, in order."""
-    return tell(facts_of(evidence))
+    return claims_from(story_facts(evidence))
 
 
 def sentences(evidence: Evidence) -> list[str]:
     """The summary: who is compared, then the first sentence of every claim that is answered."""
-    facts = facts_of(evidence)
-    return [subject(facts), *(c.sentences[0] for c in tell(facts) if c.answered)]
+    facts = story_facts(evidence)
+    return [subject(facts), *(c.sentences[0] for c in claims_from(facts) if c.answered)]
 
 
-def facts_of(evidence: Evidence) -> StoryFacts:
-    """The numbers of the story, from the comparison, the ledger and the manifests."""
-    comparison, split, traffic = evidence.comparison, evidence.split, evidence.traffic
-    before, after = comparison.before, comparison.after
-    sampled = before.tensor_cores.sampled, after.tensor_cores.sampled
-    if traffic is not None:
-        minimum = Pair(traffic.before_bytes or None, traffic.after_bytes or None, "no row has known tensor shapes")
-        unknown, dram = (traffic.before_unknown, traffic.after_unknown), (traffic.before_sampled, traffic.after_sampled)
-    else:  # sampling needs no ledger
-        minimum, unknown, dram = (
-            Pair(None, None, evidence.no_ledger),
-            (0, 0),
-            (sampled_bytes(before), sampled_bytes(after)),
-        )
-    latency = comparison.metric("latency")
-    return StoryFacts(
-        before=_run(before),
-        after=_run(after),
-        clean=(latency_without_profiler(before.facts), latency_without_profiler(after.facts)),
-        traced=(
-            _traced(latency.before, latency.before_range, before.inferences.count),
-            _traced(latency.after, latency.after_range, after.inferences.count),
-        ),
-        traced_reason=latency.reason,
-        split=[(p.id, p.saved_ns) for p in split.parts] if isinstance(split, Decomposition) else split,
-        split_ns=(split.before_latency_ns, split.after_latency_ns) if isinstance(split, Decomposition) else None,
-        kernels=_pair(comparison, "kernels_per_inference"),
-        kernel_time_ms=_pair(comparison, "kernel_time"),
-        statuses=evidence.ledger.by_status if evidence.ledger else evidence.no_ledger or "",
-        by_name_pct=_pair(comparison, "tensor_cores_yes"),
-        sampled_pct=Pair(sampled[0].value_pct, sampled[1].value_pct, _reasons(sampled[0].reason, sampled[1].reason)),
-        minimum_bytes=minimum,
-        minimum_unknown=unknown,
-        dram_bytes=_dram(*dram),
-        quality=(quality(before.facts), quality(after.facts)),
-    )
-
-
-def _run(side: Run) -> RunStory:
-    facts = side.facts
-    return RunStory(
-        facts.title,
-        facts.model,
-        facts.precision,
-        facts.batch,
-        facts.input_shape,
-        facts.gpu,
-        facts.manifest.weights if facts.manifest else None,
-    )
-
-
-def _traced(median: float | None, spread: tuple[float, float] | None, n: int) -> Traced | None:
-    return Traced(median, *spread, n) if median is not None and spread is not None else None
-
-
-def _pair(comparison: Comparison, metric_id: str) -> Pair:
-    metric = comparison.metric(metric_id)
-    return Pair(metric.before, metric.after, metric.reason)
-
-
-def _dram(before: SampledBytes, after: SampledBytes) -> Pair:
-    def total(side: SampledBytes) -> float | None:
-        known = side.read_bytes is not None and side.written_bytes is not None
-        return (side.read_bytes or 0.0) + (side.written_bytes or 0.0) if known else None
-
-    return Pair(total(before), total(after), _reasons(before.reason, after.reason))
-
-
-def _reasons(before: str | None, after: str | None) -> str | None:
-    return "; ".join(f"{name}: {why}" for name, why in (("before", before), ("after", after)) if why) or None
-
-
-def tell(facts: StoryFacts) -> tuple[Claim, ...]:
+def claims_from(facts: StoryFacts) -> tuple[Claim, ...]:
     """The six claims, in the order of the argument."""
     return (_latency(facts), _origin(facts), _kernels(facts), _tensor_cores(facts), _memory(facts), _quality(facts))
 
@@ -321,7 +174,7 @@ def _spread(side: Latency) -> bool:
     return side.low_ms is not None and side.high_ms is not None
 
 
-def _nsys(side: Traced) -> str:
+def _nsys(side: TracedLatency) -> str:
     return f"{number(side.median_ms)} ms ({number(side.low_ms)} to {number(side.high_ms)} ms, n = {side.n:,})"
 
 

@@ -13,20 +13,8 @@ from profiler.analysis.fusion.decompose import Decomposition
 from profiler.analysis.run.measured import Latency, Quality, latency_without_profiler, quality
 from profiler.analysis.run.run import Run
 from profiler.report.evidence import Evidence, gather
-from profiler.report.story import (
-    Claim,
-    Pair,
-    RunStory,
-    StoryFacts,
-    Traced,
-    different_work,
-    facts_of,
-    sentences,
-    speed_of,
-    story,
-    subject,
-    tell,
-)
+from profiler.report.story import Claim, claims_from, different_work, sentences, speed_of, story, subject
+from profiler.report.story_facts import BeforeAfter, RunIdentity, StoryFacts, TracedLatency, story_facts
 from profiler.trace import open_trace
 from profiler.trace.manifest import parse_manifest
 from tests.support.traces import bundled
@@ -65,7 +53,7 @@ def test_the_argument_of_the_default_pair(default: Evidence) -> None:
 
 
 def test_the_parts_of_the_origin_sum_to_the_difference(default: Evidence) -> None:
-    facts = facts_of(default)
+    facts = story_facts(default)
     assert isinstance(default.split, Decomposition) and facts.split_ns is not None and not isinstance(facts.split, str)
     assert sum(ns for _, ns in facts.split) == facts.split_ns[0] - facts.split_ns[1]
 
@@ -106,25 +94,27 @@ def test_other_work_gets_no_ratio() -> None:
 
 def test_spreads_that_overlap_are_doubted() -> None:
     near = StoryFacts(
-        RunStory("a"),
-        RunStory("b"),
+        RunIdentity("a"),
+        RunIdentity("b"),
         clean=(Latency(1.0, 0.9, 1.2, 50, True, ""), Latency(0.95, 0.9, 1.1, 50, True, "")),
     )
-    assert claims(tell(near))["latency"].sentences[-1] == "The two spreads overlap: the difference may be noise."
+    assert claims(claims_from(near))["latency"].sentences[-1] == "The two spreads overlap: the difference may be noise."
     apart = StoryFacts(
-        RunStory("a"), RunStory("b"), clean=(Latency(1.0, 0.9, 1.2, 5, True, ""), Latency(0.5, 0.4, 0.6, 5, True, ""))
+        RunIdentity("a"),
+        RunIdentity("b"),
+        clean=(Latency(1.0, 0.9, 1.2, 5, True, ""), Latency(0.5, 0.4, 0.6, 5, True, "")),
     )
-    assert not any("noise" in s for s in claims(tell(apart))["latency"].sentences)
+    assert not any("noise" in s for s in claims(claims_from(apart))["latency"].sentences)
 
 
 def test_without_a_bench_the_trace_speaks_and_says_so() -> None:
     traced = StoryFacts(
-        RunStory("a"),
-        RunStory("b"),
+        RunIdentity("a"),
+        RunIdentity("b"),
         clean=(Latency(1.0, 0.9, 1.2, 5, True, ""), None),
-        traced=(Traced(4.0, 3.9, 4.2, 10), Traced(2.0, 1.9, 2.1, 10)),
+        traced=(TracedLatency(4.0, 3.9, 4.2, 10), TracedLatency(2.0, 1.9, 2.1, 10)),
     )
-    said = claims(tell(traced))["latency"].sentences
+    said = claims(claims_from(traced))["latency"].sentences
     assert said[0].startswith("With nsys attached, which slows launches") and said[0].endswith("2× faster.")
     assert said[1] == "No latency without a profiler is recorded for after."
     assert speed_of(traced) == ("2× faster", "4 → 2 ms, with nsys attached, which slows launches")
@@ -146,22 +136,22 @@ def _latency(draw: Any) -> Latency | None:
 
 
 @st.composite
-def _traced(draw: Any) -> Traced | None:
+def _traced(draw: Any) -> TracedLatency | None:
     median = draw(st.floats(min_value=1e-5, max_value=1e6))
-    return draw(st.none() | st.just(Traced(median, median * 0.9, median * 1.1, draw(st.integers(1, 1000)))))
+    return draw(st.none() | st.just(TracedLatency(median, median * 0.9, median * 1.1, draw(st.integers(1, 1000)))))
 
 
 @st.composite
-def _run(draw: Any) -> RunStory:
+def _run(draw: Any) -> RunIdentity:
     batch = draw(st.none() | st.integers(1, 512))
-    return RunStory(
+    return RunIdentity(
         "a run", draw(texts), None, batch, draw(st.none() | st.just((1, 3, 224, 224))), draw(texts), draw(texts)
     )
 
 
 @st.composite
-def _pair(draw: Any) -> Pair:
-    return Pair(draw(figures), draw(figures), "a reason")
+def _pair(draw: Any) -> BeforeAfter:
+    return BeforeAfter(draw(figures), draw(figures), "a reason")
 
 
 @st.composite
@@ -200,9 +190,9 @@ def _facts(draw: Any) -> StoryFacts:
 
 @given(_facts())
 def test_what_is_not_known_is_never_stated(facts: StoryFacts) -> None:
-    told = claims(tell(facts))
+    told = claims(claims_from(facts))
     text = {i: " ".join(c.sentences) for i, c in told.items()}
-    assert tell(facts) == tell(facts)
+    assert claims_from(facts) == claims_from(facts)
     for claim in told.values():
         assert claim.sentences and all(claim.sentences) and claim.how
         assert not re.search(r"\b(None|nan|inf)\b|—", " ".join(claim.sentences))
@@ -229,7 +219,7 @@ def test_what_is_not_known_is_never_stated(facts: StoryFacts) -> None:
 
 @given(_facts())
 def test_the_direction_is_that_of_the_figures(facts: StoryFacts) -> None:
-    said = claims(tell(facts))["latency"].sentences[0]
+    said = claims(claims_from(facts))["latency"].sentences[0]
     found = facts.clean if all(facts.clean) else facts.traced
     if not all(found) or different_work(facts):
         return
