@@ -56,7 +56,7 @@ def plotly_text(text: str, width: int = 90) -> str:
 
 def number(value: float | None, unit: str = "", digits: int = 3) -> str:
     """A number with ``digits`` significant digits and grouped thousands, and its unit; an em dash for what is not known."""
-    if value is None or math.isnan(value):
+    if value is None or not math.isfinite(value):
         return "—"
     if value == int(value) and abs(value) < 1e15:
         shown = f"{int(value):,}"

@@ -21,7 +21,7 @@ from profiler.charts.figures import Drawn
 from profiler.charts.handover import html_report
 from profiler.errors import ProfilerError
 from profiler.report.evidence import Evidence
-from profiler.report.gates import FAILED, UNKNOWN, Outcome, check, figures, parse_gate
+from profiler.report.gates import FAILED, UNKNOWN, GateResult, check, gate_figures, parse_gate
 from profiler.report.markdown import summary
 from profiler.report.tables import Table, to_csv, to_parquet
 from profiler.text import markdown
@@ -67,7 +67,7 @@ def _file_name(before: str, after: str) -> str:
     return "_to_".join(parts)
 
 
-def _gates(evidence: Evidence) -> list[Outcome]:
+def _gates(evidence: Evidence) -> list[GateResult]:
     st.subheader("Gates")
     st.caption(
         "A gate names what must not be: `kernels_per_inference>60`, `latency>0.6ms`, `ratio.latency<5`. On the command line "
@@ -81,7 +81,7 @@ def _gates(evidence: Evidence) -> list[Outcome]:
         command += ["--fail-if", line]
     st.code(shlex.join(command), language="bash", wrap_lines=True)
     with st.expander("Figures that a gate can name"):
-        known = figures(evidence).values()
+        known = gate_figures(evidence).values()
         table = {
             "figure": [f.name for f in known],
             "unit": [f.unit for f in known],
@@ -101,7 +101,7 @@ def _gates(evidence: Evidence) -> list[Outcome]:
     return outcomes
 
 
-def _report(evidence: Evidence, outcomes: list[Outcome], drawn: list[Drawn], name: str) -> None:
+def _report(evidence: Evidence, outcomes: list[GateResult], drawn: list[Drawn], name: str) -> None:
     st.subheader("The report")
     st.markdown(
         "One HTML file, about 5 MB (most of it is plotly.js): interactive figures, all tables, provenance and warnings. It opens "

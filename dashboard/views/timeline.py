@@ -19,8 +19,7 @@ from profiler.analysis.run.run import Run
 from profiler.analysis.run.timeline import KERNEL, Bars, Part
 from profiler.charts.timeline import bar_colours, bar_inks, for_canvas, legend_entries
 from profiler.errors import ProfilerError
-from profiler.report.chrome_trace import Side as Exported
-from profiler.report.chrome_trace import chrome_trace, compressed
+from profiler.report.chrome_trace import TimelineWindow, chrome_trace, compressed
 from profiler.text import duration, markdown
 
 TITLE = "Timeline"
@@ -298,7 +297,7 @@ def _kernels_in_view(sides: Mapping[str, Side], parts: Mapping[str, Part], low: 
 
 def _export(pair: Pair, parts: Mapping[str, Part], low: int, high: int) -> None:
     shown = {
-        name: Exported(data.timeline(pair.readable[name]), part, low, min(high, part.length_ns))
+        name: TimelineWindow(data.timeline(pair.readable[name]), part, low, min(high, part.length_ns))
         for name, part in parts.items()
         if low < part.length_ns
     }

@@ -9,12 +9,12 @@ from plotly.offline import get_plotlyjs
 
 from profiler.charts.figures import Drawn, figures
 from profiler.report.evidence import Evidence
-from profiler.report.gates import Outcome
+from profiler.report.gates import GateResult
 from profiler.report.html import render
 from profiler.report.tables import tables
 
 
-def html_report(evidence: Evidence, outcomes: Sequence[Outcome] = (), drawn: Sequence[Drawn] | None = None) -> str:
+def html_report(evidence: Evidence, outcomes: Sequence[GateResult] = (), drawn: Sequence[Drawn] | None = None) -> str:
     """One HTML file with everything; ``drawn`` where the figures are made already."""
     shown = figures(evidence) if drawn is None else drawn
     return render(evidence, [d.for_html() for d in shown], tables(evidence), str(get_plotlyjs()), outcomes, _version())

@@ -15,7 +15,7 @@ from profiler.files import write_file
 from profiler.report import tables
 from profiler.report.documents import json_text, report_document
 from profiler.report.evidence import Evidence, gather
-from profiler.report.gates import FAILED, UNKNOWN, Outcome, check, parse_gate
+from profiler.report.gates import FAILED, UNKNOWN, GateResult, check, parse_gate
 from profiler.report.markdown import summary
 from profiler.trace import open_trace
 
@@ -109,18 +109,18 @@ def _listed(text: str, known: tuple[str, ...], option: str) -> tuple[str, ...]:
     return found
 
 
-def _html(evidence: Evidence, outcomes: list[Outcome]) -> str:
+def _html(evidence: Evidence, outcomes: list[GateResult]) -> str:
     # the one place where the command line draws; pyproject.toml says why, and Plotly is loaded for this only
     from profiler.charts.handover import html_report  # noqa: PLC0415
 
     return html_report(evidence, outcomes)
 
 
-def _json(evidence: Evidence, outcomes: list[Outcome]) -> str:
+def _json(evidence: Evidence, outcomes: list[GateResult]) -> str:
     return json_text(report_document(evidence, outcomes))
 
 
-_WRITERS: dict[str, Callable[[Evidence, list[Outcome]], str]] = {"html": _html, "markdown": summary, "json": _json}
+_WRITERS: dict[str, Callable[[Evidence, list[GateResult]], str]] = {"html": _html, "markdown": summary, "json": _json}
 
 
 def _figures(evidence: Evidence, folder: Path, kinds: tuple[str, ...], force: bool) -> None:
@@ -130,7 +130,7 @@ def _figures(evidence: Evidence, folder: Path, kinds: tuple[str, ...], force: bo
     write(figures(evidence), folder, kinds, force)
 
 
-def _status(outcomes: list[Outcome]) -> int | None:
+def _status(outcomes: list[GateResult]) -> int | None:
     """Say which gates did not pass; the exit status."""
     for outcome in outcomes:
         if outcome.outcome == FAILED:

@@ -15,7 +15,7 @@ from profiler.cli.output import check_target
 from profiler.cli.verb import add_trace, warn
 from profiler.errors import ProfilerError, UsageError
 from profiler.files import write_file
-from profiler.report.chrome_trace import Side, chrome_trace, compressed
+from profiler.report.chrome_trace import TimelineWindow, chrome_trace, compressed
 from profiler.trace import open_trace
 
 NAME = "timeline"
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> None:
                     f"--window {args.window}: nothing of {part.label} of {path} is in it.",
                     f"It is {part.length_ns / 1e3:,.1f} µs long.",
                 )
-            sides[name] = Side(timeline, part, low, end)
+            sides[name] = TimelineWindow(timeline, part, low, end)
         counterparts = None
         if len(analyses) == 2:
             try:

@@ -32,7 +32,7 @@ _GRID = ("grid_x", "grid_y", "grid_z", "block_x", "block_y", "block_z")
 
 
 @dataclass(frozen=True)
-class Side:
+class TimelineWindow:
     """One process of the export: a window of a part of a trace; times since the part's start."""
 
     timeline: Timeline
@@ -41,7 +41,7 @@ class Side:
     high_ns: int
 
 
-def chrome_trace(sides: Mapping[str, Side], counterparts: Counterparts | None = None) -> bytes:
+def chrome_trace(sides: Mapping[str, TimelineWindow], counterparts: Counterparts | None = None) -> bytes:
     """The JSON document.
 
     Args:
@@ -67,7 +67,7 @@ def compressed(document: bytes) -> bytes:
     return gzip.compress(document, mtime=0)
 
 
-def _about(side: Side) -> dict[str, Any]:
+def _about(side: TimelineWindow) -> dict[str, Any]:
     return {
         "title": side.timeline.analysis.facts.title,
         "file": side.timeline.analysis.trace.label,
@@ -77,7 +77,7 @@ def _about(side: Side) -> dict[str, Any]:
     }
 
 
-def _process(pid: int, name: str, side: Side, counterparts: Counterparts | None) -> Iterator[dict[str, Any]]:
+def _process(pid: int, name: str, side: TimelineWindow, counterparts: Counterparts | None) -> Iterator[dict[str, Any]]:
     title = f"{name}: {side.timeline.analysis.facts.title}, {side.part.label}"
     yield {"ph": "M", "name": "process_name", "pid": pid, "tid": 0, "args": {"name": title}}
     yield {"ph": "M", "name": "process_sort_index", "pid": pid, "tid": 0, "args": {"sort_index": pid}}
@@ -105,7 +105,7 @@ def _thread(pid: int, tid: int, label: str) -> Iterator[dict[str, Any]]:
 
 
 def _event(
-    pid: int, tid: int, side: Side, times: tuple[int, int], category: str, name: str, args: dict[str, Any]
+    pid: int, tid: int, side: TimelineWindow, times: tuple[int, int], category: str, name: str, args: dict[str, Any]
 ) -> dict[str, Any]:
     """A complete event; what reaches over the window's edge is cut there, and says so."""
     low, high = side.part.origin_ns + side.low_ns, side.part.origin_ns + side.high_ns
@@ -207,7 +207,9 @@ class _Described:
         return found
 
 
-def _launches(pid: int, tid: int, side: Side, launched: list[tuple[int, int, int]]) -> Iterator[dict[str, Any]]:
+def _launches(
+    pid: int, tid: int, side: TimelineWindow, launched: list[tuple[int, int, int]]
+) -> Iterator[dict[str, Any]]:
     """Launch calls inside the window, a thread a host thread, and a flow from each to the first work that it started."""
     calls = side.timeline.analysis.trace.api_calls
     low, high = side.part.origin_ns + side.low_ns, side.part.origin_ns + side.high_ns

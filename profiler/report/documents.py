@@ -34,7 +34,7 @@ from profiler.trace import Trace
 
 if TYPE_CHECKING:
     from profiler.report.evidence import Evidence
-    from profiler.report.gates import Outcome
+    from profiler.report.gates import GateResult
 
 SIDES = ("before", "after")
 _KERNEL = (
@@ -374,7 +374,7 @@ def chain_document(steps: Sequence[Step]) -> dict[str, Any]:
     }
 
 
-def report_document(evidence: Evidence, outcomes: Sequence[Outcome] = ()) -> dict[str, Any]:
+def report_document(evidence: Evidence, outcomes: Sequence[GateResult] = ()) -> dict[str, Any]:
     """The ``report`` document: ``compare`` with ``provenance``, ``fusion`` and ``decompose`` (null and a reason without)."""
     split = evidence.split if isinstance(evidence.split, Decomposition) else None
     return {

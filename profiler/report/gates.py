@@ -2,7 +2,7 @@
 
 The grammar, whole: ``[before.|after.|ratio.]FIGURE OP NUMBER[UNIT]``, with OP one of ``> >= < <= == !=``. A gate names what
 must not be: it fails when the condition holds. Figures and their units are those of the ``compare`` document, and a few
-more (:func:`figures`). Nothing is evaluated as code.
+more (:func:`gate_figures`). Nothing is evaluated as code.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class GateResult:
     """What a gate said. ``value`` is in ``unit``, the figure's own; None when the outcome is unknown."""
 
     gate: Gate
@@ -89,7 +89,7 @@ def parse_gate(text: str) -> Gate:
     return Gate(text.strip(), found["side"], found["figure"], found["op"], float(found["number"]), unit)
 
 
-def figures(evidence: Evidence) -> dict[str, GateFigure]:
+def gate_figures(evidence: Evidence) -> dict[str, GateFigure]:
     """Every figure that a gate can name, in the order in which they are listed."""
     comparison = evidence.comparison
     found: dict[str, GateFigure] = {}
@@ -135,17 +135,17 @@ def figures(evidence: Evidence) -> dict[str, GateFigure]:
     return found
 
 
-def check(gates: Sequence[Gate], evidence: Evidence) -> list[Outcome]:
+def check(gates: Sequence[Gate], evidence: Evidence) -> list[GateResult]:
     """Hold every gate against the figures.
 
     Raises:
         UsageError: a gate names a figure, a side or a unit that does not exist; the message lists those that do.
     """
-    known = figures(evidence)
+    known = gate_figures(evidence)
     return [_check(gate, known) for gate in gates]
 
 
-def _check(gate: Gate, known: Mapping[str, GateFigure]) -> Outcome:
+def _check(gate: Gate, known: Mapping[str, GateFigure]) -> GateResult:
     figure = known.get(gate.figure)
     if figure is None:
         close = difflib.get_close_matches(gate.figure, known, 3, 0.5)
@@ -165,11 +165,11 @@ def _check(gate: Gate, known: Mapping[str, GateFigure]) -> Outcome:
     name = f"{side}.{gate.figure}" if side != "ratio" or gate.figure != "speedup" else "speedup"
     if value is None:
         sentence = f"{name} is unknown in these traces: {figure.reason or 'no reason is known'}"
-        return Outcome(gate, UNKNOWN, None, unit, sentence)
+        return GateResult(gate, UNKNOWN, None, unit, sentence)
     holds = _OPERATORS[gate.op](value, limit)
     shown = f"{name} is {_shown(value, unit)}"
     sentence = f"{shown}, and the gate fails at {gate.op} {_shown(limit, unit)}"
-    return Outcome(gate, FAILED if holds else PASSED, value, unit, sentence)
+    return GateResult(gate, FAILED if holds else PASSED, value, unit, sentence)
 
 
 def _all_units() -> set[str]:

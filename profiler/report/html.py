@@ -1,29 +1,32 @@
 """One HTML file that holds everything: figures, tables, provenance, warnings, methods. It works without a network.
 
 The file's own policy (a Content-Security-Policy) lets nothing be fetched and no script run but the two that are in it, which
-it names by their hashes. Names come from untrusted traces: they are escaped as text, and in the figures' JSON no ``<`` is left.
+it names by their hashes. Names come from untrusted traces: the template (templates/report.html) escapes every text, makes
+unprintable characters visible, and in the figures' JSON no ``<`` is left.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import json
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from profiler.report.evidence import SIDES, Evidence
-from profiler.report.gates import Outcome
-from profiler.report.story import Claim, sentences, story
+from profiler.report.gates import GateResult
+from profiler.report.spreadsheet import FORMULA, QUANTITY
+from profiler.report.story import sentences, story
 from profiler.report.tables import Table
 from profiler.report.words import HEADLINES, before_after, change, spread
-from profiler.text import number
+from profiler.text import number, plural, visible
 
 _MAX_ROWS = 1_000
 _MAX_TEXT = 1_000
@@ -68,63 +71,84 @@ class Figure:
     json: str
 
 
+class _Card(NamedTuple):
+    """A headline figure of both sides."""
+
+    label: str
+    before: str
+    after: str
+    notes: list[str]
+
+
+class _TableCell(NamedTuple):
+    """What a cell shows; ``value``: the number behind it, as JSON."""
+
+    text: str
+    value: str | None = None
+
+
 def render(
     evidence: Evidence,
     figures: Sequence[Figure],
     tables: Sequence[Table],
     plotly_js: str,
-    outcomes: Sequence[Outcome] = (),
+    gates: Sequence[GateResult] = (),
     version: str | None = None,
 ) -> str:
     """The whole document.
 
     Args:
         plotly_js: the source of plotly.js, which is put into the file once.
-        outcomes: of the gates, if there were any.
+        gates: what the gates said, if there were any.
         version: of this project, for the foot of the page.
     """
     own = _resource("report.js")
     library = plotly_js.replace("</script", "<\\/script")  # in a string of its own source, where it means the same
-    scripts = f"{_hash(library)} {_hash(own)}"
     policy = (
-        f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; "
-        "form-action 'none'"
+        f"default-src 'none'; script-src {_hash(library)} {_hash(own)}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
     )
     comparison = evidence.comparison
-    title = f"{comparison.before.facts.title} → {comparison.after.facts.title}"
-    body = "\n".join(
-        [
-            _head(evidence),
-            _argument(story(evidence)),
-            _gates(outcomes),
-            _warnings(evidence),
-            '<h2 id="figures">Figures</h2>',
-            *map(_figure, figures),
-            '<h2 id="tables">Tables</h2>',
-            *map(_table, tables),
-            _methods(version),
-        ]
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            policy=policy,
+            title=f"{comparison.before.facts.title} → {comparison.after.facts.title}",
+            style=Markup(_resource("report.css")),
+            library=Markup(library),
+            script=Markup(own),
+            formula=FORMULA.pattern,
+            quantity=QUANTITY.pattern,
+            summary=" ".join(sentences(evidence)),
+            refusals=comparison.refusals,
+            cards=_cards(evidence),
+            claims=story(evidence),
+            gates=gates,
+            warnings=_warnings(evidence),
+            figures=figures,
+            tables=tables,
+            methods=_METHODS,
+            version=version,
+        )
     )
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{html.escape(policy, quote=True)}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{_text(title)}</title>",
-            f"<style>{_resource('report.css')}</style></head><body>",
-            f'<div class="page">{_contents(figures, tables, bool(outcomes))}<main>',
-            body,
-            "</main></div>",
-            *(
-                f'<script type="application/json" id="figure-{f.id}-data">{_safe_json(f.json)}</script>'
-                for f in figures
-            ),
-            f"<script>{library}</script>",
-            f"<script>{own}</script>",
-            "</body></html>\n",
-        ]
+
+
+@cache
+def _environment() -> Environment:
+    """Every expression of the template is escaped; before that, what is not markup of ours is made visible."""
+    environment = Environment(
+        loader=PackageLoader("profiler.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
+    environment.filters.update(cut=_cut, cells=_cells, rows_shown=_rows_shown, json_in_html=_json_in_html)
+    environment.tests["numeric"] = pd.api.types.is_numeric_dtype
+    return environment
 
 
 def _resource(name: str) -> str:
@@ -135,135 +159,47 @@ def _hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def _safe_json(text: str) -> str:
+def _json_in_html(text: str) -> Markup:
     """JSON that no HTML parser can take for markup."""
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def _text(text: str, limit: int = _MAX_TEXT) -> str:
-    """Untrusted text for HTML: control and direction characters made visible, cut when it is very long."""
-    cut = text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
-    shown = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in cut)
-    return html.escape(shown, quote=True)
+def _cut(text: str, limit: int = _MAX_TEXT) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}… ({plural(len(text), 'character')})"
 
 
-def _contents(figures: Sequence[Figure], tables: Sequence[Table], gates: bool) -> str:
-    def items(prefix: str, found: Sequence[Figure] | Sequence[Table]) -> str:
-        return "".join(f'<li><a href="#{prefix}-{f.id}">{_text(f.title)}</a></li>' for f in found)
-
-    return (
-        '<nav aria-label="Contents"><ol><li><a href="#summary">Summary</a></li><li><a href="#argument">The argument</a></li>'
-        + ('<li><a href="#gates">Gates</a></li>' if gates else "")
-        + '<li><a href="#warnings">Warnings</a></li>'
-        + f'<li><a href="#figures">Figures</a><ol>{items("picture", figures)}</ol></li>'
-        + f'<li><a href="#tables">Tables</a><ol>{items("rows", tables)}</ol></li>'
-        + '<li><a href="#methods">Methods and limits</a></li></ol></nav>'
-    )
-
-
-def _head(evidence: Evidence) -> str:
-    comparison, said = evidence.comparison, sentences(evidence)
-    cards = []
+def _cards(evidence: Evidence) -> Iterator[_Card]:
     for metric_id in HEADLINES:
-        m = comparison.metric(metric_id)
+        m = evidence.comparison.metric(metric_id)
         ranges = [f"{side}: {found}" for side in SIDES if (found := spread(m, side))]
-        before, after = before_after(m)
-        notes = [change(m), *ranges, m.source, *([m.reason] if m.reason else [])]
-        cards.append(
-            f'<div class="card">{_text(m.label)}<b><span class="before">{_text(before)}</span> → '
-            f'<span class="after">{_text(after)}</span></b>'
-            + "".join(f"<small>{_text(n)}</small>" for n in notes)
-            + "</div>"
-        )
-    refusals = "".join(f'<p class="note">{_text(r)}</p>' for r in comparison.refusals)
-    return (
-        f'<h1 id="summary">What TensorRT did to the model</h1><p>{_text(" ".join(said), 4 * _MAX_TEXT)}</p>{refusals}'
-        f'<div class="cards">{"".join(cards)}</div>'
-    )
+        yield _Card(m.label, *before_after(m), [change(m), *ranges, m.source, *([m.reason] if m.reason else [])])
 
 
-def _argument(claims: Sequence[Claim]) -> str:
-    """The questions with their answers; how we know is folded away beneath each."""
-    parts = []
-    for claim in claims:
-        said = "".join(f"<p>{_text(s, 4 * _MAX_TEXT)}</p>" for s in claim.sentences)
-        how = "".join(f"<li>{_text(h, 4 * _MAX_TEXT)}</li>" for h in claim.how)
-        parts.append(
-            f"<section><h3>{_text(claim.question)}</h3>{said}<details><summary>How we know</summary><ul>{how}</ul></details></section>"
-        )
-    return f'<h2 id="argument">The argument</h2>{"".join(parts)}'
-
-
-def _gates(outcomes: Sequence[Outcome]) -> str:
-    if not outcomes:
-        return ""
-    rows = "".join(
-        f'<tr><td>{_text(o.gate.text)}</td><td class="{o.outcome}">{o.outcome}</td><td>{_text(o.sentence)}</td></tr>'
-        for o in outcomes
-    )
-    heads = "".join(f'<th class="plain" scope="col">{name}</th>' for name in ("gate", "outcome", "figure"))
-    return (
-        f'<h2 id="gates">Gates</h2><div class="scroll"><table><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
-
-
-def _warnings(evidence: Evidence) -> str:
+def _warnings(evidence: Evidence) -> list[str]:
+    missing = {
+        "No fusion ledger": evidence.no_ledger,
+        "No split of the latency": evidence.split if isinstance(evidence.split, str) else None,
+    }
     found = [w for w in evidence.comparison.warnings if w not in evidence.comparison.refusals]
-    missing = [
-        ("No fusion ledger", evidence.no_ledger),
-        ("No split of the latency", evidence.split if isinstance(evidence.split, str) else None),
-    ]
-    found += [f"{what}: {why}" for what, why in missing if why]
-    items = "".join(f"<li>{_text(w)}</li>" for w in found)
-    heading = '<h2 id="warnings">What to know before quoting these figures</h2>'
-    return heading + (f'<div class="note"><ul>{items}</ul></div>' if items else "<p>Nothing was noticed.</p>")
+    return found + [f"{what}: {why}" for what, why in missing.items() if why]
 
 
-def _figure(figure: Figure) -> str:
-    return (
-        f'<figure id="picture-{figure.id}"><h3>{_text(figure.title)}</h3>'
-        f'<div class="plot" id="figure-{figure.id}" role="img" aria-label="{_text(figure.title)}"></div>'
-        f"<figcaption>{_text(figure.caption, 4 * _MAX_TEXT)}</figcaption></figure>"
-    )
+def _rows_shown(frame: pd.DataFrame) -> str:
+    if len(frame) <= _MAX_ROWS:
+        return f"{plural(len(frame), 'row')}."
+    return f"{number(_MAX_ROWS)} of {plural(len(frame), 'row')}; the CSV of the table has all."
 
 
-def _table(table: Table) -> str:
-    frame = table.frame.head(_MAX_ROWS)
+def _cells(frame: pd.DataFrame) -> Iterator[list[_TableCell]]:
+    shown = frame.head(_MAX_ROWS)
     numeric = [pd.api.types.is_numeric_dtype(frame[c]) for c in frame.columns]
-    heads = "".join(
-        f'<th scope="col"{" class=number" if is_number else ""}><button type="button">{_text(str(c))}</button></th>'
-        for c, is_number in zip(frame.columns, numeric)
-    )
-    columns = [frame[c].tolist() for c in frame.columns]
-    rows = "".join("<tr>" + "".join(_cell(v, n) for v, n in zip(row, numeric)) + "</tr>" for row in zip(*columns))
-    total = len(table.frame)
-    shown = (
-        f"{total:,} rows."
-        if len(frame) == total
-        else f"{len(frame):,} of {total:,} rows; the CSV of the table has all."
-    )
-    return (
-        f'<section id="rows-{table.id}"><h3>{_text(table.title)}</h3><p class="quiet">{_text(table.note)} {shown}</p>'
-        f'<button type="button" class="save" data-name="{table.id}">Save as CSV</button>'
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{_text(table.title)}">'
-        f'<table class="sortable" id="table-{table.id}"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></section>'
-    )
+    for row in zip(*(shown[c].tolist() for c in frame.columns)):
+        yield [_cell(value, is_number) for value, is_number in zip(row, numeric)]
 
 
-def _cell(value: Any, is_number: bool) -> str:
-    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
-        return "<td></td>"
+def _cell(value: Any, is_number: bool) -> _TableCell:
+    if value is None or value is pd.NA or value != value:  # noqa: PLR0124 - NaN
+        return _TableCell("")
     if is_number and not isinstance(value, bool):
-        return f'<td class="number" data-v="{json.dumps(value)}">{number(float(value), digits=4)}</td>'
-    text = str(value)
-    return f"<td{' class=long' if len(text) > 60 else ''}>{_text(text)}</td>"
-
-
-def _methods(version: str | None) -> str:
-    items = "".join(f"<p><b>{_text(what)}</b> {_text(said)}</p>" for what, said in _METHODS)
-    made = f"TensorRT evidence {version}" if version else "TensorRT evidence"
-    return (
-        f'<h2 id="methods">Methods and limits</h2>{items}<p class="quiet">Made by {_text(made)} with python -m profiler report. '
-        "The same traces give the same file. This file needs no network and asks for none.</p>"
-    )
+        return _TableCell(number(float(value), digits=4), json.dumps(value))
+    return _TableCell(str(value))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from profiler.analysis.fusion.decompose import Decomposition
 from profiler.report.evidence import SIDES, Evidence
-from profiler.report.gates import FAILED, UNKNOWN, Outcome
+from profiler.report.gates import FAILED, UNKNOWN, GateResult
 from profiler.report.story import sentences
 from profiler.report.words import HEADLINES, change
 from profiler.text import with_unit
@@ -36,7 +36,7 @@ def escape(text: str) -> str:
     return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", broken)
 
 
-def summary(evidence: Evidence, outcomes: Sequence[Outcome] = ()) -> str:
+def summary(evidence: Evidence, outcomes: Sequence[GateResult] = ()) -> str:
     """The Markdown document."""
     comparison = evidence.comparison
     lines = ["## What TensorRT did to the model", "", escape_sentences(sentences(evidence)), ""]
@@ -64,7 +64,7 @@ def escape_sentences(found: Sequence[str]) -> str:
     return " ".join(escape(s) for s in found)
 
 
-def _gates(outcomes: Sequence[Outcome]) -> list[str]:
+def _gates(outcomes: Sequence[GateResult]) -> list[str]:
     failed = sum(o.outcome == FAILED for o in outcomes)
     unknown = sum(o.outcome == UNKNOWN for o in outcomes)
     said = f"{failed} failed" if failed else "none failed"

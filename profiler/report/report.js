@@ -61,9 +61,12 @@
     table.tBodies[0].append(...rows.map(([, row]) => row));
   }
 
+  const formula = new RegExp(`^(?:${document.body.dataset.formula})`, "u");
+  const quantity = new RegExp(`^(?:${document.body.dataset.quantity})$`, "u");
+
   function cellForCsv(cell) {
     let text = cell.dataset.v !== undefined ? cell.dataset.v : cell.textContent;
-    if (cell.dataset.v === undefined && /^[=+\-@\t\r]/.test(text)) text = `'${text}`;  // no formula in a spreadsheet
+    if (cell.dataset.v === undefined && formula.test(text) && !quantity.test(text)) text = `'${text}`;  // as profiler/report/spreadsheet.py
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   }
 

@@ -17,7 +17,7 @@ from profiler.analysis.fusion.counterparts import Counterparts
 from profiler.analysis.fusion.ledger import build_ledger
 from profiler.analysis.run.run import Run
 from profiler.analysis.run.timeline import Timeline
-from profiler.report.chrome_trace import Side, chrome_trace, compressed
+from profiler.report.chrome_trace import TimelineWindow, chrome_trace, compressed
 from profiler.trace import open_trace
 from tests.support.hostile import ATTACKS, hostile_pair
 from tests.support.make_trace import TraceMaker
@@ -31,10 +31,10 @@ REQUIRED = {
 }
 
 
-def side_of(path: Path, index: int, low: int = 0, high: int | None = None) -> Side:
+def side_of(path: Path, index: int, low: int = 0, high: int | None = None) -> TimelineWindow:
     timeline = Timeline(Run(open_trace(path)))
     part = timeline.inference(index)
-    return Side(timeline, part, low, part.length_ns if high is None else high)
+    return TimelineWindow(timeline, part, low, part.length_ns if high is None else high)
 
 
 def check_format(document: bytes) -> list[dict[str, Any]]:
@@ -73,7 +73,7 @@ def check_format(document: bytes) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def pair() -> tuple[dict[str, Side], Counterparts]:
+def pair() -> tuple[dict[str, TimelineWindow], Counterparts]:
     sides = {
         "before": side_of(bundled("torch-fp32-eager-b8"), 3),
         "after": side_of(bundled("trt-int8-stream-b8"), 1),
@@ -82,7 +82,7 @@ def pair() -> tuple[dict[str, Side], Counterparts]:
     return sides, Counterparts(build_ledger(*analyses))
 
 
-def test_before_and_after_are_two_processes(pair: tuple[dict[str, Side], Counterparts]) -> None:
+def test_before_and_after_are_two_processes(pair: tuple[dict[str, TimelineWindow], Counterparts]) -> None:
     events = check_format(chrome_trace(*pair))
     names = {e["pid"]: e["args"]["name"] for e in events if e["name"] == "process_name"}
     assert names[1].startswith("before: PyTorch FP32") and names[2].startswith("after: TensorRT INT8")
@@ -154,7 +154,7 @@ def test_names_are_data(tmp_path: Path) -> None:
     assert max(map(len, held)) <= 10_000
 
 
-def test_the_same_window_gives_the_same_file(pair: tuple[dict[str, Side], Counterparts]) -> None:
+def test_the_same_window_gives_the_same_file(pair: tuple[dict[str, TimelineWindow], Counterparts]) -> None:
     document = chrome_trace(*pair)
     assert compressed(document) == compressed(chrome_trace(*pair))
     assert gzip.decompress(compressed(document)) == document

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from profiler.analysis.run.run import Run
 from profiler.errors import UsageError
 from profiler.report.evidence import Evidence, gather
-from profiler.report.gates import FAILED, PASSED, UNKNOWN, check, figures, parse_gate
+from profiler.report.gates import FAILED, PASSED, UNKNOWN, check, gate_figures, parse_gate
 from profiler.trace import open_trace
 from tests.support.traces import bundled
 
@@ -112,7 +112,7 @@ def test_a_figure_that_is_unknown_is_neither_passed_nor_failed(hidden: Evidence)
 
 
 def test_figures_are_those_of_the_comparison(evidence: Evidence) -> None:
-    known = figures(evidence)
+    known = gate_figures(evidence)
     for metric in evidence.comparison.metrics:
         assert known[metric.id].sides == {"before": metric.before, "after": metric.after, "ratio": metric.ratio}
         assert known[metric.id].unit == metric.unit
