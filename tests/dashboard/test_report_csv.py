@@ -20,7 +20,7 @@ from tests.support.traces import bundled
 
 pytestmark = pytest.mark.browser
 TEXTS = [
-    "=1+1", "＝1+1", " =1+1", "\t=1+1", "\u00a0=1+1", "＋1+1", "－1", "＠SUM(1)", "@SUM(1)", "-cmd", "+1 µs", "-3.5 %", "1=1", "'=1", 
+    "=1+1", "＝1+1", " =1+1", "\t=1+1", "\u00a0=1+1", "＋1+1", "－1", "＠SUM(1)", "@SUM(1)", "-cmd", "+1 µs", "-3.5 %", "1=1", "'=1",
     "a\n=1", "\ufeff=1+1", 'say "=1"', "+１", "-1e5 kernels", "=", "-2+3",
 ]  # fmt: skip
 
