@@ -4,8 +4,8 @@ A name is evidence, not proof: the verdict is "yes" or "no" only where the namin
 decides, and "unknown" where it does not (a bare ``Kernel``, a Triton matrix template, a user's own name). A
 measured counter is another kind of evidence and is never mixed with this one.
 
-The rules are data in ``tensor_core_rules``, ``ordinary_rules`` and ``category_rules``; ``kernel_precision``
-states the precision convention. ``docs/classification.md`` gives the scores.
+The rules are data in the modules ``rules_…`` beside this one; ``precision`` states the precision convention.
+``docs/classification.md`` gives the scores.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ _ANONYMOUS_FORMS = re.compile(r"\(anonymous namespace\)|<unnamed>|\{anonymous\}|
 _BOOL_CAST = re.compile(r"\(bool\)([01])")
 _INTEGER_CAST = re.compile(r"\((?:(?:un)?signed )?(?:int|long|short|char|long long|bool)\)(?=-?\d)")
 _SPACE_BEFORE_CLOSE = re.compile(r" +>")
+_HASH = re.compile(r"(?<![0-9A-Za-z])(?:0x[0-9a-f]{8,}|(?=[0-9a-f]*[0-9])[0-9a-f]{16,})(?![0-9A-Za-z])")
 _TOKEN = re.compile(r"->|operator *(?:<<=?|>>=?|<=>|<=?|>=?|\(\))|[<>()\[\]{} ]|[^<>()\[\]{} \-]+|-")
 _OPEN = frozenset("<([{")
 _CLOSE = frozenset(">)]}")
@@ -36,7 +37,7 @@ class ParsedName:
     """One kernel name in the shape that rules read.
 
     Attributes:
-        text: the name, cleaned and shortened, with casts of constants and anonymous namespaces unified.
+        text: the name, cleaned and shortened, with casts of constants, anonymous namespaces and hashes unified.
         base: the qualified name of the function, without template arguments and parameters.
         leaf: the last component of ``base``.
         signature: True for a C++ function (it has a parameter list, template arguments, or was mangled);
@@ -76,6 +77,7 @@ def parse(name: str | None) -> ParsedName:
     text = _BOOL_CAST.sub(lambda m: "true" if m.group(1) == "1" else "false", text)
     text = _INTEGER_CAST.sub("", text)
     text = _SPACE_BEFORE_CLOSE.sub(">", text)
+    text = _HASH.sub("#", text)  # its digits spell "884" and "f64" by chance
     base, signature = _function_name(text)
     return ParsedName(text, base, base.rsplit("::", 1)[-1], signature)
 

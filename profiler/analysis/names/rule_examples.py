@@ -55,3 +55,5 @@ BN_MATMUL = (
 )
 RNN_TC = "void RNN_persist_fp<__half, __half, float, (cudnnRNNMode_t)2, true, 512, 8>(persistArgs)"
 RNN_FP32 = "void RNN_persist_fp<float, float, float, (cudnnRNNMode_t)2, true, 512, 8>(persistArgs)"
+RNN_BLOCK_BP_FP32 = "void RNN_blockPersist_bp_LSTM_HMMA<float, float, float, 96>(block_bp_args_lstm<float, float>)"
+CUDNN_GENERATED = "cudnn_generated_fort_native_sm90_convFwd_pointwise_pointwise_knob_29_64x128x32_12_0"

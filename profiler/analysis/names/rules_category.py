@@ -111,8 +111,9 @@ CATEGORY_RULES: tuple[Rule, ...] = (
         "category.pooling",
         "pooling",
         "base",
-        r"(?i)(?:^|_|::|[a-z])(?:max_?|avg_?|average_?|adaptive_?|fractional_?|global_?)?pool(?:ing|_|\d|$|fw|bw|[A-Z])",
-        "The function is named after pooling.",
+        r"(?i)(?:^|_|::|[a-z])(?:max_?|avg_?|average_?|adaptive_?|fractional_?|global_?)?pool(?:ing|_|\d|$|fw|bw|[A-Z])|"
+        r"^cudnn_generated_resample",
+        "The function is named after pooling, which cuDNN's graph API calls resampling.",
         [
             "sm50_xmma_pooling_coalescedC_NHWC_kMAX_3_False_execute_kernel_trt",
             "void at::native::<unnamed>::max_pool_forward_nchw<float, int>(T2, const T1 *)",
@@ -125,7 +126,7 @@ CATEGORY_RULES: tuple[Rule, ...] = (
         "attention",
         "text",
         r"(?i)(?:^|[ :<,_])(?:flash_?(?:fwd|bwd|fprop|bprop|attn|attention)|flashattn)|fmha|fused_multihead|_mha_|"
-        r"sdpa|paged_attention|multihead_attention|flashinfer::\w{0,30}(?:prefill|decode|mla|attention)|xqa_?kernel|"
+        r"sdpa|paged_attention|multihead_attention|flashinfer::\w{0,30}(?:prefill|decode|mla|attention)|xqa_?kernel|_attn_?(?:kernel|buf|fwd|bwd)|attend_|"
         r"kernel_mha|(?:^|[_: ])(?:self_|cross_)?attention_(?:fwd|bwd|forward|backward|kernel|inner)|mla_(?:fwd|decode)",
         "The function is named after attention.",
         [

@@ -102,6 +102,35 @@ FAMILY_RULES: tuple[Rule, ...] = (
         "A product written for SM 9.0 or later is written for its MMA (measured in TurboMind and vLLM).",
         ["void turbomind::gemm::gemm_kernel_sm90_mixed<turbomind::arch::Sm90>(T1)"],
         ["void gemmSN_TN_kernel<float, (int)128, (int)16, (int)2, (int)4>(cublasGemmSmallNParams<T1>)"],
+        unless=r"(?i)copy|convert|transform|pack|weights|prepare|schedule|quant(?!ized)|reduc",
+    ),
+    rule(
+        "tc.ggml-attention-cuda-cores",
+        "no",
+        "base",
+        r"(?:^|::)flash_attn_(?:tile|vec)(?:_|$)",
+        "ggml's tile and vector attention compute on CUDA cores; its MMA kernels are others (published source of llama.cpp).",
+        [
+            "void flash_attn_tile_ext_f16<128, 16, 4, false>(const char *)",
+            "flash_attn_vec_ext_f16<128, 1>(char const*)",
+        ],
+        ["void flash_attn_ext_f16<128, 128, 32, 1, false, false>(const char *)"],
+    ),
+    rule(
+        "tc.written-on-mma",
+        "yes",
+        "base",
+        r"(?:^|::)(?:flash_attn_(?:mma_)?ext_f16$|kernel_mlp_fused(?:_backward)?$|qk_int\d?\w{0,20}_sv_f\d+_\w{0,40}attn)|"
+        r"^deep_gemm::\w{0,60}gemm",
+        "ggml's MMA attention, tiny-cuda-nn's fused networks, SageAttention and DeepGEMM are written on MMA, WMMA or warp-group "
+        "MMA, without another path (published source of each).",
+        [
+            "void flash_attn_ext_f16<128, 128, 32, 1, false, false>(const char *)",
+            "void tcnn::kernel_mlp_fused<128, 8, __half, (tcnn::Activation)0, true>(tcnn::Activation, __half const*)",
+            "void qk_int_sv_f8_attn_kernel<128u, 64u, 32u, 64u>(signed char*)",
+            "void deep_gemm::sm90_fp8_gemm_1d2d_impl<(unsigned int)0, (unsigned int)2112>(float *)",
+        ],
+        ["void deep_gemm::transpose_fp32<512u, 128u, 64u>(float const*)", "void kernel_mlp_fused_bias<float>(float *)"],
     ),
     rule(
         "tc.flash-attention",

@@ -15,11 +15,13 @@ from profiler.analysis.names.rule_examples import (
     FMHA_F16_SM75,
     FMHA_F16_SM80,
     GEMM_UNIVERSAL,
+    RNN_BLOCK_BP_FP32,
     RNN_TC,
     VOLTA_884,
 )
 from profiler.analysis.names.rules import Rule, rule
 
+_RNN_BLOCK_BP_FP32 = r"^(?:void )?RNN_blockPersist_bp_\w+_HMMA<float, float,"
 _SHAPES_80 = r"(?<![0-9])(?:168(?:16|32|64|128|256))(?=[a-z_]|$)"
 
 _GUARDS: tuple[Rule, ...] = (
@@ -294,12 +296,34 @@ _GUARDS: tuple[Rule, ...] = (
         "tc.rnn-block-bp-fp32-sm100",
         "no",
         "text",
-        r"^(?:void )?RNN_blockPersist_bp_\w+_HMMA<float, float,",
-        "The FP32 backward kernels contain no HMMA when compiled for SM 10.0 (measured in cuDNN 9).",
-        ["void RNN_blockPersist_bp_LSTM_HMMA<float, float, float, 96>(block_bp_args_lstm<float, float>)"],
-        ["void RNN_blockPersist_bp_LSTM_HMMA<float, __half, float, 96>(block_bp_args_lstm<float, __half>)"],
+        _RNN_BLOCK_BP_FP32,
+        "The FP32 backward kernels hold no HMMA in cuDNN 9, the first to be built for SM 10.0 (measured in cuDNN 9).",
+        [RNN_BLOCK_BP_FP32],
+        [RNN_BLOCK_BP_FP32.replace("float, float", "float, __half", 1)],
         sm_min=100,
         example_sm=100,
+    ),
+    rule(
+        "tc.rnn-block-bp-fp32",
+        "unknown",
+        "text",
+        _RNN_BLOCK_BP_FP32,
+        "The FP32 backward kernels hold HMMA in cuDNN 8.9 and none in cuDNN 9.10, under one name; forward they hold it in both "
+        "(measured for SM 7.5, 8.0 and 9.0).",
+        [RNN_BLOCK_BP_FP32],
+        [RNN_BLOCK_BP_FP32.replace("_bp_", "_fp_")],
+    ),
+    rule(
+        "tc.built-for-volta",
+        "no",
+        "base",
+        r"(?:fmha|_mha_|attention)\w{0,120}_sm70(?:_|$)|^sm70_xmma",
+        "What was built for SM 7.0 multiplies with its 8x8x4 MMA, which is no Tensor Core instruction on SM 8.0 and later "
+        "(PTX manual, mma.m8n8k4; measured in cuDNN 8 and xFormers).",
+        ["fmha_v2_flash_attention_fp16_S_64_sm70_kernel", "fused_multihead_attention_fp16_128_64_kernel_sm70"],
+        ["fmha_v2_flash_attention_fp16_S_64_sm75_kernel"],
+        sm_min=80,
+        example_sm=90,
     ),
 )
 

@@ -6,11 +6,12 @@ then words that name the work, then C++ functions whose name holds no word for a
 
 from __future__ import annotations
 
+from profiler.analysis.names.rule_examples import CUDNN_GENERATED
 from profiler.analysis.names.rules import Rule, rule
 
 # Words for work that a Tensor Core could do. A name with one of them is never judged by absence.
 PRODUCT_WORD = (
-    r"(?i)gemm|matmul|mat_?mul|mat_?mat|(?<![a-z])mm(?![a-z])|bmm|(?<!ga)mma(?![dx])|conv(?!er|ex)|"
+    r"(?i)gemm|mat_?mul|mul_?mat|mat_?mat|(?<![a-z])mm(?![a-z])|bmm|(?<!ga)mma(?![dx])|conv(?!er|ex)|attend|"
     r"fprop|(?<![a-z0-9])[dw]grad|attention|attn|fmha|mha(?![a-z])|"
     r"flash|lstm|(?<![a-z])gru(?![a-z])|rnn|(?<!bi)(?<!tri)linear(?!_?(?:index|comb|interp|offset|upsampl))|"
     r"(?<!to)(?<!to_)dense(?!_to)|einsum|"
@@ -18,6 +19,9 @@ PRODUCT_WORD = (
     r"dot(?![a-z])|(?<![a-z])[sdcz]?(?:syrk|herk|symm|trmm|trsm)(?![a-z])|"
     r"(?<![a-z])qkv|project|ssd_|chunk_(?:state|scan)|mamba|delta_rule|fft|winograd"
 )
+
+# Types that a user's kernel has for the sake of Tensor Cores as often as for memory.
+TENSOR_CORE_TYPE = r"(?<!_)half(?:2|_t)?(?![a-z])|__half|bfloat16|bf16|fp8|float8|e4m3|e5m2|fp4|e2m1|tf32|tfloat32|int8_t|signed char|char4|wmma"
 
 _ORDINARY_WORD = (
     r"(?i)element_?wise|point_?wise|vectorized|unrolled|(?:^|_|:)(?:fill|copy|cast|convert|add|mul|div|sub|clamp|abs|exp|log|"
@@ -32,7 +36,7 @@ _ORDINARY_WORD = (
     r"cache|bitonic|radix|merge|nchw|nhwc|ncdhw|ndhwc|layout|tile_?(?:copy|bias)|broadcast|expand|repeat|"
     r"all_?reduce|all_?gather|reduce_?scatter|all_?to_?all|barrier|nvshmem|send_?recv|sampl|penalt|beam|token|"
     r"decode|encode|compress|hash|crop|flip|warp_?affine|color|yuv|rgb|jpeg|"
-    r"epilog|prolog|dwconv_bias|empty_?kernel|check|nan|isfinite|unscale|l2norm|triangular_?fill|fused_bias|stencil|laplac|jacobi"
+    r"epilog|prolog|dwconv_bias|empty_?kernel|check|nan|isfinite|unscale|l2norm|triangular_?fill|fused_bias|stencil|laplac|jacobi|op_generic_tensor|region_transform|row_?stats"
 )
 
 GENERATED_RULES: tuple[Rule, ...] = (
@@ -66,6 +70,45 @@ GENERATED_RULES: tuple[Rule, ...] = (
         ["loop_add_multiply_fusion_3", "input_reduce_fusion", "fusion_12", "wrapped_transpose"],
         ["gemm_fusion_dot_12_0"],
         unless=r"(?i)gemm|dot|conv_|cudnn|cublas",
+    ),
+    rule(
+        "tc.cudnn-generated-product",
+        "yes",
+        "base",
+        r"^cudnn_generated_fort_native_(?=\w{0,40}sm(?:[89]|1\d)\d)\w{0,60}?(?:conv(?:Fwd|Dgrad|Wgrad|Bwd)|matMul)",
+        "cuDNN's run-time fusion engines compute convolutions and products on Tensor Cores, FP32 as TF32 (ncu counted them in "
+        "every one of 109 executions of FP16 and FP32 engines of TensorRT-RTX 1.6.1 on an H200).",
+        [CUDNN_GENERATED, "cudnn_generated_fort_native_sm80_matMul_pointwise_knob_41_splitk_4_32x32x32_8_0"],
+        ["cudnn_generated_resampleFwd_cutlass_sm80_knob_34_16x32x1_8x32x1_1_kernel0_0"],
+    ),
+    rule(
+        "tc.cudnn-generated-plain",
+        "no",
+        "base",
+        r"^cudnn_generated_\w{0,60}?(?:resample|pointwise|reduc|norm|softmax|reshape|transpose|concat|rng)",
+        "cuDNN's generated kernels list what they fuse; without a product there is no use for Tensor Cores (counted by ncu on an "
+        "H200 for resampling).",
+        ["cudnn_generated_resampleFwd_cutlass_sm80_knob_34_16x32x1_8x32x1_1_kernel0_0"],
+        [CUDNN_GENERATED],
+        unless=r"(?i)conv(?!ert)|matMul|gemm|sdpa|mha|flash|attn|attention",
+    ),
+    rule(
+        "tc.nvfuser-plain",
+        "no",
+        "base",
+        r"(?:^|::)nvfuser_(?:pointwise|reduction|transpose|resize|(?:inner|outer|inner_outer)_persistent|no_op)_",
+        "nvFuser names a kernel after its scheduler; these schedulers take no product (published source of nvFuser).",
+        ["nvfuser_pointwise_f1_c1_r0_g0", "nvfuser_inner_outer_persistent_f0_c1_r0_g0"],
+        ["nvfuser_none_f0_c0_r0_g0"],
+    ),
+    rule(
+        "tc.nvfuser",
+        "unknown",
+        "base",
+        r"(?:^|::)nvfuser_",
+        "nvFuser's matmul scheduler, and kernels that were scheduled by hand (none), use Tensor Cores or not by their types.",
+        ["<unnamed>::nvfuser_none_f0_c0_r0_g0(<unnamed>::Tensor<float, (int)2, (int)2>)", "nvfuser_matmul_f0_c1_r0_g0"],
+        ["nvfuser_pointwise_f1_c1_r0_g0"],
     ),
     rule(
         "tc.myelin-product",
@@ -154,15 +197,26 @@ ORDINARY_RULES: tuple[Rule, ...] = (
         unless=PRODUCT_WORD,
     ),
     rule(
+        "tc.no-product-word-in-library",
+        "no",
+        "cxx",
+        r"^(?:void )?(?:cu(?:dnn|blas|sparse|solver|tensor|fft)\w*|nvinfer1|onnxruntime|caffe2|tensorflow|apex|_anon_::cu\w+)::",
+        "A kernel of a library that was measured, with no word for a matrix product, convolution, attention or recurrence "
+        "in its name or template arguments (measured: see docs/classification.md).",
+        ["void cudnn::ops::strided_walk<__half, float>(long, T1 *, T2)"],
+        ["void step<__half>(__half const*, __half*)", "void cudnn::cnn::mystery_conv<__half>(T1)"],
+        unless=PRODUCT_WORD,
+    ),
+    rule(
         "tc.no-product-word",
         "no",
         "cxx",
         r"^.",
-        "A C++ kernel with a telling name and no word for a matrix product, convolution, attention or recurrence "
-        "in its name or template arguments (measured: see docs/classification.md).",
+        "A C++ kernel with a telling name, no word for a matrix product, convolution, attention or recurrence in its name or "
+        "template arguments, and no type that Tensor Cores multiply (measured: see docs/classification.md).",
         ["void heat_step<float>(float*, int)"],
-        ["void mystery_gemm<float>(float*)", "void kernel<float>(float*)"],
-        unless=PRODUCT_WORD,
+        ["void mystery_gemm<float>(float*)", "void kernel<float>(float*)", "void step(__half const*, __half*, int)"],
+        unless=PRODUCT_WORD + "|" + TENSOR_CORE_TYPE,
     ),
     rule(
         "tc.unknown",

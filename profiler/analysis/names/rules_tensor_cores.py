@@ -33,9 +33,9 @@ from profiler.analysis.names.rules_gpu import GPU_RULES
 from profiler.analysis.names.rules_ordinary import GENERATED_RULES, ORDINARY_RULES
 
 _MMA_NUMBER = (
-    r"(?<![a-z0-9])(?:[a-z]{1,2})(?:884|1684|1688|8816|8832|88128|161616|168(?:8|16|32|64|128|256)|"
+    r"(?<![a-z0-9])(?:[hsdczib]|gz|gd|gs|gc|ig|o|q)(?:884|1684|1688|8816|8832|88128|161616|168(?:8|16|32|64|128|256)|"
     r"64x\d+x\d+)(?:tf32|bf16|f16|s8|u8|s4|u4|e4m3|e5m2)?(?:gemm|cudnn|fprop|dgrad|wgrad|syrk|herk|symm|hemm|"
-    r"trmm|rank|spgemm|conv|fp|_|$)"
+    r"trmm|rank|spgemm|conv)"
 )
 
 _HELPER_RULES: tuple[Rule, ...] = (
@@ -76,9 +76,12 @@ _HELPER_RULES: tuple[Rule, ...] = (
         "tc.cutlass-assist",
         "no",
         "text",
-        r"cutlass3x_\w{0,120}?_assist(?:_|\b)",
+        r"cutlass3x_\w{0,200}?_assist",
         "CUTLASS 3 'assist' kernels set a product up without computing it (measured in cuBLAS).",
-        ["cutlass3x_sm90_tensorop_s64x128x16gemm_f16_assist_kernel"],
+        [
+            "cutlass3x_sm90_tensorop_s64x128x16gemm_f16_assist_kernel",
+            "cutlass3x_sm100_tensorop_s128x256x64gemm_block_scaled_ue4m3_assistant_kernel",
+        ],
         ["cutlass3x_sm90_tensorop_s64x128x16gemm_f16_128x128x64_warpspecialized"],
     ),
     rule(
@@ -145,6 +148,16 @@ _HELPER_RULES: tuple[Rule, ...] = (
 )
 
 _INSTRUCTION_RULES: tuple[Rule, ...] = (
+    rule(
+        "tc.reference-version",
+        "unknown",
+        "leaf",
+        r"(?i)^(?=.*(?:gemm|mma|mm_|conv|atten|attn|flash|fmha|mha|xqa|tensor))(?!.*4bit_inference).*_(?:ref|reference|naive|baseline|"
+        r"fallback|emulated|emulation|simulated)(?:_|$)",
+        "A reference or fallback version bears the name of the kernel that it stands in for, and is often written on CUDA cores.",
+        ["void flash_fwd_kernel_reference(float*)", "void conv_wmma_reference(float*)", "xqa_kernel_naive(float*)"],
+        ["void kgemm_4bit_inference_naive<float, 128, 32>(int, int, int, float*, unsigned char*, float*)"],
+    ),
     rule(
         "tc.nvjet",
         "yes",
@@ -233,7 +246,7 @@ _INSTRUCTION_RULES: tuple[Rule, ...] = (
             CUTLASS_1688,
             "trt_turing_fp32_i8816cudnn_int8_128x128_ldg16_relu_small_nt_v1",
         ],
-        ["ampere_sgemm_128x64_nn", CUTLASS_SIMT],
+        ["ampere_sgemm_128x64_nn", CUTLASS_SIMT, "gemm_m512_n1688_k64"],
     ),
     rule(
         "tc.cutlass-simt",
@@ -287,6 +300,15 @@ _INSTRUCTION_RULES: tuple[Rule, ...] = (
         [FA3_COMBINE],
     ),
     rule(
+        "tc.template-wmma-type",
+        "yes",
+        "text",
+        r"(?:nvcuda|mma)::wmma::|[ <,]wmma::",
+        "A template argument out of nvcuda::wmma belongs to a kernel that is written on it (CUDA C++ Programming Guide).",
+        ["void tcnn::kernel_mlp_fused_backward<64, 8, __half, (tcnn::Activation)3, nvcuda::wmma::col_major>(T1)"],
+        ["void tcnn::kernel_grid<__half, 3u, 2u>(unsigned int)"],
+    ),
+    rule(
         "tc.xmma-traits",
         "yes",
         "text",
@@ -318,13 +340,13 @@ _INSTRUCTION_RULES: tuple[Rule, ...] = (
             "volta_first_layer_filter3x3_fwd_execute_flt_k_16_kernel_cudnn_infer",
         ],
         [BN_STATS, "void at::native::matrix_to_m16n8k16_Bint4_layout<2>(T1)"],
-        unless=r"matrix_to_|_layout$|[eE]lement_?[wW]ise",
+        unless=r"matrix_to_|_layout$|[eE]lement_?[wW]ise|(?i:cuda_?core|(?:no|non|without|transform|convert|copy)_|_(?:transform|convert|copy))",
     ),
     rule(
         "tc.legacy-gemm-cuda-cores",
         "no",
         "base",
-        r"(?:^|_)(?:kepler|fermi|maxwell|pascal)(?:_|Plus)|"
+        r"(?:^|_|::)(?:kepler|fermi|maxwell|pascal)(?:_|Plus|[A-Z])|"
         r"(?:^|_)(?:volta|turing|ampere|ada|hopper|blackwell)_(?:\w{1,12}_)?(?:g?[sdczh]|i|ig)"
         r"(?:gemm|cudnn|conv|syrk|herk|trsm|symm|hemm|trmm)(?:_|$)|"
         r"(?:^|_)(?:volta|turing|ampere)_\w{0,60}?winograd",
@@ -334,6 +356,7 @@ _INSTRUCTION_RULES: tuple[Rule, ...] = (
             "ampere_sgemm_128x64_nn",
             "cudnn_infer_volta_scudnn_winograd_128x128_ldg1_ldg4_relu_tile148t_nt_v1",
             "maxwell_scudnn_128x64_relu_interior_nn_v1",
+            "void fermiCgemm_v3_kernel<true, 5>(int)",
         ],
         [VOLTA_884],
     ),

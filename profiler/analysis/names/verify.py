@@ -39,7 +39,7 @@ class Verification:
 
 
 def verify(kernels: Iterable[tuple[str, bool]], sm: int | None = None) -> Verification:
-    """Hold the verdict of every kernel name against what was counted.
+    """Compare the verdict of every kernel name with what was counted.
 
     Args:
         kernels: per execution its name and whether it issued Tensor Core instructions.
