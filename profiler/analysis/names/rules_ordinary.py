@@ -21,7 +21,11 @@ PRODUCT_WORD = (
 )
 
 # Types that a user's kernel has for the sake of Tensor Cores as often as for memory.
-TENSOR_CORE_TYPE = r"(?<!_)half(?:2|_t)?(?![a-z])|__half|bfloat16|bf16|fp8|float8|e4m3|e5m2|fp4|e2m1|tf32|tfloat32|int8_t|signed char|char4|wmma"
+TENSOR_CORE_TYPE = (
+    r"(?<!_)half(?:2|_t)?(?![a-z])|__half|bfloat16|bf16|fp8|float8|e4m3|e5m2|fp4|e2m1|tf32|tfloat32|"
+    r"int8_t|signed char|char4|wmma"
+)
+
 
 _ORDINARY_WORD = (
     r"(?i)element_?wise|point_?wise|vectorized|unrolled|(?:^|_|:)(?:fill|copy|cast|convert|add|mul|div|sub|clamp|abs|exp|log|"
