@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from profiler.trace.bulk import encoded
+from profiler.trace.arrays import encode
 
 Int64Array = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.integer]
@@ -66,7 +66,7 @@ def in_order_of_appearance(codes: Codes) -> Int64Array:
     """The first row of each code that is there, by row."""
     if not len(codes):
         return np.empty(0, dtype=np.int64)
-    present, dense = np.unique(codes, return_inverse=True) if len(codes) < _PIECE else encoded(codes)[::-1]
+    present, dense = np.unique(codes, return_inverse=True) if len(codes) < _PIECE else encode(codes)[::-1]
     return np.sort(first_of_each(dense, len(present)))
 
 
@@ -76,8 +76,8 @@ def combined(columns: list[npt.NDArray[np.integer]]) -> tuple[Int64Array, Int64A
         return np.empty(0, dtype=np.int64), np.empty((0, len(columns)), dtype=np.int64)
     codes = np.zeros(len(columns[0]), dtype=np.int64)
     for column in columns:
-        own, values = encoded(column)
-        codes, _ = encoded(codes * len(values) + own)
+        own, values = encode(column)
+        codes, _ = encode(codes * len(values) + own)
         codes = codes.astype(np.int64)
     first = first_of_each(codes, int(codes.max()) + 1)
     return codes, np.stack([column[first].astype(np.int64) for column in columns], axis=1)

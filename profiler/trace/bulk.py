@@ -18,11 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from profiler import progress
+from profiler.trace.arrays import MISSING, IntArray
 
-IntArray = npt.NDArray[np.integer[Any]]
 _Part = TypeVar("_Part")
-MISSING = np.iinfo(np.int64).min
-"""Stands for NULL in integer columns: no nsys field can hold it."""
 
 _BATCH_ROWS = 1 << 16
 _MAX_WORKERS = 4
@@ -209,55 +207,3 @@ class _Column:
                 self._array[end : end + count] = self._array[at : at + count]
             end += count
         return self._array[:n] if 2 * n > self._n else self._array[:n].copy()
-
-
-def is_constant(values: npt.NDArray[Any]) -> bool:
-    """Whether the array is one value, repeated without memory (as :func:`integers` makes them)."""
-    return bool(len(values) > 0 and values.strides == (0,))
-
-
-def taken(values: npt.NDArray[Any], rows: npt.NDArray[np.integer[Any]] | None) -> npt.NDArray[Any]:
-    """``values[rows]``; None takes all. A constant column stays one."""
-    if rows is None:
-        return values
-    if is_constant(values) and len(rows):
-        return np.broadcast_to(values[0], len(rows))
-    chosen: npt.NDArray[Any] = values[rows]
-    return chosen
-
-
-def encoded(values: IntArray) -> tuple[npt.NDArray[Any], IntArray]:
-    """Codes (as small as they can be) and the sorted distinct values: ``distinct[codes] == values``."""
-    if not len(values):
-        return np.empty(0, dtype=np.int8), np.empty(0, dtype=np.int64)
-    if is_constant(values):
-        return np.broadcast_to(np.int8(0), len(values)), np.asarray(values[:1])
-    low, high = int(values.min()), int(values.max())
-    span = high - low + 1
-    if span > max(1 << 16, 2 * len(values)):
-        distinct, places = np.unique(values, return_inverse=True)
-        return places.astype(_smallest(len(distinct))), distinct
-    seen = np.zeros(span, dtype=bool)
-    for piece in _pieces(values):
-        seen[piece - low] = True
-    there = np.flatnonzero(seen)
-    table = np.zeros(span, dtype=_smallest(len(there)))
-    table[there] = np.arange(len(there))
-    codes: npt.NDArray[Any] = np.empty(len(values), dtype=table.dtype)
-    for at, piece in zip(range(0, len(values), _PIECE), _pieces(values)):
-        codes[at : at + len(piece)] = table[piece - low]
-    return codes, there + low
-
-
-_PIECE = 1 << 20
-
-
-def _pieces(values: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
-    return (values[at : at + _PIECE] for at in range(0, len(values), _PIECE))
-
-
-def _smallest(n: int) -> type[np.signedinteger[Any]]:
-    """The integer type for codes 0 … n - 1."""
-    if n <= 1 << 7:
-        return np.int8
-    return np.int16 if n <= 1 << 15 else np.int32

@@ -16,7 +16,7 @@ import sqlite_utils
 
 from profiler.errors import TraceError
 from profiler.trace import bulk
-from profiler.trace.bulk import MISSING, IntArray
+from profiler.trace.arrays import MISSING, IntArray, take
 from profiler.trace.guard import TIME_LIMIT_VARIABLE, TimeLimit, harden, plain_tables, query_seconds, quoted, restrict
 
 Int64Array = npt.NDArray[np.int64]
@@ -181,6 +181,8 @@ class Database:
         found = self._many_integers(table, present, where) if not values else None
         arrays = found if found is not None else self._few_integers(table, present, where, values)
         n = len(arrays[present[0]])
+        if not where:
+            self._counts[table] = n
         for column in columns:
             if column not in arrays:
                 arrays[column] = np.broadcast_to(np.int64(MISSING), n) if n else np.empty(0, dtype=np.int64)
@@ -280,7 +282,7 @@ class Database:
         """Integer columns of the rows at some places (0: the first) in row order; see :meth:`integers`."""
         bounds = self.rowids(table) if self.has(table) else None
         if bounds is None or bounds[1] - bounds[0] + 1 != self.count(table):
-            return {c: bulk.taken(values, places) for c, values in self.integers(table, columns).items()}
+            return {c: take(values, places) for c, values in self.integers(table, columns).items()}
         parts = []
         for first in range(0, len(places), 500):
             rowids = [int(p) + bounds[0] for p in places[first : first + 500]]

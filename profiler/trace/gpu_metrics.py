@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from profiler.errors import TraceError
-from profiler.trace.bulk import MISSING
+from profiler.trace.arrays import MISSING
 from profiler.trace.database import Database
 
 Int64Array = npt.NDArray[np.int64]

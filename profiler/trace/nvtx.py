@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from profiler.trace.bulk import IntArray, is_constant, taken
+from profiler.trace.arrays import IntArray, is_constant, take
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -26,6 +26,9 @@ KINDS = {
     _NVTXT_START_END: "start/end",
 }
 """Event types that are ranges, and how each kind nests."""
+
+_DEEP = 32
+"""Levels up to which ranges are nested level by level; real traces have about ten."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class NvtxIndex:
         """
         n = len(ranges)
         parent = np.full(n, -1, dtype=np.int32)
-        level = np.zeros(n, dtype=np.int16)
+        level = np.zeros(n, dtype=np.int32)
         starts = ranges["start_ns"].to_numpy(dtype=np.int64)
         ends = ranges["end_ns"].to_numpy(dtype=np.int64)
         tids = ranges["tid"].to_numpy()
@@ -67,7 +70,7 @@ class NvtxIndex:
         for tid in tids[:1] if is_constant(tids) else np.unique(tids):
             own = nests if is_constant(tids) else nests & (tids == tid)
             rows: IntArray | None = None if own.all() else np.flatnonzero(own)
-            rows = _outer_first(rows, taken(starts, rows), taken(ends, rows))
+            rows = _outer_first(rows, take(starts, rows), take(ends, rows))
             if n and (rows is None or len(rows)):
                 threads[int(tid)] = rows
                 _nest(rows, starts, ends, parent, level)
@@ -78,16 +81,33 @@ class NvtxIndex:
         found = np.full(len(times_ns), -1, dtype=np.int32)
         for tid, rows in self._threads.items():
             mine = None if is_constant(tids) and tids[0] == tid else np.flatnonzero(tids == tid)
-            times = taken(times_ns, mine)
+            times = take(times_ns, mine)
             # the range that was entered last, or the first around it that was not yet left
-            place = np.searchsorted(taken(self._starts, rows), times, side="right") - 1
+            place = np.searchsorted(take(self._starts, rows), times, side="right") - 1
             inner = place.astype(np.int32) if rows is None else np.where(place >= 0, rows[place], -1).astype(np.int32)
             over = np.flatnonzero((inner >= 0) & (self._ends[inner] <= times))
-            while len(over):
+            for _ in range(_DEEP):
                 inner[over] = self.parent[inner[over]]
                 at = inner[over]
                 over = over[(at >= 0) & (self._ends[at] <= times[over])]
+            if len(over):
+                inner[over] = self._first_open(inner[over], times[over])
             found[slice(None) if mine is None else mine] = inner
+        return found
+
+    def _first_open(self, rows: IntArray, times_ns: Int64Array) -> IntArray:
+        """For each range the first at or around it that is open at a time. What has ended stays ended, so no step is made twice."""
+        above, ends = self.parent.tolist(), self._ends.tolist()
+        found = np.empty(len(rows), dtype=np.int32)
+        for place in np.argsort(times_ns, kind="stable").tolist():
+            row, time = int(rows[place]), int(times_ns[place])
+            passed = []
+            while row >= 0 and ends[row] <= time:
+                passed.append(row)
+                row = above[row]
+            for ended in passed:
+                above[ended] = row
+            found[place] = row
         return found
 
     def path(self, row: int) -> list[int]:
@@ -113,12 +133,15 @@ def _nest(rows: IntArray | None, starts: Int64Array, ends: Int64Array, parent: I
 
     A range is as deep as there are ranges open at its start, and lies in the last one before it that is one level up. Where
     ranges overlap without nesting, that does not hold for one of them: then it is not within its parent, and the stretch
-    from one outermost range to the next is walked in order instead.
+    from one outermost range to the next is walked in order instead. So are all ranges where there are many levels.
     """
-    begins, stops = taken(starts, rows), taken(ends, rows)
+    begins, stops = take(starts, rows), take(ends, rows)
     pushed = stops > begins  # an empty range holds nothing
     before = np.cumsum(pushed, dtype=np.int32) - pushed
     depth = (before - np.searchsorted(np.sort(stops[pushed]), begins, side="right")).astype(np.int32)
+    if depth.max(initial=0) > _DEEP:
+        _sweep(np.arange(len(starts)) if rows is None else rows, starts, ends, parent, level)
+        return
     around = np.full(len(begins), -1, dtype=np.int32)
     for d in range(1, int(depth.max(initial=0)) + 1):
         outer = np.flatnonzero((depth == d - 1) & pushed)

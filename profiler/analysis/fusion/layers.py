@@ -19,7 +19,7 @@ import pandas as pd
 from profiler.analysis.run.inferences import Inferences
 from profiler.analysis.statistics import combined, first_of_each
 from profiler.trace import Trace
-from profiler.trace.bulk import encoded
+from profiler.trace.arrays import encode
 from profiler.trace.engine_file import EngineLayer, named_layer, parse_payloads, read_engine_file
 
 _ENQUEUE = "ExecutionContext::enqueue"
@@ -87,7 +87,7 @@ def _layers_by_range(trace: Trace, inferences: Inferences) -> tuple[tuple[Engine
     payloads = parse_payloads(trace.payloads(ranges["json_id"].to_numpy()[mine]))
     of_range = inferences.assign_calls(ranges[["tid", "pid", "start_ns"]])
     texts, ids = ranges["text"].cat, ranges["json_id"].to_numpy()
-    id_codes, id_values = encoded(ids)
+    id_codes, id_values = encode(ids)
     described = np.asarray([int(i) in payloads for i in id_values], dtype=bool)[id_codes]
     rows = np.flatnonzero(mine & (of_range >= 0))
     own = np.zeros(len(ranges), dtype=bool)  # a range that a layer opens inside its own is no layer

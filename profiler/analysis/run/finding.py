@@ -14,7 +14,7 @@ from profiler.analysis.run.inferences import Inferences, inference_of_calls
 from profiler.analysis.statistics import count_codes, sum_by_code
 from profiler.errors import UsageError
 from profiler.trace import Trace
-from profiler.trace.bulk import IntArray
+from profiler.trace.arrays import IntArray
 
 _TRAILING_NUMBER = re.compile(r"\D?(\d+)")
 _HINT = re.compile(r"iter|infer|forward|step|batch|predict|request|query|enqueue|execute", re.IGNORECASE)

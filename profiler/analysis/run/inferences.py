@@ -20,7 +20,7 @@ from profiler.analysis.statistics import count_codes, sum_by_code
 from profiler.analysis.tabular import Tabular
 from profiler.errors import TraceError
 from profiler.trace import Trace
-from profiler.trace.bulk import IntArray, is_constant, taken
+from profiler.trace.arrays import IntArray, is_constant, take
 
 _LAUNCH = re.compile(r"Launch(Kernel|CooperativeKernel|Cooperative|Grid|HostFunc)?|GraphLaunch", re.IGNORECASE)
 _PIECE = 1 << 20
@@ -312,7 +312,7 @@ def _reach(inference: IntArray, ends: IntArray) -> IntArray:
 def inference_of_calls(trace: Trace, ranges: pd.DataFrame, rows: IntArray) -> IntArray:
     """The inference of some rows of the API calls."""
     tids, pids, starts = (trace.api_calls[c].to_numpy() for c in ("tid", "pid", "start_ns"))
-    return assign_by_host(trace, ranges, taken(tids, rows), taken(pids, rows), starts[rows])
+    return assign_by_host(trace, ranges, take(tids, rows), take(pids, rows), starts[rows])
 
 
 def assign_by_host(trace: Trace, ranges: pd.DataFrame, tids: IntArray, pids: IntArray, times: IntArray) -> IntArray:

@@ -1,11 +1,10 @@
-"""The fast way of reading against the plain one, and the array tools of large tables."""
+"""The fast way of reading large tables against the plain one."""
 
 from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -14,8 +13,7 @@ from hypothesis import strategies as st
 from profiler import progress
 from profiler.errors import TraceError
 from profiler.trace import bulk, database, open_trace
-from profiler.trace.database import DURATION_BITS, MISSING, Database
-from profiler.trace.trace import match_launches
+from profiler.trace.database import DURATION_BITS, Database
 from tests.support.make_trace import simple
 
 INTEGERS = st.one_of(st.none(), st.integers(-(2**63) + 1, 2**63 - 1), st.integers(-3, 3))
@@ -146,33 +144,3 @@ def test_progress_is_reported_in_the_asking_thread(tmp_path: Path) -> None:
         found.integers("StringIds", ["a"])
     found.close()
     assert seen[-1] == ("StringIds", 1.0)
-
-
-@given(st.lists(st.one_of(st.integers(-5, 5), st.integers(-(2**63), 2**63 - 1)), max_size=50))
-def test_encoded_gives_back_the_values(values: list[int]) -> None:
-    array = np.asarray(values, dtype=np.int64)
-    codes, distinct = bulk.encoded(array)
-    assert distinct[codes].tolist() == values if values else not len(codes)
-    assert distinct.tolist() == sorted(set(values))
-
-
-IDS = st.lists(st.tuples(st.integers(-1, 2), st.integers(-1, 8)), max_size=25)
-
-
-@given(IDS, IDS)
-def test_launches_are_matched_as_a_join_would(work: list[tuple[int, int]], calls: list[tuple[int, int]]) -> None:
-    frame = pd.DataFrame(calls, columns=["pid", "correlation_id"], dtype=np.int64)
-    pids, ids = (np.asarray([w[k] for w in work], dtype=np.int64) for k in (0, 1))
-    found = match_launches(pids, ids, frame)
-    alone = (
-        bool(calls)
-        and len({p for p, _ in calls}) == 1
-        and (all(p == -1 for p, _ in work) or all(p == -1 for p, _ in calls))
-    )
-    for (pid, correlation), row in zip(work, found.tolist()):
-        rows = [n for n, (p, c) in enumerate(calls) if c == correlation != -1 and (alone or p == pid)]
-        assert row == (rows[0] if rows else -1)
-
-
-def test_missing_is_the_smallest_integer() -> None:
-    assert MISSING == -(2**63)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,3 +72,28 @@ def test_any_ranges_are_nested_without_error(rows: list[tuple[int, int, int]]) -
     for time, row in zip(times, found):
         if row >= 0:
             assert ranges["start_ns"].iloc[row] <= time < ranges["end_ns"].iloc[row]
+
+
+@pytest.mark.parametrize("depth", [33, 40_000])
+def test_deep_nesting(depth: int) -> None:
+    """More levels than 16 bits hold, twice; after the innermost has ended the ones around it are found."""
+    ranges = frame([(1, base + n, base + 3 * depth - n) for base in (0, 3 * depth + 1) for n in range(depth)])
+    index = NvtxIndex.build(ranges)
+    assert index.level.tolist() == [*range(depth)] * 2
+    assert index.parent.tolist() == [*range(-1, depth - 1), -1, *range(depth, 2 * depth - 1)]
+    times = np.arange(3 * depth + 1)
+    expected = [min(time, depth - 1, 3 * depth - time - 1) for time in times.tolist()]
+    assert index.innermost(np.ones(len(times), dtype=np.int64), times).tolist() == expected
+
+
+@given(nested())
+def test_both_ways_of_nesting_agree(rows: list[tuple[int, int, int]]) -> None:
+    ranges = frame(rows)
+    by_level = NvtxIndex.build(ranges)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("profiler.trace.nvtx._DEEP", 0)
+        in_order = NvtxIndex.build(ranges)
+        times = np.arange(-1, 62)
+        found = in_order.innermost(np.ones(len(times), dtype=np.int64), times)
+    assert in_order.parent.tolist() == by_level.parent.tolist() and in_order.level.tolist() == by_level.level.tolist()
+    assert found.tolist() == by_level.innermost(np.ones(len(times), dtype=np.int64), times).tolist()

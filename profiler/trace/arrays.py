@@ -1,0 +1,134 @@
+"""Columns as arrays that are no larger than they need to be, and categories made of them.
+
+A trace has tens of millions of rows: a column that holds one value takes no memory, codes are as small as their number allows, and what
+needs a copy is done in pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+IntArray = npt.NDArray[np.integer[Any]]
+Int64Array = npt.NDArray[np.int64]
+MISSING = np.iinfo(np.int64).min
+"""Stands for NULL in integer columns: no nsys field can hold it."""
+MAX_NS = 2**61
+"""73 years: a time beyond is a mark for "none" or damage."""
+PIECE = 1 << 20
+"""Rows that are worked on at once, where copies of all would take too much memory."""
+PROCESS_MASK = ~0xFFFFFF
+"""A globalTid without its low 24 bits is the globalPid."""
+
+
+def is_constant(values: npt.NDArray[Any]) -> bool:
+    """Whether the array is one value, repeated without memory (as :func:`profiler.trace.bulk.integers` makes them)."""
+    return bool(len(values) > 0 and values.strides == (0,))
+
+
+def take(values: npt.NDArray[Any], rows: npt.NDArray[np.integer[Any]] | None) -> npt.NDArray[Any]:
+    """``values[rows]``; None takes all. A constant column stays one."""
+    if rows is None:
+        return values
+    if is_constant(values) and len(rows):
+        return np.broadcast_to(values[0], len(rows))
+    chosen: npt.NDArray[Any] = values[rows]
+    return chosen
+
+
+def encode(values: IntArray) -> tuple[npt.NDArray[Any], IntArray]:
+    """Codes (as small as they can be) and the sorted distinct values: ``distinct[codes] == values``."""
+    if not len(values):
+        return np.empty(0, dtype=np.int8), np.empty(0, dtype=np.int64)
+    if is_constant(values):
+        return np.broadcast_to(np.int8(0), len(values)), np.asarray(values[:1])
+    low, high = int(values.min()), int(values.max())
+    span = high - low + 1
+    if span > max(1 << 16, 2 * len(values)):
+        distinct, places = np.unique(values, return_inverse=True)
+        return places.astype(_smallest(len(distinct))), distinct
+    seen = np.zeros(span, dtype=bool)
+    for piece in _pieces(values):
+        seen[piece - low] = True
+    there = np.flatnonzero(seen)
+    table = np.zeros(span, dtype=_smallest(len(there)))
+    table[there] = np.arange(len(there))
+    codes: npt.NDArray[Any] = np.empty(len(values), dtype=table.dtype)
+    for at, piece in zip(range(0, len(values), PIECE), _pieces(values)):
+        codes[at : at + len(piece)] = table[piece - low]
+    return codes, there + low
+
+
+def _pieces(values: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+    return (values[at : at + PIECE] for at in range(0, len(values), PIECE))
+
+
+def _smallest(n: int) -> type[np.signedinteger[Any]]:
+    """The integer type for codes 0 … n - 1."""
+    if n <= 1 << 7:
+        return np.int8
+    return np.int16 if n <= 1 << 15 else np.int32
+
+
+def is_time(values: IntArray) -> npt.NDArray[np.bool_]:
+    """Whether each is a time that a recording can have: present, and such that no difference of two overflows."""
+    return (values >= -MAX_NS) & (values <= MAX_NS)
+
+
+def minus_one_for_missing(values: IntArray) -> IntArray:
+    if is_constant(values):
+        return np.broadcast_to(np.int64(-1), len(values)) if values[0] == MISSING else values
+    if values.dtype != np.int64:
+        return values
+    found = np.where(values == MISSING, -1, values)
+    limits = np.iinfo(np.int32)
+    is_small = len(found) and found.min() >= limits.min and found.max() <= limits.max
+    return found.astype(np.int32) if is_small else found
+
+
+def difference(ends: IntArray, starts: IntArray, small: bool = False) -> IntArray:
+    """``ends - starts``; as int32 where that is asked for and possible."""
+    found = ends.astype(np.int64, copy=False) - starts
+    return found.astype(np.int32) if small and found.max(initial=0) <= np.iinfo(np.int32).max else found
+
+
+def process_of(tids: IntArray) -> IntArray:
+    if is_constant(tids):
+        return np.broadcast_to(np.int64(-1 if tids[0] == -1 else int(tids[0]) & PROCESS_MASK), len(tids))
+    return np.where(tids == -1, -1, tids.astype(np.int64, copy=False) & PROCESS_MASK)
+
+
+def rows_by_start(starts: IntArray, good: npt.NDArray[np.bool_]) -> IntArray | None:
+    """The good rows by start; None when that is all rows as they are."""
+    rows = None if good.all() else np.flatnonzero(good)
+    kept = starts if rows is None else starts[rows]
+    if len(kept) < 2 or is_constant(kept) or (kept[1:] >= kept[:-1]).all():
+        return rows
+    order = np.argsort(kept, kind="stable")
+    return order if rows is None else rows[order]
+
+
+def labelled(codes: IntArray, labels: list[str]) -> pd.Categorical:
+    """Categorical of ``labels[code]``, where several codes may have the same label. Unused labels are left out."""
+    places: dict[str, int] = {}
+    remap = np.full(max(len(labels), 1), -1, dtype=np.int64)
+    used = np.zeros(max(len(labels), 1), dtype=bool)
+    for at in range(0, len(codes), PIECE):
+        used[codes[at : at + PIECE]] = True
+    for code in np.flatnonzero(used):
+        remap[code] = places.setdefault(labels[code], len(places))
+    kind = np.int8 if len(places) < 128 else np.int16 if len(places) < 32_768 else np.int32
+    remap = remap.astype(kind)
+    made: npt.NDArray[np.integer[Any]] = np.empty(len(codes), dtype=kind)
+    for at in range(0, len(codes), PIECE):
+        made[at : at + PIECE] = remap[codes[at : at + PIECE]]
+    return pd.Categorical.from_codes(made, categories=pd.Index(list(places), dtype=object))
+
+
+def categorical(values: IntArray, label: Callable[[int], str]) -> pd.Categorical:
+    codes, distinct = encode(values)
+    return labelled(codes, [label(int(v)) for v in distinct])

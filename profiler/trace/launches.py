@@ -1,0 +1,72 @@
+"""Which CUDA API call launched a piece of GPU work, and in which NVTX range."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from profiler.trace.arrays import PIECE, IntArray, is_constant, take
+from profiler.trace.nvtx import NvtxIndex
+
+
+def attributed(columns: dict[str, Any], calls: pd.DataFrame, ranges: NvtxIndex) -> pd.DataFrame:
+    """Columns of GPU work with two more: ``api_call``, the row of the call with the same correlation id in the same process, and
+    ``nvtx``, the row of the innermost range around that call; -1 where there is none."""
+    launched = match_launches(columns["pid"], columns["correlation_id"], calls)
+    columns["api_call"] = launched
+    inner = np.full(len(launched), -1, dtype=np.int32)
+    if len(calls) and len(ranges.parent):
+        tids, starts = calls["tid"].to_numpy(), calls["start_ns"].to_numpy()
+        for at in range(0, len(launched), PIECE):
+            part = launched[at : at + PIECE]
+            safe = np.maximum(part, 0)
+            found = ranges.innermost(take(tids, safe), starts[safe])
+            inner[at : at + PIECE] = np.where(part >= 0, found, -1)
+    columns["nvtx"] = inner
+    return pd.DataFrame(columns, copy=False)
+
+
+def match_launches(work_pids: IntArray, correlation_ids: IntArray, calls: pd.DataFrame) -> npt.NDArray[np.int32]:
+    """For each piece of GPU work the row of the API call that launched it, or -1.
+
+    Correlation ids are unique within a process only, so both must agree. Where a file lacks the process of the work
+    (or of the calls) and only one process made calls, the correlation id alone decides.
+    """
+    found = np.full(len(work_pids), -1, dtype=np.int32)
+    if not len(work_pids) or not len(calls):
+        return found
+    call_pids, call_ids = calls["pid"].to_numpy(), calls["correlation_id"].to_numpy()
+    processes = call_pids[:1] if is_constant(call_pids) else np.unique(call_pids)
+    if (_all_are(work_pids, -1) or _all_are(call_pids, -1)) and len(processes) == 1:
+        _match(found, None, correlation_ids, None, call_ids)
+        return found
+    for pid in processes:
+        mine = None if _all_are(work_pids, pid) else np.flatnonzero(work_pids == pid)
+        theirs = None if len(processes) == 1 else np.flatnonzero(call_pids == pid)
+        _match(found, mine, correlation_ids, theirs, call_ids)
+    return found
+
+
+def _all_are(values: IntArray, value: int) -> bool:
+    return bool(values[0] == value) if is_constant(values) else bool((values == value).all())
+
+
+def _match(
+    found: npt.NDArray[np.int32], mine: IntArray | None, ids: IntArray, theirs: IntArray | None, call_ids: IntArray
+) -> None:
+    """Fill ``found`` for the work ``mine``: the first of the calls ``theirs`` with the same correlation id. None: all rows."""
+    wanted, offered = take(ids, mine), take(call_ids, theirs)
+    order = None
+    if not (offered[1:] >= offered[:-1]).all():  # one thread counts them up
+        order = np.argsort(offered, kind="stable")
+        offered = offered[order]
+    for at in range(0, len(wanted), PIECE):
+        part = wanted[at : at + PIECE]
+        place = np.minimum(np.searchsorted(offered, part), len(offered) - 1)  # of equal ids the first
+        rows = place if order is None else order[place]
+        rows = rows if theirs is None else theirs[rows]
+        rows = np.where((offered[place] == part) & (part != -1), rows, -1)
+        found[slice(at, at + len(part)) if mine is None else mine[at : at + PIECE]] = rows
