@@ -38,13 +38,14 @@ from profiler.report.story import Claim, claims_from
 from profiler.report.story_facts import StoryFacts, story_facts
 from profiler.report.tables import Table
 from profiler.report.tables import tables as report_tables
+from profiler.resources import bundled_traces
 from profiler.text import number
 from profiler.trace import open_trace
 from profiler.trace.build_log import read_build_log
 from profiler.trace.files import TRACE_SUFFIXES
 from profiler.trace.manifest import manifest_of, read_manifest
 
-BUNDLED = Path(__file__).resolve().parent.parent / "traces"
+BUNDLED = bundled_traces()
 FOLDER_VARIABLE = "PROFILER_TRACES"
 _MAX_LISTED = 500
 _SLOW_TO_DIGEST_BYTES = 1 << 28

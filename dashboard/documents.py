@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from profiler.errors import ProfilerError
+from profiler.resources import documentation
 
-FOLDER = Path(__file__).resolve().parent.parent / "docs"
+FOLDER = documentation()
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?://)([^)\s]+)\)")
 _HEADING = re.compile(r"^(#{2,4} )", re.MULTILINE)
 _ENTRY = re.compile(r"^- \*\*(.+?)\*\*: (.+)$")
@@ -19,7 +19,7 @@ def document(name: str) -> str:
     Links between documents, which lead nowhere in a page of the dashboard, become the file's name.
 
     Raises:
-        ProfilerError: the file is not there: the package was installed without the repository.
+        ProfilerError: the file is not there: the installation is not whole.
     """
     path = FOLDER / f"{name}.md"
     try:
@@ -27,7 +27,7 @@ def document(name: str) -> str:
     except OSError as error:
         raise ProfilerError(
             f"docs/{name}.md is not beside the dashboard ({error.strerror or error}).",
-            "Start the dashboard from the repository, installed by: pip install -e . The texts are in the repository's folder docs.",
+            "Install the project again: pip install -e . in a clone, or its wheel. Both bring the folder docs.",
         ) from error
     _, _, body = text.partition("\n")
     return _HEADING.sub(r"#\1", _LINK.sub(_named, body))

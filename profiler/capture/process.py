@@ -18,8 +18,8 @@ from typing import BinaryIO
 import psutil
 
 from profiler.errors import MissingToolError, ProfilerError
+from profiler.resources import IMPORT_ROOT
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 _TAIL_BYTES = 64 << 10
 _POLL_S = 0.1
 _GRACE_S = 5.0
@@ -57,9 +57,9 @@ class Finished:
 
 
 def child_environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment for a workload: this repository importable, output not held back."""
+    """The environment for a workload: this package importable, output not held back."""
     environment = dict(os.environ)
-    paths = [str(REPOSITORY), *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
+    paths = [str(IMPORT_ROOT), *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
     environment["PYTHONUNBUFFERED"] = "1"
     environment.update(changes or {})

@@ -20,6 +20,7 @@ import plotly.graph_objects as go
 from profiler.charts.figures import Drawn
 from profiler.errors import MissingToolError, OutputError
 from profiler.files import private_folder, write_file
+from profiler.resources import IMPORT_ROOT
 
 FORMATS = ("pdf", "png", "svg")
 BROWSER_VARIABLE = "BROWSER_PATH"
@@ -85,7 +86,7 @@ def render(drawn: Sequence[Drawn], kinds: Sequence[str]) -> dict[tuple[str, str]
 
 def _drawn(job: dict[str, Any], folder: Path) -> str | None:
     """Have :mod:`profiler.charts.drawing` do it; what it said if it failed."""
-    paths = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(IMPORT_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     try:
         done = subprocess.run(
             [sys.executable, "-m", "profiler.charts.drawing", str(folder)],

@@ -19,8 +19,6 @@ from profiler.runtime.arguments import positive
 from profiler.runtime.images import image_folder, write_inputs
 from profiler.text import number
 
-NAME = "accuracy"
-HELP = "top-1 and top-5 on labelled images, or agreement with PyTorch FP32"
 DESCRIPTION = (
     "With --images, a folder in ImageNet's layout: top-1 and top-5 accuracy of a run. Without: how closely it agrees with PyTorch FP32 on "
     "the same inputs (top-1 agreement, cosine, SQNR), which is agreement and not accuracy. Outputs that were saved before are compared "

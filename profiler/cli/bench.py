@@ -15,8 +15,6 @@ from profiler.cli.verb import warn
 from profiler.runtime.arguments import positive
 from profiler.text import number
 
-NAME = "bench"
-HELP = "latency, throughput and telemetry of a run, without a profiler"
 DESCRIPTION = "Time a model on this machine's GPU with CUDA events, without a profiler; memory, power and clocks are read beside it."
 
 

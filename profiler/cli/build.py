@@ -22,8 +22,6 @@ from profiler.cli.verb import warn
 from profiler.errors import OutputError, ProfilerError, UsageError
 from profiler.runtime.arguments import positive
 
-NAME = "build"
-HELP = "build a TensorRT engine from a model or an ONNX file"
 DESCRIPTION = (
     "Export a PyTorch model to ONNX (or take --onnx) and build a TensorRT engine. Beside the plan lie its layers, the verbose build log "
     "and the facts of the build. A build that fails or is interrupted leaves no plan."

@@ -8,8 +8,6 @@ from profiler.cli.output import add_output_options, check_target, emit
 from profiler.report.documents import cache_document
 from profiler.store import FOLDER_VARIABLE, LIMIT_VARIABLE, SWITCH_VARIABLE, Store
 
-NAME = "cache"
-HELP = "what is kept of earlier runs on large traces: info, or clear it"
 DESCRIPTION = (
     "Outputs of kernels, tensor-cores, compare and fusion on large traces are kept in your cache folder, by the content of the traces. "
     f"${FOLDER_VARIABLE} names another folder, ${LIMIT_VARIABLE} another limit; ${SWITCH_VARIABLE}=off or --no-cache keeps nothing."

@@ -12,8 +12,6 @@ from profiler.capture.record import record_run
 from profiler.cli.capture_options import Progress, add_recording, add_run, recording, require_gpu, run_spec, with_engine
 from profiler.cli.verb import warn
 
-NAME = "capture"
-HELP = "record one run on this GPU: latency, trace, manifest"
 DESCRIPTION = (
     "Run a model on this machine's GPU, first alone for latency, then under Nsight Systems, and write a folder with the sanitised "
     "trace (trace.sqlite.xz) and manifest.json. A run that fails or is interrupted leaves nothing behind."

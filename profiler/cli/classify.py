@@ -11,8 +11,6 @@ from profiler.cli.output import add_output_options, check_target, emit, render_t
 from profiler.errors import ProfilerError
 from profiler.report.documents import classifications_document, score_document
 
-NAME = "classify"
-HELP = "category and Tensor Core verdict of kernel names"
 DESCRIPTION = (
     "Classify kernel names, one a line (demangled, as nsys prints them), or score the rules against labelled names."
 )

@@ -13,9 +13,7 @@ from profiler.report.documents import comparison_document
 from profiler.text import number, printable
 from profiler.trace import open_trace
 
-NAME = "compare"
 KEPT_BY = ("before", "after")
-HELP = "compare two traces, per inference"
 DESCRIPTION = (
     "Compare two traces per inference. When one side recorded CUDA graphs as single events, kernel counts are refused: the other "
     "figures are still printed, and the exit status is 1."

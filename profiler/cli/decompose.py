@@ -13,8 +13,6 @@ from profiler.report.documents import chain_document, part_document
 from profiler.text import number, printable
 from profiler.trace import open_trace
 
-NAME = "decompose"
-HELP = "split the latency difference of two traces exactly, over measured steps in between if given"
 DESCRIPTION = (
     "Split the latency difference of two inferences (the median one of each trace) into fewer kernels, faster "
     "kernels, layout changes, added kernels, copies, overlap, idle and host time. The parts sum to the difference to "

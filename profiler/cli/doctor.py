@@ -11,8 +11,6 @@ from profiler.cli.output import FORMATS, emit
 from profiler.errors import EXIT_FAILED, EXIT_OK
 from profiler.text import printable
 
-NAME = "doctor"
-HELP = "what capturing needs: what is here, what is missing, how to get it"
 DESCRIPTION = (
     "Look for a GPU, its driver, PyTorch, TensorRT, nsys, ncu, the permission to read GPU counters, and disk space. Reading traces and "
     "the dashboard need none of these. Exit status 0, or with --strict 1 when something needed is missing."

@@ -22,8 +22,6 @@ from profiler.fleet.run import Outcome, run_fleet
 from profiler.runtime.arguments import positive, positive_number, words
 from profiler.text import number, printable
 
-NAME = "fleet"
-HELP = "a folder of traces (ranks, nodes, runs): read in parallel, merged, stragglers found"
 DESCRIPTION = (
     "Read every trace in DIR and its subfolders in parallel, on Dask; write the figures per trace, merged, and the outliers to Parquet "
     "files in RESULT. Traces are held against each other only within a group: the same program, precision, batch and GPU. A trace that "

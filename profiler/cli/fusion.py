@@ -14,9 +14,7 @@ from profiler.report.documents import flat_row, ledger_document
 from profiler.text import number
 from profiler.trace import open_trace
 
-NAME = "fusion"
 KEPT_BY = ("before", "after")
-HELP = "the fusion ledger: per module its kernels before, the layer that computes it after, and what vanished"
 DESCRIPTION = (
     "For every module of the model: which kernels it cost before, which layer computes it after, or why nothing is "
     "left of it. Every kernel of both traces is in exactly one row."

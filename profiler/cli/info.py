@@ -11,8 +11,6 @@ from profiler.report.documents import info_document
 from profiler.text import number, visible
 from profiler.trace import open_trace
 
-NAME = "info"
-HELP = "what a trace holds: versions, GPUs, counts, GPU metrics, warnings"
 DESCRIPTION = "Say what a trace holds and what is wrong with it."
 
 

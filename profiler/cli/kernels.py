@@ -13,9 +13,7 @@ from profiler.report.documents import kernels_document
 from profiler.runtime.arguments import positive
 from profiler.trace import open_trace
 
-NAME = "kernels"
 KEPT_BY = ("trace",)
-HELP = "count and time kernels, per name or per category"
 DESCRIPTION = (
     "Count and time all kernels of a trace. Times are nanoseconds; the standard deviation is that of a sample, as in nsys "
     "stats. per_inference counts the kernels launched inside inferences."

@@ -4,88 +4,93 @@ from __future__ import annotations
 
 import argparse
 import functools
+import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from profiler import progress
-from profiler.cli import (
-    accuracy,
-    bench,
-    build,
-    cache,
-    capture,
-    classify,
-    compare,
-    decompose,
-    doctor,
-    fleet,
-    fusion,
-    info,
-    kernels,
-    plugin,
-    remember,
-    report,
-    sanitize,
-    study,
-    tactics,
-    tensor_cores,
-    timeline,
-    verify_tensor_cores,
-)
 from profiler.cli.verb import terminal_progress
 from profiler.errors import EXIT_FAILED, EXIT_OK, ProfilerError
 
-VERBS = (
-    info,
-    kernels,
-    tensor_cores,
-    compare,
-    fusion,
-    decompose,
-    fleet,
-    report,
-    tactics,
-    timeline,
-    classify,
-    cache,
-    sanitize,
-    doctor,
-    build,
-    bench,
-    capture,
-    study,
-    accuracy,
-    plugin,
-    verify_tensor_cores,
-)
+VERBS = {
+    "info": "what a trace holds: versions, GPUs, counts, GPU metrics, warnings",
+    "kernels": "count and time kernels, per name or per category",
+    "tensor-cores": "Tensor Core share of kernel time (by name), and the sampled counter beside it",
+    "compare": "compare two traces, per inference",
+    "fusion": "the fusion ledger: per module its kernels before, the layer that computes it after, and what vanished",
+    "decompose": "split the latency difference of two traces exactly, over measured steps in between if given",
+    "fleet": "a folder of traces (ranks, nodes, runs): read in parallel, merged, stragglers found",
+    "report": "evidence to hand over: one HTML file, a Markdown summary, tables, figures; gates for CI",
+    "tactics": "candidates that TensorRT timed per layer, from a verbose build log",
+    "timeline": "one inference of each trace as a timeline for Perfetto or chrome://tracing",
+    "classify": "category and Tensor Core verdict of kernel names",
+    "cache": "what is kept of earlier runs on large traces: info, or clear it",
+    "sanitize": "a copy without host, user, command line, environment, paths, output, process names, GPU serial numbers",
+    "dashboard": "open the dashboard in a browser, on the bundled traces",
+    "doctor": "what capturing needs: what is here, what is missing, how to get it",
+    "build": "build a TensorRT engine from a model or an ONNX file",
+    "bench": "latency, throughput and telemetry of a run, without a profiler",
+    "capture": "record one run on this GPU: latency, trace, manifest",
+    "study": "record the whole matrix: frameworks, precisions, modes, batch sizes",
+    "accuracy": "top-1 and top-5 on labelled images, or agreement with PyTorch FP32",
+    "plugin": "the custom layer: compile the TensorRT plugin, measure its kernels",
+    "verify-tensor-cores": "run a program under Nsight Compute and score the Tensor Core verdicts against its counters",
+}
+"""What each verb is for. It is the module of :mod:`profiler.cli` of the same name, imported when it is used."""
 TRACEBACK_VARIABLE = "PROFILER_TRACEBACK"
+_SCRIPT = "tensorrt-evidence"
+
+
+class _VerbParser(argparse.ArgumentParser):
+    """The parser of one verb, which imports the verb and takes its arguments once it has something to parse."""
+
+    def __init__(self, *, verb: str | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._verb = verb  # None: one of the parts of a verb, as in "plugin build"
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self._verb is not None:
+            verb = importlib.import_module(f"profiler.cli.{self._verb.replace('-', '_')}")
+            self._verb = None
+            self.description = verb.DESCRIPTION
+            verb.add_arguments(self)
+            self._may_be_kept(verb)
+        return super().parse_known_args(args, namespace)
+
+    def _may_be_kept(self, verb: ModuleType) -> None:
+        """Of some verbs the output on large traces is kept."""
+        traces = getattr(verb, "KEPT_BY", ())
+        if traces:
+            self.add_argument(
+                "--no-cache", action="store_true", help="compute anew, and keep nothing (see the verb cache)"
+            )
+            remember = importlib.import_module("profiler.cli.remember")
+            self.set_defaults(run=functools.partial(remember.run, traces=traces, verb=verb.run))
+        else:
+            self.set_defaults(run=verb.run)
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m profiler",
+        prog=_SCRIPT if Path(sys.argv[0]).stem == _SCRIPT else "python -m profiler",
         description="Prove what TensorRT did to a model, from NVIDIA Nsight Systems traces. Data goes to standard output, "
         "diagnostics to standard error. Exit status: 0 done, 1 failed or refused, 2 wrong usage; of report also 3 a gate failed, "
         "4 a gate could not be decided.",
     )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb in VERBS:
-        sub = verbs.add_parser(verb.NAME, help=verb.HELP, description=verb.DESCRIPTION)
-        verb.add_arguments(sub)
-        traces = getattr(verb, "KEPT_BY", ())
-        if traces:
-            sub.add_argument(
-                "--no-cache", action="store_true", help="compute anew, and keep nothing (see the verb cache)"
-            )
-        sub.set_defaults(run=functools.partial(remember.run, traces=traces, verb=verb.run) if traces else verb.run)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_VerbParser)
+    for verb, purpose in VERBS.items():
+        verbs.add_parser(verb, help=purpose, verb=verb)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status."""
-    args = build_parser().parse_args(argv)
     try:
+        args = build_parser().parse_args(argv)
         with progress.listening(terminal_progress()):
             status: int | None = args.run(args)
         sys.stdout.flush()

@@ -17,8 +17,6 @@ from profiler.plugins import compile as compiling
 from profiler.plugins.python_route import INT8_ROUNDS
 from profiler.text import number
 
-NAME = "plugin"
-HELP = "the custom layer: compile the TensorRT plugin, measure its kernels"
 DESCRIPTION = (
     "The custom layer is QuickGELU, x * sigmoid(1.702 x), as CUDA kernels in a TensorRT plugin. build compiles the library against the "
     "headers of the TensorRT that is to load it; measure checks its kernels against float64, and their bandwidth against a copy."

@@ -19,8 +19,6 @@ from profiler.report.gates import FAILED, UNKNOWN, GateResult, check, parse_gate
 from profiler.report.markdown import summary
 from profiler.trace import open_trace
 
-NAME = "report"
-HELP = "evidence to hand over: one HTML file, a Markdown summary, tables, figures; gates for CI"
 DESCRIPTION = (
     "Write what two traces prove. With -o FILE.html one self-contained HTML report (interactive figures, all tables, provenance, "
     "warnings; it works offline); without -o a Markdown summary on standard output. --fail-if makes the run fail when a figure "

@@ -10,8 +10,6 @@ from profiler.cli.verb import add_nvtx, add_trace
 from profiler.report.share import share
 from profiler.runtime.arguments import positive
 
-NAME = "sanitize"
-HELP = "a copy without host, user, command line, environment, paths, output, process names, GPU serial numbers"
 DESCRIPTION = (
     "Write a copy of a trace that can be shared. Host and user names, command line, environment, paths, standard output, process "
     "and thread names, GPU UUID and bus location are left out; the copy is written anew, so nothing survives in free pages, and its "

@@ -30,8 +30,6 @@ from profiler.errors import EXIT_FAILED, EXIT_OK, MissingToolError, UsageError
 from profiler.runtime.arguments import positive, seconds, words
 from profiler.text import printable
 
-NAME = "study"
-HELP = "record the whole matrix: frameworks, precisions, modes, batch sizes"
 DESCRIPTION = (
     "Build the engines and run PyTorch and TensorRT in every precision and mode, with latency, trace and agreement, into one folder with a "
     "summary (summary.json, .csv, .md). What is done is not done again, so an interrupted study goes on where it was. What the GPU cannot "

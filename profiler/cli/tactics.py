@@ -12,8 +12,6 @@ from profiler.report.documents import records, tactics_document
 from profiler.text import number
 from profiler.trace.build_log import read_build_log
 
-NAME = "tactics"
-HELP = "candidates that TensorRT timed per layer, from a verbose build log"
 DESCRIPTION = (
     "Read a verbose TensorRT build log (plain or .xz): for each layer how many candidates were timed, which one was "
     "chosen, and what that saved over the median one. Times are TensorRT's own, in milliseconds."

@@ -13,9 +13,7 @@ from profiler.report.documents import tensor_cores_document
 from profiler.text import number
 from profiler.trace import open_trace
 
-NAME = "tensor-cores"
 KEPT_BY = ("trace",)
-HELP = "Tensor Core share of kernel time (by name), and the sampled counter beside it"
 DESCRIPTION = (
     "Two kinds of evidence, never merged: kernel time by what the names say (yes, no, unknown), and the mean of nsys's sampled "
     "Tensor Active counter over the same window."

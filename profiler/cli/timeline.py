@@ -18,8 +18,6 @@ from profiler.files import write_file
 from profiler.report.chrome_trace import TimelineWindow, chrome_trace, compressed
 from profiler.trace import open_trace
 
-NAME = "timeline"
-HELP = "one inference of each trace as a timeline for Perfetto or chrome://tracing"
 DESCRIPTION = (
     "Write a window of one or two traces in the Trace Event Format (JSON), which ui.perfetto.dev and chrome://tracing open: "
     "before and after are two processes that start at zero, streams and NVTX levels are threads, and every kernel carries its "

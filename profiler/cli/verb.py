@@ -6,11 +6,13 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from profiler.progress import Listener
 from profiler.text import visible
-from profiler.trace import Trace
+
+if TYPE_CHECKING:
+    from profiler.trace import Trace
 
 
 def add_trace(parser: argparse.ArgumentParser, name: str = "trace") -> None:

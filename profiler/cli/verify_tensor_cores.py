@@ -11,8 +11,6 @@ from profiler.cli.output import add_output_options, check_target, emit, render_t
 from profiler.errors import ProfilerError, UsageError
 from profiler.report.documents import verification_document
 
-NAME = "verify-tensor-cores"
-HELP = "run a program under Nsight Compute and score the Tensor Core verdicts against its counters"
 DESCRIPTION = (
     "Count the Tensor Core instructions of every kernel that a program runs between cudaProfilerStart and Stop (ncu, "
     "sm__inst_executed_pipe_tensor*), and hold the verdicts by name against them. Or read a CSV that ncu wrote "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,9 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(tmp_path_factory: pytest.TempPathFactory, temporary: Path) -> Iterator[str]:
     runs = tmp_path_factory.mktemp("runs")
     hostile_run(runs / "run")
-    with serving(("-c", _SERVER), {data.FOLDER_VARIABLE: str(runs), "TMPDIR": str(temporary)}) as started:
+    with serving(
+        (sys.executable, "-c", _SERVER, "run", "dashboard"), {data.FOLDER_VARIABLE: str(runs), "TMPDIR": str(temporary)}
+    ) as started:
         yield started
     left = [p.name for p in temporary.glob("profiler-*")]
     assert left == [], "a dashboard that ends leaves no temporary folder"

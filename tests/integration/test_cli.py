@@ -155,7 +155,7 @@ def test_formulas_do_not_reach_a_spreadsheet(tmp_path: Path) -> None:
     assert not [row for row in csv.reader(io.StringIO(done.stdout)) for cell in row if cell.startswith("=")]
 
 
-@pytest.mark.parametrize("verb", [v.NAME for v in VERBS])
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help_and_is_documented(verb: str) -> None:
     done = profiler(verb, "--help")
     assert done.returncode == 0 and len(done.stdout) > 200

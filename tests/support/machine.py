@@ -92,3 +92,11 @@ def read(path: Path) -> Any:
 
 def remove(path: Path) -> None:
     shutil.rmtree(path)
+
+
+def contents(path: Path) -> str:
+    """What a file of /proc says; nothing once its process has ended."""
+    try:
+        return path.read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return ""

@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tests.support.traces import ROOT
@@ -29,27 +30,32 @@ def chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @contextmanager
 def serving(
-    program: Sequence[str] = ("-m", "streamlit"), environment: Mapping[str, str] | None = None
+    program: Sequence[str] = (sys.executable, "-m", "streamlit", "run", "dashboard"),
+    environment: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
 ) -> Iterator[str]:
     """Start the dashboard on a free port; yield its address once it answers, and end it.
 
     Args:
-        program: how Python starts Streamlit.
+        program: the command; Streamlit's options follow.
         environment: variables beside those of this process.
 
     Raises:
         TimeoutError: it did not answer within a minute.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, *program, "run", "dashboard"]
-    command += ["--server.headless", "true", "--server.port", str(port)]
     quiet = subprocess.DEVNULL
+    port = free_port()
+    options = ["--server.headless", "true", "--server.port", str(port)]
     variables = {**os.environ, **(environment or {})}
-    process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=quiet, stderr=quiet, stdin=quiet)
+    process = subprocess.Popen([*program, *options], cwd=cwd, env=variables, stdout=quiet, stderr=quiet, stdin=quiet)
     try:
         for _ in range(300):
             try:

@@ -25,6 +25,29 @@ def test_the_package_itself_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_help_imports_only_what_it_needs() -> None:
+    """The command line answers --help without the libraries that read and draw, and without any verb's module."""
+    code = "import sys; from profiler.cli import main; main.build_parser().format_help(); print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(ast.literal_eval(done.stdout))
+    assert not {m.split(".")[0] for m in loaded} & {"pandas", "numpy", "pyarrow", "plotly", "sqlite_utils", "tabulate"}
+    assert {m for m in loaded if m.startswith("profiler.cli.")} == {"profiler.cli.main", "profiler.cli.verb"}
+
+
+def test_every_verb_has_a_module_and_every_module_a_verb() -> None:
+    from profiler.cli.main import VERBS  # noqa: PLC0415
+
+    shared = {"__init__", "main", "verb", "output", "capture_options", "remember"}
+    modules = {p.stem for p in (ROOT / "profiler" / "cli").glob("*.py")} - shared
+    assert modules == {verb.replace("-", "_") for verb in VERBS}
+
+
+def test_import_contracts_have_no_exceptions() -> None:
+    settings = (ROOT / "pyproject.toml").read_text("utf-8")
+    assert settings.count("[[tool.importlinter.contracts]]") > 4
+    assert "ignore_imports" not in settings
+
+
 def test_public_names_resolve() -> None:
     import profiler  # noqa: PLC0415
 

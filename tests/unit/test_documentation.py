@@ -15,7 +15,7 @@ from tests.support.commands import check, in_blocks
 from tests.support.traces import ROOT
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-TEXTS = [ROOT / "README.md", ROOT / "traces" / "README.md", *DOCS]
+TEXTS = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "traces" / "README.md", *DOCS]
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
@@ -92,3 +92,15 @@ def test_pictures_are_there_and_small(name: str) -> None:
     assert path.stat().st_size < 200_000
     with Image.open(path) as image:
         assert image.format == "PNG" and image.width >= 1000
+
+
+def test_what_the_architecture_names_is_there() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    names = {n.rstrip("/") for n in re.findall(r"`([\w*/]+(?:/|\.py))`", text)}
+    places = [
+        p.relative_to(ROOT).as_posix()
+        for f in ("profiler", "dashboard", "tests")
+        for p in [ROOT / f, *(ROOT / f).rglob("*")]
+    ]
+    missing = [n for n in names if not any(re.search(rf"(^|/){n.replace('*', '[a-z_]+')}$", p) for p in places)]
+    assert len(names) > 30 and not missing
