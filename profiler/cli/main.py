@@ -54,7 +54,7 @@ class _VerbParser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         if self._verb is not None:
-            verb = importlib.import_module(f"profiler.cli.{self._verb.replace('-', '_')}")
+            verb = module_of(self._verb)
             self._verb = None
             self.description = verb.DESCRIPTION
             verb.add_arguments(self)
@@ -72,6 +72,10 @@ class _VerbParser(argparse.ArgumentParser):
             self.set_defaults(run=functools.partial(remember.run, traces=traces, verb=verb.run))
         else:
             self.set_defaults(run=verb.run)
+
+
+def module_of(verb: str) -> ModuleType:
+    return importlib.import_module(f"profiler.cli.{verb.replace('-', '_')}")
 
 
 def build_parser() -> argparse.ArgumentParser:

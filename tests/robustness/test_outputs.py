@@ -19,11 +19,11 @@ def _reading_verbs() -> dict[str, list[str]]:
     found = {}
     for verb in main.VERBS:
         parser = argparse.ArgumentParser()
-        verb.add_arguments(parser)
+        main.module_of(verb).add_arguments(parser)
         actions = {action.dest: action for action in parser._actions}
         traces = [name for name in _TRACES if name in actions]
         if traces and {"output", "force"} <= actions.keys():
-            found[verb.NAME] = traces
+            found[verb] = traces
     return found
 
 
