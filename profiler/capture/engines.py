@@ -78,7 +78,7 @@ class EngineSpec:
 
     @property
     def _activation_as(self) -> str:
-        return names.form(self.plugins)
+        return names.FORMS[1] if self.plugins else names.FORMS[0]
 
     @property
     def _half(self) -> bool:

@@ -15,7 +15,6 @@ from profiler.capture.manifest import read_document
 from profiler.capture.nsys import METRIC_LIMITS_HZ, Recording
 from profiler.capture.spec import FRAMEWORKS, MODES, PRECISIONS, RunSpec
 from profiler.errors import ProfilerError, UsageError
-from profiler.plugins import names
 from profiler.runtime.arguments import image_shape, not_negative, positive, seconds
 from profiler.trace.manifest import ACTIVATIONS
 
@@ -90,7 +89,7 @@ def add_plugins(parser: Options) -> None:
         action="append",
         default=[],
         metavar="FILE.so",
-        help="a plugin library (TensorRT; repeatable), or python: made by TensorRT's Python route (10.9 and later)",
+        help="a plugin library (TensorRT; repeatable)",
     )
 
 
@@ -191,7 +190,7 @@ def run_spec(args: argparse.Namespace, plan: Path | None = None) -> RunSpec:
         bench_seconds=args.bench_seconds,
         inputs=args.inputs,
         plan=plan or args.plan or args.onnx,
-        plugins=tuple(args.plugin) or _built_plugins(args.plan),
+        plugins=tuple(args.plugin),
         python=python,
         cudnn_benchmark=args.cudnn_benchmark and not tensorrt,
         streams=getattr(args, "streams", 1),
@@ -223,14 +222,6 @@ def _built_activation(args: argparse.Namespace) -> str | None:
             "Leave --activation out, or build an engine with it: python -m profiler build --activation …",
         )
     return known if known in ACTIVATIONS else None
-
-
-def _built_plugins(plan: Path | None) -> tuple[Path, ...]:
-    """The Python plugin, if the plan's record says that the plan has its kernel in it: the run is one with a plugin."""
-    record = (read_document(plan.with_name(f"{plan.name}.build.json")) if plan else None) or {}
-    recorded = record.get("plugins")
-    found = isinstance(recorded, list) and names.PYTHON_ROUTE in recorded
-    return (Path(names.PYTHON_ROUTE),) if found else ()
 
 
 def engine_spec(args: argparse.Namespace) -> EngineSpec:

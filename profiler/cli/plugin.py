@@ -14,7 +14,6 @@ from profiler.cli.capture_options import Progress
 from profiler.cli.output import add_output_options, check_target, emit
 from profiler.errors import ProfilerError, UsageError
 from profiler.plugins import compile as compiling
-from profiler.plugins.python_route import INT8_ROUNDS
 from profiler.text import number
 
 DESCRIPTION = (
@@ -38,15 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--nvcc", type=Path, metavar="FILE", help="the CUDA compiler (default: the one that is found)")
     build.add_argument("-f", "--force", action="store_true", help="replace FILE.so if it exists")
     measure = actions.add_parser("measure", help="agreement and bandwidth of the kernels on this GPU")
-    measure.add_argument(
-        "library", type=Path, metavar="FILE.so", help="a compiled library, or python: the kernels of the Python route"
-    )
-    measure.add_argument(
-        "--int8-vectors",
-        type=int,
-        choices=INT8_ROUNDS,
-        help="of the Python route: 16-byte vectors a thread of the INT8 kernel (default: 1)",
-    )
+    measure.add_argument("library", type=Path, metavar="FILE.so", help="a compiled library")
     measure.add_argument("--torch-python", metavar="PYTHON", help="interpreter with PyTorch (default: this one)")
     measure.add_argument(
         "--sizes-mib", metavar="LIST", help="tensor sizes for the bandwidth (default: 4,16,64,256,1024)"
@@ -82,7 +73,6 @@ def _measure(args: argparse.Namespace) -> None:
         argv = ["--library", str(args.library), "--output", str(target)]
         argv += ["--sizes-mib", args.sizes_mib] if args.sizes_mib else []
         argv += ["--repeats", str(args.repeats)] if args.repeats else []
-        argv += ["--int8-vectors", str(args.int8_vectors)] if args.int8_vectors else []
         failure: ProfilerError | None = None
         try:
             process.run_module(python, "profiler.plugins.measure", argv, Progress(), 1800.0)

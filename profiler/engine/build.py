@@ -93,7 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="FILE.so",
-        help="a plugin library, or python for the Python route (TensorRT 10.9 and later); repeatable",
+        help="a plugin library; repeatable",
     )
     add(
         "--optimization-level",
@@ -162,8 +162,7 @@ def _close(log: BuildLog, target: Path) -> None:
 def _build(trt: Any, cuda: Cuda, args: argparse.Namespace, log: BuildLog, plan: Path, layers: Path) -> dict[str, Any]:
     logger = make_logger(trt, log)
     exported = export_record(args.onnx)
-    loading.check_plugins_form(args.onnx, exported, args.plugin)
-    python_plugin = loading.load_plugins(trt, args.plugin, logger, int(cuda.device()["sm"]))
+    loading.load_plugins(trt, args.plugin, logger)
     try:
         builder = trt.Builder(logger)
     except TypeError as error:  # pybind's way to say that the factory returned null
@@ -217,7 +216,6 @@ def _build(trt: Any, cuda: Cuda, args: argparse.Namespace, log: BuildLog, plan: 
         "timing_cache": cache_state,
         **settings,
         "plugins": [library.name for library in args.plugin],
-        "python_plugin": python_plugin,
         "gpu": {**cuda.device(), "driver": telemetry.driver_version()},
         "log_lines": log.lines,
         "runners_timed": log.timed,

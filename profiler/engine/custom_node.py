@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from profiler.engine import onnx_graph
-from profiler.plugins.names import ALPHA, DOMAIN, OP_TYPE, PYTHON_NAMESPACE
+from profiler.plugins.names import ALPHA, DOMAIN, OP_TYPE
 
 
 def custom_nodes(model: Any) -> list[Any]:
@@ -81,18 +81,3 @@ def set_scales(node: Any, input_scale: float, output_scale: float) -> None:
     onnx = onnx_graph.import_onnx()
     node.attribute.append(onnx.helper.make_attribute("input_scale", float(input_scale)))
     node.attribute.append(onnx.helper.make_attribute("output_scale", float(output_scale)))
-
-
-def for_python_route(model: Any) -> None:
-    """Let TensorRT's parser find the Python plugin for the custom nodes, in place of the C++ one.
-
-    It is in another namespace, and its attributes have no defaults: nodes without scales get scales of 0.
-    """
-    onnx = onnx_graph.import_onnx()
-    for node in custom_nodes(model):
-        kept = [attribute for attribute in node.attribute if attribute.name != "plugin_namespace"]
-        given = {attribute.name for attribute in kept}
-        values = {"alpha": ALPHA, "input_scale": 0.0, "output_scale": 0.0}
-        missing = [onnx.helper.make_attribute(name, value) for name, value in values.items() if name not in given]
-        del node.attribute[:]
-        node.attribute.extend([*kept, *missing, onnx.helper.make_attribute("plugin_namespace", PYTHON_NAMESPACE)])

@@ -128,8 +128,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         if data.warning:
             warnings.append(data.warning)
-    if args.activation_as == names.form((Path(names.PYTHON_ROUTE),)):
-        custom_node.for_python_route(model)
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:

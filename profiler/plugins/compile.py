@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,19 +117,6 @@ def command(nvcc: Path, target: Path, headers: Headers | None, architectures: st
     argv += architecture_flags(architectures)
     argv += ["-DPROFILER_NO_TENSORRT"] if headers is None else ["-isystem", str(headers.folder)]
     return [*argv, "-o", str(target), str(SOURCES / "quick_gelu.cu"), str(SOURCES / "plugin.cpp")]
-
-
-def compile_ptx(nvcc: Path, sm: int) -> bytes:
-    """The PTX of the ahead-of-time kernels, for a compute capability (90 for 9.0) and later ones.
-
-    Raises:
-        ProfilerError: the compiler failed; the message holds what it said.
-    """
-    with tempfile.TemporaryDirectory(prefix="profiler-ptx-") as folder:
-        target = Path(folder) / "quick_gelu_aot.ptx"
-        argv = [str(nvcc), "-O3", "-std=c++17", f"-arch=compute_{sm}", "--ptx", "-o", str(target)]
-        _run([*argv, str(SOURCES / "quick_gelu_aot.cu")])
-        return target.read_bytes()
 
 
 def compile_library(

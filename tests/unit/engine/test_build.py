@@ -12,7 +12,6 @@ from profiler.engine import build, versions
 from profiler.engine.logger import BuildLog
 from profiler.engine.progress import Ticker
 from profiler.errors import MissingToolError, OutputError, ProfilerError, UsageError
-from profiler.plugins import loading, python_route
 from tests.support.fake_tensorrt import FakeCuda, FakeTensorRT
 
 
@@ -242,31 +241,3 @@ def test_progress_line() -> None:
         assert ticker.line() == "building: 0 s, 1 runners timed, at /layer1/layer1.0/conv1/Conv + /relu"
         ticker.phase = "Building engine 3/9"
         assert ticker.line().endswith("at Building engine 3/9")
-
-
-def test_the_python_route_needs_a_newer_tensorrt(bench: Bench) -> None:
-    with pytest.raises(
-        ProfilerError, match=r"--plugin python: .* needs TensorRT 10\.9 or later, and this is 8\.5\.3\.1"
-    ):
-        bench.run("--profile", "8", "--plugin", "python")
-    assert bench.left() == ["m.onnx"]
-
-
-def test_the_record_says_how_the_python_plugin_was_made(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    registered: list[Any] = []
-    monkeypatch.setattr(python_route, "compile_kernel", lambda sm: python_route.Kernel(b"ptx", sm, "release 13.0"))
-    monkeypatch.setattr(loading, "register", lambda _trt, _logger, kernel: registered.append(kernel))
-    bench.trt.__version__ = "10.16.1.11"
-    bench.trt.half = True
-    record = bench.run("--profile", "8", "--plugin", "python")
-    assert record["plugins"] == ["python"]
-    assert record["python_plugin"] == registered[0].record()
-    assert registered[0].sm == record["gpu"]["sm"] and record["python_plugin"]["compiler"] == "release 13.0"
-
-
-def test_a_model_for_the_other_kind_of_plugin(bench: Bench) -> None:
-    exported = {"format": build.ONNX_FORMAT, "activation_as": "plugin"}
-    bench.onnx.with_name("m.onnx.json").write_text(json.dumps(exported))
-    with pytest.raises(ProfilerError, match="was exported --activation-as plugin, and --plugin python") as caught:
-        bench.run("--profile", "8", "--plugin", "python")
-    assert "--activation-as python-plugin" in (caught.value.hint or "")

@@ -235,26 +235,3 @@ def test_gemm_and_matmul_weights_per_output_channel() -> None:
         assert qdq.place(onnx.helper.make_model(graph)).weights == (("w", axis),)
     scales = qdq.weight_scales(np.array([[1.0, -254.0], [0.0, 0.0]], np.float32), 0)
     assert scales.tolist() == pytest.approx([2.0, 1 / 127])
-
-
-@pytest.mark.parametrize("int8", [False, True])
-def test_nodes_for_the_python_plugin_have_its_namespace_and_all_attributes(tmp_path: Path, int8: bool) -> None:
-    """TensorRT's parser finds a plugin by op type, version and namespace; tensorrt.plugin knows no default of an attribute."""
-    quantised = ["--int8", "--calibration", "random", "--calibration-images", "8"] if int8 else []
-    argv = ["--activation", "quickgelu", "--activation-as"]
-    model, record = exported(tmp_path, *argv, "python-plugin", *quantised)
-    assert record["activation_as"] == "python-plugin"
-    cpp, _ = exported(tmp_path, *argv, "plugin", *quantised)
-
-    def nodes(of: Any) -> list[dict[str, Any]]:
-        custom = [node for node in of.graph.node if node.op_type == "ProfilerQuickGelu"]
-        assert {node.domain for node in custom} == {"profiler"}
-        return [{a.name: onnx.helper.get_attribute_value(a) for a in node.attribute} for node in custom]
-
-    python, others = nodes(model), nodes(cpp)
-    assert len(python) == len(others) == 9
-    for ours, theirs in zip(python, others, strict=True):
-        assert theirs["plugin_namespace"] == b"" and ours["plugin_namespace"] == b"profiler"
-        scales = {"input_scale": theirs.get("input_scale", 0.0), "output_scale": theirs.get("output_scale", 0.0)}
-        assert ours == {**theirs, **scales, "plugin_namespace": b"profiler"}
-    assert {ours["input_scale"] > 0 for ours in python} == ({True} if int8 else {False})
