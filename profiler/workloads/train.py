@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from profiler.errors import EXIT_OK, MissingToolError, ProfilerError, UsageError
-from profiler.runtimetorch_model.py import import_torch
+from profiler.runtime.pytorch_model import import_torch
 
 SPLITS = ("train", "calibration", "test")
 DIGITS = "digits"
