@@ -39,7 +39,6 @@ from profiler.report.story_facts import StoryFacts, story_facts
 from profiler.report.tables import Table
 from profiler.report.tables import tables as report_tables
 from profiler.resources import bundled_traces
-from profiler.text import number
 from profiler.trace import open_trace
 from profiler.trace.build_log import read_build_log
 from profiler.trace.files import TRACE_SUFFIXES
@@ -357,13 +356,8 @@ def _tactics(path: str, mtime_ns: int, size: int) -> Autotuning:
 
 
 def tuning_sentence(tuned: Autotuning) -> str:
-    """What auto-tuning of an engine saved, in one sentence."""
-    return (
-        f"From the engine's build log: {len(tuned.layers)} layers whose candidates were timed ({tuned.untimed} more "
-        "share a configuration that had been timed before). Choosing the fastest instead of the median candidate "
-        f"saved {number((tuned.median_ms - tuned.chosen_ms) * 1e3, 'µs')} of {number(tuned.median_ms * 1e3, 'µs')}, "
-        "by TensorRT's own timing."
-    )
+    """What auto-tuning of an engine did, in words."""
+    return f"From the engine's build log, by TensorRT's own timing: {tuned.in_words()}"
 
 
 def engine_layers(side: Side) -> pd.DataFrame | ProfilerError | None:

@@ -195,7 +195,6 @@ def tactics_document(log: Path, found: Autotuning, candidates: list[dict[str, An
         "layers": records(found.layers),
         "untimed_layers": found.untimed,
         "chosen_ms": found.chosen_ms,
-        "median_ms": found.median_ms,
         "candidates": candidates,
     }
 

@@ -204,8 +204,8 @@ def _tuning(evidence: Evidence) -> Iterator[Table]:
     for name, tuned in evidence.tuning.items():
         if len(tuned.layers):
             note = (
-                "Candidates per layer as TensorRT timed them while it built the engine; “saved” is the median candidate minus the "
-                f"chosen one. {tuned.untimed} more layers share a configuration that had been timed before."
+                "Candidates per layer as TensorRT timed them while it built the engine; “saved” is the median minus the chosen "
+                f"one, of the candidates that ran. {tuned.in_words()}"
             )
             yield Table(f"autotuning_{name}", f"Auto-tuning, {name}", note, tuned.layers)
 

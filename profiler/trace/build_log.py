@@ -1,13 +1,16 @@
 """The auto-tuner's evidence: every tactic that TensorRT timed while it built an engine, out of the verbose log.
 
-Read from 8.5's and 10.x's dialects (and, as they share most lines, those between and before), with any logger's prefix:
+Read from 8.5's and 10.x's dialects (and, as they share most lines, those between and before), with any logger's prefix, in UTF-8 or
+in UTF-16 (what PowerShell's ``>`` writes):
 
 * 8.5: ``Timing Runner: LAYER (RUNNER)``, ``LAYER Set Tactic Name: KERNEL Tactic: 0x…``, ``Tactic: 0x… Time: 0.31``,
   ``Fastest Tactic: …``, ``>>>… Chose Runner Type: RUNNER Tactic: 0x…``, ``RUNNER has no valid tactics for this config, skipping``;
 * 10.x: ``Timing Runner: LAYER (RUNNER[0x8…])``, ``Tactic Name: KERNEL Tactic: 0x… Time: 0.31``,
   ``LAYER (RUNNER[…]) profiling completed in N seconds. Fastest Tactic: …``, ``Skipping RUNNER: No valid tactics for LAYER``;
 * Myelin: ``Autotuning op NAME(key: 0x…)``, a table of ``tactic_id, cost(in ms), …, kernel_name, tactic_hash, …``,
-  ``The selected tactic is (tactic hash, cost(in ms)):0x…, 0.31``.
+  ``The selected tactic is (tactic hash, cost(in ms)):0x…, 0.31``;
+* the finished engine: ``Layer(RUNNER): LAYER, Tactic: 0x…, INPUTS -> OUTPUTS``, or with detailed profiling verbosity from 10 on
+  ``Name: LAYER, LayerType: RUNNER, Inputs: [ { … }], …, TacticName: KERNEL, TacticValue: 0x…``.
 
 Layers whose configuration was timed before (for an equal layer, or in a timing cache) have no candidates of their own in the log: they are
 in :attr:`TacticTable.layers` with ``timed`` false.
@@ -15,6 +18,7 @@ in :attr:`TacticTable.layers` with ``timed`` false.
 
 from __future__ import annotations
 
+import io
 import lzma
 import math
 import re
@@ -26,6 +30,7 @@ from typing import IO
 import pandas as pd
 
 from profiler.errors import TraceError
+from profiler.trace.engine_file import data_type
 from profiler.trace.streams import XZ_MAGIC, open_regular, open_xz
 
 ROW_COLUMNS = (
@@ -43,7 +48,7 @@ ROW_COLUMNS = (
 LAYER_COLUMNS = ("layer", "runner", "tactic", "kernel", "inputs", "outputs", "timed")
 SKIP_COLUMNS = ("layer", "runner", "kind", "formats", "reason")
 _MAX_LINE_CHARACTERS = 1 << 16
-_MAX_BYTES = 1 << 30
+_MAX_CHARACTERS = 1 << 30
 _MAX_ROWS = 5_000_000
 
 # prefixes of loggers: "Severity.VERBOSE: ", "[V] ", "[TRT] [V] ", "[01/31/2026-10:00:00] [V] [TRT] ", "[TensorRT] VERBOSE: "
@@ -64,6 +69,19 @@ _SKIP_8 = re.compile(r"^(\w+) has no valid tactics for this config, skipping")
 _SKIP_10 = re.compile(r"^Skipping (\w+): (No valid tactics.*?)(?: for (.*))?$")
 _SKIP_TACTIC = re.compile(r"Skipping tactic (\S+) due to (.*)$")
 _ENGINE_LAYER = re.compile(r"^Layer\((\w+)\): (.*)$")
+_ENGINE_VALUE = re.compile(r", TacticValue: (0x[0-9a-fA-F]+)")
+_VECTOR_WIDTHS = {"thirty-two wide": 32, "sixteen wide": 16, "four wide": 4, "two wide": 2}
+_CHANNELS = re.compile(r"channel % (\d+) == 0")
+_LOG_TYPES = {
+    "fp32": "Float",
+    "fp16": "Half",
+    "bf16": "BFloat16",
+    "int8": "Int8",
+    "fp8": "FP8",
+    "int32": "Int32",
+    "int64": "Int64",
+    "bool": "Bool",
+}
 _ENGINE_TACTIC = re.compile(r"^(0x[0-9a-fA-F]+|-?\d+), (.*) -> (.*)$")
 _MYELIN = re.compile(r"\(key: 0x[0-9a-fA-F]+\)")
 _MYELIN_ROW = re.compile(r"^\s*\d+,\s*([^,\s]+),[^,]*,[^,]*,(.*?),\s*(0x[0-9a-fA-F]+)\s*(?:,|$)")
@@ -112,12 +130,14 @@ def read_build_log(path: Path) -> TacticTable:
             table = parse_build_log(_lines(open_xz(file) if is_xz else file, cut, path))
     except OSError as error:
         raise TraceError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    if table.rows.empty and table.layers.empty and table.skipped.empty:
+    if table.rows.empty:
         raise TraceError(
             f"{path}: no tactic timing in {table.lines:,} lines"
             + (f" ({cut[0]})" if cut else "")
-            + ", and a verbose TensorRT build log was expected.",
-            "Build with verbose logging and a fresh timing cache; python -m profiler.engine.build does the former.",
+            + (f"; {len(table.layers):,} layers of the finished engine are listed" if len(table.layers) else "")
+            + ". A verbose TensorRT build log was expected.",
+            "Build with verbose logging and a fresh timing cache; python -m profiler.engine.build does the former. TensorRT-RTX logs no "
+            "timings: it takes its kernels at run time.",
         )
     return TacticTable(table.rows, table.layers, table.skipped, (*cut, *table.warnings), table.lines)
 
@@ -136,19 +156,25 @@ def parse_build_log(lines: Iterable[str]) -> TacticTable:
 
 
 def _lines(stream: IO[bytes], cut: list[str], path: Path) -> Iterator[str]:
+    buffered = io.BufferedReader(stream)  # type: ignore[type-var]
     read = 0
-    while True:
-        try:
-            raw = stream.readline(_MAX_LINE_CHARACTERS)
-        except (EOFError, lzma.LZMAError) as error:
-            cut.append(f"the log is cut off or damaged ({error}); it was read as far as it goes")
-            return
-        if not raw:
-            return
-        read += len(raw)
-        if read > _MAX_BYTES:
-            raise TraceError(f"{path}: holds more than {_MAX_BYTES:,} bytes, which no build log does.")
-        yield raw.decode("utf-8", "replace")
+    try:
+        with io.TextIOWrapper(buffered, _encoding(buffered.peek(4)[:4]), "replace", newline="\n") as text:
+            while line := text.readline(_MAX_LINE_CHARACTERS):
+                read += len(line)
+                if read > _MAX_CHARACTERS:
+                    raise TraceError(
+                        f"{path}: holds more than {_MAX_CHARACTERS:,} characters, which no build log does."
+                    )
+                yield line
+    except (EOFError, lzma.LZMAError) as error:
+        cut.append(f"the log is cut off or damaged ({error}); it was read as far as it goes")
+
+
+def _encoding(head: bytes) -> str:
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    return "utf-16-le" if len(head) == 4 and not head[1] and not head[3] else "utf-8-sig"
 
 
 @dataclass
@@ -170,7 +196,7 @@ class _Row:
 @dataclass
 class _Parser:
     rows: list[_Row] = field(default_factory=list)
-    layers: list[tuple[str, str, str, str, str]] = field(default_factory=list)
+    layers: list[tuple[str, str, str, str, str, str | None]] = field(default_factory=list)
     skipped: list[tuple[str, str, str, str, str]] = field(default_factory=list)
     failures: int = 0
     layer: str = ""
@@ -190,7 +216,9 @@ class _Parser:
         prefix = _PREFIX.match(line)
         text = (line[prefix.end() :] if prefix else line)[:_MAX_LINE_CHARACTERS].rstrip()
         # most lines of a log are none of these: look for a word before trying a pattern
-        if "Tactic" in text:
+        if text.startswith("Name: ") and ", LayerType: " in text:
+            self.layers.append(_engine_layer(text))
+        elif "Tactic" in text:
             self._tactic_line(text)
         elif "Autotuning" in text:
             self._autotuning_line(text)
@@ -249,7 +277,7 @@ class _Parser:
                 layer, _, rest = found[2].rpartition(", Tactic: ")
                 using = _ENGINE_TACTIC.match(rest)
                 if using:
-                    self.layers.append((layer, found[1], _number(using[1]), using[2], using[3]))
+                    self.layers.append((layer, found[1], _number(using[1]), using[2], using[3], None))
             return
         found = _CHOSE.search(text)
         if found:
@@ -333,7 +361,7 @@ class _Parser:
             candidates: dict[tuple[str, str, str], list[_Row]] = {}
             for row in self.rows:
                 candidates.setdefault((row.layer, row.runner, row.tactic), []).append(row)
-            for layer, runner, tactic, inputs, outputs in dict.fromkeys(self.layers):
+            for layer, runner, tactic, inputs, outputs, _ in dict.fromkeys(self.layers):
                 _mark_chosen(candidates.get((layer, runner, tactic), []), inputs, outputs)
         elif self.rows and not all(row.kind == "myelin" for row in self.rows):
             warnings.append(
@@ -347,13 +375,41 @@ class _Parser:
         ).astype({"time_ms": "float64", "chosen": "boolean"})
         layers = pd.DataFrame(
             [
-                (layer, runner, tactic, named.get(tactic), inputs, outputs, layer in timed)
-                for layer, runner, tactic, inputs, outputs in self.layers
+                (layer, runner, tactic, kernel or named.get(tactic), inputs, outputs, layer in timed)
+                for layer, runner, tactic, inputs, outputs, kernel in self.layers
             ],
             columns=list(LAYER_COLUMNS),
         )
         skipped = pd.DataFrame(self.skipped, columns=list(SKIP_COLUMNS))
         return TacticTable(rows, layers, skipped, tuple(warnings), lines)
+
+
+def _engine_layer(text: str) -> tuple[str, str, str, str, str, str | None]:
+    """Layer, runner, tactic, inputs, outputs and kernel out of ``Name: …, LayerType: …, Inputs: [ { … }], …``."""
+    name, _, rest = text.removeprefix("Name: ").partition(", LayerType: ")
+    runner, _, rest = rest.partition(", ")
+    inputs, _, rest = rest.partition(", Outputs: [")
+    inputs = inputs.partition(", Constants: [")[0]
+    outputs, _, rest = rest.partition("}],")
+    value = _ENGINE_VALUE.search(rest)
+    kernel = rest.partition("TacticName: ")[2].partition(", TacticValue: ")[0].partition(", StreamId: ")[0]
+    return name, runner, _number(value[1]) if value else "", _tensors(inputs), _tensors(outputs), kernel or None
+
+
+def _tensors(text: str) -> str:
+    """``{ Name: x, Dimensions: [1,64,55,55], Format/Datatype: … }`` as the other list writes it: ``x (Half[1,64:8,55,55])``."""
+    found = []
+    for part in text.split("{ Name: ")[1:]:
+        name, _, rest = part.partition(", Dimensions: [")
+        dims, _, layout = rest.partition("]")
+        kind = _LOG_TYPES.get(data_type(layout.partition("Datatype: ")[2]) or "", "?")
+        channels = _CHANNELS.search(layout)
+        width = int(channels[1]) if channels else next((w for k, w in _VECTOR_WIDTHS.items() if k in layout.lower()), 1)
+        numbers = dims.split(",")
+        if width > 1 and len(numbers) > 1:
+            numbers[1] += f":{width}"
+        found.append(f"{name.partition(', Location: ')[0]} ({kind}[{','.join(numbers)}])")
+    return ", ".join(found)
 
 
 def _mark_chosen(candidates: list[_Row], inputs: str, outputs: str) -> None:
@@ -366,10 +422,14 @@ def _mark_chosen(candidates: list[_Row], inputs: str, outputs: str) -> None:
         return
     wanted = (_signature(inputs)[:1], _signature(outputs)[:1])
 
-    def fit(row: _Row) -> tuple[bool, bool, float]:
+    types = [[kind for kind, _ in tensors] for tensors in wanted]
+
+    def fit(row: _Row) -> tuple[bool, bool, bool, float]:
         left, _, right = row.formats.partition(" -> ")
-        same = (_signature(left)[:1], _signature(right)[:1]) == wanted
-        return (not same, not row.fastest_of_formats, math.inf if row.time_ms is None else row.time_ms)
+        mine = (_signature(left)[:1], _signature(right)[:1])
+        same_types = [[kind for kind, _ in tensors] for tensors in mine] == types
+        time_ms = math.inf if row.time_ms is None else row.time_ms
+        return (not same_types, mine != wanted, not row.fastest_of_formats, time_ms)
 
     min(candidates, key=fit).chosen = True
 

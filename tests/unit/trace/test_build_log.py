@@ -177,6 +177,74 @@ def test_a_plain_file(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(read_build_log(path).rows, read_build_log(INT8).rows)
 
 
+LOGS = REPOSITORY / "tests/data/build_logs"
+
+
+@pytest.mark.parametrize("name", ["trt-10-names-only.log", "trt-10-detailed.log"])
+def test_both_lists_of_layers_of_10(name: str) -> None:
+    table = read_build_log(LOGS / name)
+    layer = "/features/features.0/Conv + /features/features.1/Relu"
+    assert table.warnings == ()
+    assert table.layers["layer"].tolist() == [f"Reformatting CopyNode for Input Tensor 0 to {layer}", layer]
+    assert table.layers["runner"].tolist() == ["Reformat", "CaskConvolution"]
+    assert table.layers["tactic"].tolist() == ["0x00000000000003e8", "0x280b0ad3c23d8442"]
+    kernel = table.layers["kernel"].iloc[1]
+    assert kernel.startswith("sm80_xmma_fprop_implicit_gemm_indexed") and kernel.endswith("aligna8_alignc8")
+    assert table.rows["chosen"].tolist() == [False, False, True]
+    assert table.layers["outputs"].iloc[1].startswith("/features/features.1/Relu_output_0 (Half[1,64")
+
+
+def test_torch_tensorrts_myelin_layer() -> None:
+    table = read_build_log(LOGS / "torch-tensorrt-myelin.log")
+    assert table.rows["runner"].tolist() == ["Myelin"] and table.rows["chosen"].tolist() == [True]
+    assert table.rows["time_ms"].tolist() == [0.0064407] and table.layers["timed"].tolist() == [True]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("trtexec-not-verbose.log", r"no tactic timing in 9 lines\."),
+        ("rtx-1.6.1-fp16.log", r"no tactic timing in 7 lines; 4 layers of the finished engine are listed"),
+    ],
+)
+def test_logs_without_timings_say_so(name: str, said: str) -> None:
+    with pytest.raises(TraceError, match=said):
+        read_build_log(LOGS / name)
+
+
+def test_layers_of_tensorrt_rtx() -> None:
+    layers = parse_build_log((LOGS / "rtx-1.6.1-fp16.log").read_text("utf-8").split("\n")).layers
+    assert layers["runner"].tolist() == ["kgen", "correlation", "maxpool", "correlation"]
+    assert layers["kernel"].iloc[0] == "__myl_CastConc_0x07870b57a4013e50ef4e12395645bd62"
+    assert layers["inputs"].iloc[0] == "input (Float[8,3,224,224])"
+    assert layers["outputs"].iloc[0] == "/relu/Relu_output_0.1_2_myl0 (Half[8,4,224,224])"
+
+
+def test_formats_in_words() -> None:
+    line = (
+        "Name: a, LayerType: CaskConvolution, Inputs: [ { Name: x, Location: Device, Dimensions: [8,64,56,56], Format/Datatype: "
+        "Thirty-two wide channel vectorized row major Int8 format }, { Name: r, Location: Device, Dimensions: [8,64], Format/Datatype: "
+        "Row major linear FP32 }], Outputs: [ { Name: y, Location: Device, Dimensions: [8,64,56,56], Format/Datatype: Channel major "
+        "FP16 format where channel % 8 == 0 }], TacticName: k<int, 4>, TacticValue: 0x1f, StreamId: 0, Metadata: "
+    )
+    layer = parse_build_log([f"[V] {line}"]).layers.iloc[0]
+    assert (
+        layer["inputs"] == "x (Int8[8,64:32,56,56]), r (Float[8,64])" and layer["outputs"] == "y (Half[8,64:8,56,56])"
+    )
+    assert (layer["kernel"], layer["tactic"]) == ("k<int, 4>", "0x000000000000001f")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-8-sig"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_encodings(tmp_path: Path, encoding: str, packed: bool) -> None:
+    """PowerShell's > writes UTF-16."""
+    source = LOGS / "trt-10-detailed.log"
+    content = source.read_text("utf-8").replace("\n", "\r\n").encode(encoding)
+    path = tmp_path / "build.log"
+    path.write_bytes(lzma.compress(content) if packed else content)
+    pd.testing.assert_frame_equal(read_build_log(path).rows, read_build_log(source).rows)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
