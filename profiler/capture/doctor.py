@@ -18,6 +18,7 @@ from profiler.capture.gpu import chip_notes, find_gpus
 from profiler.capture.nsys import COUNTERS_HELP, DOWNLOAD, Nsys, locate, metrics_device
 from profiler.errors import ProfilerError
 from profiler.files import MIN_FREE_BYTES
+from profiler.runtime.trt_modules import MODULES, RTX, missing_in_rtx
 
 FOUND, MISSING, WARNING, OPTIONAL = "found", "missing", "warning", "optional, missing"
 PARAMETERS = Path("/proc/driver/nvidia/params")
@@ -95,9 +96,14 @@ _TORCH_MODULES = {
 }
 _TRT_MODULES = {
     "tensorrt": (
-        "pip install tensorrt==8.5.3.1 (CPython 3.6 to 3.10), or a newer one from NVIDIA's index (https://developer.nvidia.com/tensorrt)",
+        "pip install tensorrt==8.6.0 (CPython 3.6 to 3.10), or a newer one from NVIDIA's index (https://developer.nvidia.com/tensorrt)",
         "building and running engines",
         True,
+    ),
+    RTX: (
+        "pip install tensorrt-rtx-cu13 (CPython 3.8 and later)",
+        "building and running engines of TensorRT-RTX (--trt-module tensorrt_rtx)",
+        False,
     ),
     "numpy": ("pip install numpy", "TensorRT runs", True),
     "nvtx": ("pip install nvtx", "a range per inference", True),
@@ -172,6 +178,9 @@ def _interpreter(label: str, given: str | None, modules: dict[str, tuple[str, st
         ]
     found: dict[str, str | None] = json.loads(line[len("PROBE") :])
     findings = [Finding(f"{label} interpreter", FOUND, f"{python} (Python {found['python']})")]
+    for name, other in (MODULES, MODULES[::-1]) if label == "TensorRT" else ():
+        if found.get(other) and not found.get(name):
+            modules = {key: value for key, value in modules.items() if key != name}  # one of the two is enough
     for name, (remedy, needed_for, required) in modules.items():
         version = found.get(name)
         if version:
@@ -187,6 +196,15 @@ def _interpreter(label: str, given: str | None, modules: dict[str, tuple[str, st
                     needed_for,
                 )
             )
+    if label == "TensorRT" and found.get(RTX):
+        reasons = (missing_in_rtx("fp16", chip.sm, found[RTX]) for chip in _quietly(find_gpus, []))
+        findings += [
+            Finding(
+                f"{label}: TensorRT-RTX limits", WARNING, reason, "Use TensorRT itself on this GPU.", "TensorRT-RTX"
+            )
+            for reason in dict.fromkeys(reasons)
+            if reason
+        ]
     if found.get("torch") and not found.get("torch gpu"):
         cuda = found.get("torch cuda")
         detail = f"built for CUDA {cuda}, and sees no GPU" if cuda else "a build without CUDA"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,10 @@ from profiler.capture.spec import check_activation, name_prefix, safe_name
 from profiler.errors import OutputError, ProfilerError, UsageError
 from profiler.files import writing
 from profiler.plugins import names
+from profiler.runtime.trt_modules import RTX
 
 BUILD_TIMEOUT_S = 3600.0
 EXPORT_TIMEOUT_S = 1800.0
-TYPED_SINCE = 10
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,8 @@ class EngineSpec:
         io: type of the engine's inputs and outputs, fp32 or fp16.
         timing_iterations: how often each tactic is timed; more makes the choice steadier and the build longer.
         optimization_level: 0 to 5 (TensorRT 8.6 and later).
+        hardware_compatibility: "ampere-plus" or "same-compute-capability" (TensorRT 8.6 and later); None: this GPU only.
+        trt_module: "tensorrt", or "tensorrt_rtx" for TensorRT-RTX.
         activation: what replaces the model's ReLUs: the node of the ``plugins`` (C++ or Python) when there are any, else stock operators.
         typed_model: TensorRT 10 and later take FP16 from the types in the model, so FP16 has a model of its own.
     """
@@ -57,6 +58,8 @@ class EngineSpec:
     io: str = "fp32"
     timing_iterations: int | None = None
     optimization_level: int | None = None
+    hardware_compatibility: str | None = None
+    trt_module: str = "tensorrt"
     activation: str | None = None
 
     def __post_init__(self) -> None:
@@ -67,7 +70,8 @@ class EngineSpec:
     @property
     def name(self) -> str:
         prefix = name_prefix(self.model, self.activation, bool(self.plugins))
-        return f"{prefix}{self.precision}-b{self.batch}"
+        rtx = "rtx-" if self.trt_module == RTX else ""
+        return f"{prefix}{rtx}{self.precision}-b{self.batch}"
 
     @property
     def onnx_name(self) -> str:
@@ -98,7 +102,7 @@ class EngineSpec:
         return {**common, "types": "fp16", "io": self.io} if self._half else common
 
     def build_parameters(self) -> dict[str, Any]:
-        return {
+        document = {
             **self.export_parameters(),
             "precision": self.precision,
             "batch": self.batch,
@@ -111,6 +115,11 @@ class EngineSpec:
             "plugins": [p.name for p in self.plugins],
             "onnx": self.onnx.name if self.onnx else None,
         }
+        if (
+            self.hardware_compatibility is not None
+        ):  # left out otherwise: engines of earlier versions still count as built
+            document["hardware_compatibility"] = self.hardware_compatibility
+        return {**document, "trt_module": self.trt_module} if self.trt_module == RTX else document
 
     def export_arguments(self, onnx: Path) -> list[str]:
         argv = ["--model", self.model, "--weights", self.weights, "--input-shape", ",".join(map(str, self.input_shape))]
@@ -134,6 +143,9 @@ class EngineSpec:
             argv += ["--timing-iterations", str(self.timing_iterations)]
         if self.optimization_level is not None:
             argv += ["--optimization-level", str(self.optimization_level)]
+        if self.hardware_compatibility is not None:
+            argv += ["--hardware-compatibility", self.hardware_compatibility]
+        argv += ["--trt-module", RTX] if self.trt_module == RTX else []
         if self.tactic_sources:
             argv += ["--tactic-sources", self.tactic_sources]
         if self.timing_cache is not None:
@@ -141,17 +153,6 @@ class EngineSpec:
         for plugin in self.plugins:
             argv += ["--plugin", str(plugin)]
         return argv
-
-
-def has_typed_networks(trt_python: str) -> bool:
-    """Whether that interpreter's TensorRT takes precisions from the model (10 and later); False when it has none."""
-    done = process.run(
-        [trt_python, "-c", "import tensorrt; print('TRT', tensorrt.__version__)"],
-        process.child_environment(),
-        timeout_s=120,
-    )
-    found = re.search(r"^TRT (\d+)\.", done.output, re.MULTILINE)
-    return found is not None and int(found.group(1)) >= TYPED_SINCE
 
 
 def export_onnx(spec: EngineSpec, onnx: Path, torch_python: str, on_line: Callable[[str], None] | None = None) -> None:

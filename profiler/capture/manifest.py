@@ -14,6 +14,7 @@ from profiler.capture.nsys import Nsys, Recording
 from profiler.capture.spec import RunSpec, fingerprint
 from profiler.errors import ProfilerError
 from profiler.files import sha256_of
+from profiler.trace import Trace
 from profiler.trace.manifest import FORMAT, parse_manifest
 from profiler.trace.streams import read_regular
 
@@ -132,6 +133,31 @@ def build_manifest(
     return document
 
 
+def program_document(title: str, command: str, recording: Recording, trace: Trace) -> dict[str, Any]:
+    """The manifest of a command that is not one of our workloads: no model, precision or batch, as nobody has said them."""
+    session = trace.session
+    document = {
+        "format": FORMAT,
+        "trace": "trace.sqlite.xz",
+        "title": title,
+        "gpu": session.gpus[0].name if session.gpus else None,
+        "recorded": _date(session.recorded_utc),
+        "source": f"recorded with: python -m profiler capture -- {command}",
+        "driver_version": session.driver_version,
+        "cuda_version": session.cuda_version,
+        "nsys": {
+            "version": session.nsys_version,
+            "capture_range": recording.capture_range,
+            "cuda_graph_trace": recording.cuda_graph_trace,
+            "gpu_metrics_frequency_hz": recording.metrics_hz if recording.metrics_device is not None else 0,
+            "metrics_sampled": trace.gpu_metrics.storage is not None,
+        },
+        "complete": True,
+    }
+    parse_manifest(document, "the manifest")  # what readers will insist on
+    return document
+
+
 def bench_part(bench: dict[str, Any] | None) -> dict[str, Any]:
     """Latency, throughput and telemetry, or why there are none."""
     if bench is None:
@@ -223,7 +249,7 @@ def parameters_hash(*parts: Any) -> str:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text("utf-8"), strict=False)  # TensorRT from 8.6 on: raw control characters
     except (OSError, ValueError) as error:
         raise ProfilerError(f"{path}: not readable JSON ({error}).", "Build the engine again.") from error
 

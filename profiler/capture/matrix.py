@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,6 +11,8 @@ from profiler.capture.engines import EngineSpec
 from profiler.capture.gpu import missing_mode, missing_precision
 from profiler.capture.spec import MODES, RunSpec
 from profiler.errors import UsageError
+from profiler.runtime import trt_modules
+from profiler.runtime.trt_modules import RTX
 
 KINDS = ("export", "build", "run", "bench", "accuracy")
 TORCH_PRECISIONS = ("fp32", "tf32", "fp16")
@@ -18,7 +20,7 @@ TRT_PRECISIONS = ("fp32", "tf32", "fp16", "int8")
 
 
 @dataclass(frozen=True)
-class Step:
+class StudyStep:
     """One thing to do; ``needs`` names the steps whose results it uses.
 
     Attributes:
@@ -61,13 +63,17 @@ class MatrixOptions:
     timing_iterations: int | None = None
     cudnn_benchmark: bool = False
     activation: str | None = None
+    optimization_level: int | None = None
+    hardware_compatibility: str | None = None
+    trt_module: str = "tensorrt"
+    trt_version: str | None = None
 
 
 @dataclass(frozen=True)
 class Matrix:
     """Steps in the order in which they are done, and what was left out with the reason."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[StudyStep, ...]
     left_out: tuple[tuple[str, str], ...] = field(default=())
 
     def chosen(self, only: Sequence[str], kinds: Sequence[str]) -> Matrix:
@@ -106,20 +112,20 @@ def build_matrix(options: MatrixOptions, sm: int | None, torch_python: str, trt_
         UsageError: the options leave nothing to do.
     """
     left_out: list[tuple[str, str]] = []
-    steps: dict[str, Step] = {}
+    steps: dict[str, StudyStep] = {}
     for model in options.models:
-        runs: list[Step] = []
+        runs: list[StudyStep] = []
         for batch in options.batches:
             if "pytorch" in options.frameworks:
                 made = _torch_runs(options, model, batch, sm, torch_python, left_out)
                 steps.update((s.name, s) for s in made)
                 runs += made
             if "tensorrt" in options.frameworks:
-                for precision in _possible("tensorrt", options.trt_precisions, sm, left_out):
+                for precision in _possible(options, "tensorrt", sm, left_out):
                     for plugins in _plugin_choices(options):
                         runs += _engine_and_runs(options, model, batch, precision, trt_python, steps, plugins)
         name = f"accuracy-{model.replace(':', '.')}"
-        steps[name] = Step(name, "accuracy", Path("outputs"), tuple(s.name for s in runs))
+        steps[name] = StudyStep(name, "accuracy", Path("outputs"), tuple(s.name for s in runs))
     if not any(s.run for s in steps.values()):
         reasons = " ".join(dict.fromkeys(reason for _, reason in left_out))
         raise UsageError(f"nothing is left to run. {reasons}".strip(), "Ask for other precisions or frameworks.")
@@ -129,14 +135,14 @@ def build_matrix(options: MatrixOptions, sm: int | None, torch_python: str, trt_
 
 def _torch_runs(
     options: MatrixOptions, model: str, batch: int, sm: int | None, python: str, left_out: list[tuple[str, str]]
-) -> list[Step]:
+) -> list[StudyStep]:
     runs = []
     for mode in options.torch_modes:
         reason = missing_mode(sm, mode)
         if reason:
             left_out.append((f"pytorch {mode}", reason))
             continue
-        for precision in _possible("pytorch", options.torch_precisions, sm, left_out):
+        for precision in _possible(options, "pytorch", sm, left_out):
             spec = _spec(options, "pytorch", precision, mode, model, batch, python)
             runs.append(_run_step(options, spec, ()))
     return runs
@@ -153,9 +159,9 @@ def _engine_and_runs(
     batch: int,
     precision: str,
     python: str,
-    steps: dict[str, Step],
+    steps: dict[str, StudyStep],
     plugins: tuple[Path, ...],
-) -> list[Step]:
+) -> list[StudyStep]:
     engine = EngineSpec(
         precision=precision,
         batch=batch,
@@ -171,11 +177,14 @@ def _engine_and_runs(
         typed_model=options.typed_networks,
         io=options.io,
         timing_iterations=options.timing_iterations,
+        optimization_level=options.optimization_level,
+        hardware_compatibility=options.hardware_compatibility,
+        trt_module=options.trt_module,
     )
     export = f"onnx-{engine.onnx_name.removesuffix('.onnx')}"
     build = f"engine-{engine.name}"
-    steps.setdefault(export, Step(export, "export", Path("engines") / engine.onnx_name, engine=engine))
-    steps[build] = Step(build, "build", Path("engines") / f"{engine.name}.plan", (export,), engine=engine)
+    steps.setdefault(export, StudyStep(export, "export", Path("engines") / engine.onnx_name, engine=engine))
+    steps[build] = StudyStep(build, "build", Path("engines") / f"{engine.name}.plan", (export,), engine=engine)
     runs = []
     for mode in options.trt_modes:
         spec = _spec(options, "tensorrt", precision, mode, model, batch, python, steps[build].path, plugins)
@@ -212,19 +221,22 @@ def _spec(
         activation=options.activation,
         python=python,
         cudnn_benchmark=options.cudnn_benchmark and framework == "pytorch",
+        trt_module=options.trt_module,
     )
 
 
-def _run_step(options: MatrixOptions, spec: RunSpec, needs: tuple[str, ...]) -> Step:
+def _run_step(options: MatrixOptions, spec: RunSpec, needs: tuple[str, ...]) -> StudyStep:
     traced = options.trace_batches is None or spec.batch in options.trace_batches
     path = Path(spec.name) if traced else Path("bench") / f"{spec.name}.json"
-    return Step(spec.name, "run" if traced else "bench", path, needs, run=spec)
+    return StudyStep(spec.name, "run" if traced else "bench", path, needs, run=spec)
 
 
-def _possible(framework: str, precisions: Iterable[str], sm: int | None, left_out: list[tuple[str, str]]) -> list[str]:
+def _possible(options: MatrixOptions, framework: str, sm: int | None, left_out: list[tuple[str, str]]) -> list[str]:
     possible = []
-    for precision in precisions:
+    for precision in options.torch_precisions if framework == "pytorch" else options.trt_precisions:
         reason = missing_precision(sm, framework, precision)
+        if framework == "tensorrt" and options.trt_module == RTX:
+            reason = reason or trt_modules.missing_in_rtx(precision, sm, options.trt_version)
         if reason:
             left_out.append((f"{framework} {precision}", reason))
         else:

@@ -7,13 +7,13 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from profiler.capture import process
-from profiler.capture.manifest import Checked, build_manifest, engine_document
+from profiler.capture.manifest import Checked, build_manifest, engine_document, program_document
 from profiler.capture.nsys import Nsys, Recording, end_session, metrics_device, metrics_failed, profile_argv
 from profiler.capture.sanitise import SanitiseReport, sanitise
 from profiler.capture.spec import RunSpec
@@ -68,8 +68,15 @@ def record_run(
         work = folder / "work"
         work.mkdir()
         measured = run_bench(spec, work / "bench.json", save_outputs, progress, timeout_s) if bench else None
-        recording = _with_metrics(nsys, recording, warnings)
-        result, report, recording = _record(spec, nsys, recording, work, warnings, progress, timeout_s)
+        program = [spec.python, "-m", spec.module, *spec.profile_arguments(work / "profile.json")]
+        done, report, recording = _under_nsys(
+            program, process.child_environment(), nsys, recording, work, warnings, progress, timeout_s
+        )
+        if not (work / "profile.json").exists() or done.timed_out:
+            raise process.child_error(f"the workload under nsys ({spec.name})", done)
+        if report is None:
+            raise _no_report(f"{spec.name}: the workload", done)
+        result = read_result(work / "profile.json")
         progress("exporting")
         export = work / "export.sqlite"
         nsys_export.export(report, export)
@@ -87,6 +94,73 @@ def record_run(
         shutil.rmtree(work)
         write_json(folder / MANIFEST_NAME, manifest)
     return manifest
+
+
+def record_program(
+    program: Sequence[str],
+    target: Path,
+    nsys: Nsys,
+    recording: Recording,
+    *,
+    title: str | None = None,
+    force: bool = False,
+    progress: Progress = lambda _: None,
+    on_line: Progress | None = None,
+    timeout_s: float | None = None,
+) -> dict[str, Any]:
+    """Record any command into the folder ``target``: manifest.json and trace.sqlite.xz, sanitised and checked.
+
+    The manifest holds what is known without knowing the program: the command without its paths, the GPU, the options of the recording.
+
+    Args:
+        title: what the run is called; None: the command.
+        on_line: gets each line that the program prints.
+
+    Raises:
+        ProfilerError: the program cannot be started or failed, or the recording holds no GPU work; nothing is left of the folder.
+    """
+    warnings: list[str] = []
+    check_free_space(target.parent)
+    command = _shown(program)
+    with atomic_folder(target, force) as folder, writing(target):
+        work = folder / "work"
+        work.mkdir()
+        done, report, recording = _under_nsys(
+            program, os.environ, nsys, recording, work, warnings, progress, timeout_s, on_line
+        )
+        # with a capture range nsys may end the program when the range ends, so that its status says nothing
+        if done.timed_out or report is None or (done.exit_code and recording.capture_range == "none"):
+            raise (
+                _no_report("the command", done)
+                if not done.exit_code
+                else process.child_error("the command under nsys", done)
+            )
+        progress("exporting")
+        export = work / "export.sqlite"
+        nsys_export.export(report, export)
+        with open_trace(export) as trace:
+            if not trace.kernel_count and not trace.graph_trace_count:
+                raise TraceError(
+                    f"the recording of {command[:200]} holds no GPU work: {trace.no_kernels_reason or 'the trace holds no kernels.'}",
+                    "Check that the command uses the GPU; with --capture-range cudaProfilerApi also that it calls cudaProfilerStart.",
+                )
+            document = program_document(title or command, command, recording, trace)
+            warnings += [w for w in _trace_notes(trace) if w not in warnings]
+        progress("sanitising")
+        document["sanitised"] = _facts(sanitise(export, work / "trace.sqlite"))
+        document["warnings"] = warnings
+        compress_xz(work / "trace.sqlite", folder / TRACE_NAME)
+        shutil.rmtree(work)
+        write_json(folder / MANIFEST_NAME, document)
+    return document
+
+
+def _shown(program: Sequence[str]) -> str:
+    """A command as its manifest names it: the program and the script, without folders. Arguments may hold secrets and are left out."""
+    first = next((i for i, a in enumerate(program[1:], 1) if not a.startswith("-")), 0)
+    code = first > 1 and program[first - 1] == "-c"
+    parts = [Path(program[0]).name, *([Path(program[first]).name] if first and not code else [])]
+    return " ".join([*parts, *(["…"] if len(program) > len(parts) else [])])
 
 
 def run_bench(
@@ -131,43 +205,59 @@ def _with_metrics(nsys: Nsys, recording: Recording, warnings: list[str]) -> Reco
     return replace(recording, metrics_device=device)
 
 
-def _record(
-    spec: RunSpec,
+def _under_nsys(
+    program: Sequence[str],
+    environment: Mapping[str, str],
     nsys: Nsys,
     recording: Recording,
     work: Path,
     warnings: list[str],
     progress: Progress,
-    timeout_s: float,
-) -> tuple[dict[str, Any], Path, Recording]:
-    """Run the workload under nsys; once more without GPU metrics when they are what failed."""
+    timeout_s: float | None,
+    on_line: Progress | None = None,
+) -> tuple[process.Finished, Path | None, Recording]:
+    """Run a program under nsys; once more without GPU metrics when they are what failed.
+
+    Returns:
+        How the program ended, nsys's report if there is one, and the options with which it was made.
+    """
+    recording = _with_metrics(nsys, recording, warnings)
     progress("recording under nsys")
-    done = _run_nsys(spec, nsys, recording, work, warnings, timeout_s)
-    report = _report(work)
-    if report is None and recording.metrics_device is not None and recording.metrics_hz and metrics_failed(done.output):
+    done = _run_nsys(program, environment, nsys, recording, work, warnings, timeout_s, on_line)
+    if (
+        _report(work) is None
+        and recording.metrics_device is not None
+        and recording.metrics_hz
+        and metrics_failed(done.output)
+    ):
         warnings.append(
             f"recorded without GPU metrics: nsys could not sample them; it said: {done.last_lines(3)[-300:]}"
         )
         recording = replace(recording, metrics_device=None)
         progress("recording again, without GPU metrics")
-        done = _run_nsys(spec, nsys, recording, work, warnings, timeout_s)
-        report = _report(work)
-    if not (work / "profile.json").exists() or done.timed_out:
-        raise process.child_error(f"the workload under nsys ({spec.name})", done)
-    if report is None:
-        raise TraceError(
-            f"{spec.name}: the workload ran, and nsys wrote no report (exit status {done.exit_code}); it said: {done.last_lines()[-800:]}",
-            "Either nothing called cudaProfilerStart, or nsys could not write or import its data: look for a full disk "
-            "($TMPDIR holds the raw data), and try: nsys profile --trace=cuda,nvtx python -c pass",
-        )
-    return read_result(work / "profile.json"), report, recording
+        done = _run_nsys(program, environment, nsys, recording, work, warnings, timeout_s, on_line)
+    return done, _report(work), recording
+
+
+def _no_report(what: str, done: process.Finished) -> TraceError:
+    return TraceError(
+        f"{what} ran, and nsys wrote no report (exit status {done.exit_code}); it said: {done.last_lines()[-800:]}",
+        "Either nothing called cudaProfilerStart, or nsys could not write or import its data: look for a full disk "
+        "($TMPDIR holds the raw data), and try: nsys profile --trace=cuda,nvtx python -c pass",
+    )
 
 
 def _run_nsys(
-    spec: RunSpec, nsys: Nsys, recording: Recording, work: Path, warnings: list[str], timeout_s: float
+    program: Sequence[str],
+    environment: Mapping[str, str],
+    nsys: Nsys,
+    recording: Recording,
+    work: Path,
+    warnings: list[str],
+    timeout_s: float | None,
+    on_line: Progress | None,
 ) -> process.Finished:
     session = f"profiler{uuid.uuid4().hex[:12]}"
-    program = [spec.python, "-m", spec.module, *spec.profile_arguments(work / "profile.json")]
     argv, notes = profile_argv(nsys, recording, work / "report", program, session)
     warnings += [n for n in notes if n not in warnings]
     # nsys leaves its raw data in $TMPDIR when it is stopped; the sockets it makes there need a short path, so it is
@@ -177,8 +267,8 @@ def _run_nsys(
         or str(Path(tempfile.gettempdir()) / f"torchinductor-{os.getuid()}")
     }
     with tempfile.TemporaryDirectory(prefix="profiler-nsys-", ignore_cleanup_errors=True) as scratch:
-        environment = process.child_environment({"TMPDIR": scratch, **caches})
-        return process.run(argv, environment, timeout_s, before_kill=lambda: end_session(nsys, session))
+        variables = {**environment, "TMPDIR": scratch, **caches}
+        return process.run(argv, variables, timeout_s, on_line, before_kill=lambda: end_session(nsys, session))
 
 
 def _report(work: Path) -> Path | None:

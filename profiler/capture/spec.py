@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from profiler.errors import UsageError
+from profiler.runtime.trt_modules import RTX
 from profiler.trace.manifest import ACTIVATIONS
 
 FRAMEWORKS = ("pytorch", "tensorrt")
@@ -35,6 +36,7 @@ class RunSpec:
         cudnn_benchmark: let cuDNN time its algorithms first, which PyTorch does not do by default.
         streams: measure throughput on so many streams at once (TensorRT); latency and recordings always have one.
         activation: what replaces the model's ReLUs; for TensorRT what the plan was built with, as a label.
+        trt_module: "tensorrt", or "tensorrt_rtx" for TensorRT-RTX.
         nvtx_modules: a range per module in the recording (PyTorch); latency is always measured without.
     """
 
@@ -58,6 +60,7 @@ class RunSpec:
     cudnn_benchmark: bool = False
     streams: int = 1
     activation: str | None = None
+    trt_module: str = "tensorrt"
 
     def __post_init__(self) -> None:
         if self.framework not in FRAMEWORKS:
@@ -77,7 +80,12 @@ class RunSpec:
         """Short and fit for a folder: ``torch-fp16-graph-b8``; other models than ResNet-50 come first."""
         prefix = name_prefix(self.model, self.activation, bool(self.plugins))
         several = f"-s{self.streams}" if self.streams > 1 else ""
-        return f"{prefix}{_SHORT_NAMES[self.framework]}-{self.precision}-{self.mode}{several}-b{self.batch}"
+        short = "rtx" if self.is_rtx else _SHORT_NAMES[self.framework]
+        return f"{prefix}{short}-{self.precision}-{self.mode}{several}-b{self.batch}"
+
+    @property
+    def is_rtx(self) -> bool:
+        return self.framework == "tensorrt" and self.trt_module == RTX
 
     @property
     def framework_name(self) -> str:
@@ -88,7 +96,7 @@ class RunSpec:
         """For people: ``PyTorch FP16, CUDA graph, batch 8``."""
         several = f", {self.streams} streams" if self.streams > 1 else ""
         where = f"{_MODE_NAMES[self.mode]}, batch {self.batch}{several}"
-        text = f"{self.framework_name} {self.precision.upper()}, {where}"
+        text = f"{self.framework_name}{'-RTX' if self.is_rtx else ''} {self.precision.upper()}, {where}"
         if self.activation is None:
             return text
         how = "" if self.framework == "pytorch" else " as plugin" if self.plugins else " as operators"
@@ -128,6 +136,7 @@ class RunSpec:
             argv += ["--activation", self.activation] if self.activation else []
         else:
             argv += ["--plan", str(self.plan)]
+            argv += ["--trt-module", RTX] if self.is_rtx else []
             for plugin in self.plugins:
                 argv += ["--plugin", str(plugin)]
         return argv
@@ -158,6 +167,8 @@ class RunSpec:
         document = asdict(self)
         for name in ("python", "plan", "plugins", "inputs"):
             document.pop(name)
+        if not self.is_rtx:
+            document.pop("trt_module")
         if self.streams == 1:  # what earlier versions wrote: their runs still count as done
             document.pop("streams")
         document["weights"] = Path(self.weights).name
@@ -185,6 +196,7 @@ class RunSpec:
             parts += [f"--activation {self.activation}"] if self.activation else []
         else:
             parts += [f"--plan {self.plan.name}" if self.plan else ""]
+            parts += [f"--trt-module {RTX}"] if self.is_rtx else []
             parts += [f"--plugin {p.name}" for p in self.plugins]
         parts += [
             f"--input-shape {','.join(map(str, self.input_shape))}",

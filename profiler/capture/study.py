@@ -16,7 +16,7 @@ from profiler.capture import accuracy, summary
 from profiler.capture.engines import build_engine, export_onnx
 from profiler.capture.gpu import Chip, chip_notes
 from profiler.capture.manifest import bench_document, is_complete, parameters_hash, read_document
-from profiler.capture.matrix import Matrix, Step
+from profiler.capture.matrix import Matrix, StudyStep
 from profiler.capture.nsys import Nsys, Recording
 from profiler.capture.record import check_output_folder, record_run, run_bench
 from profiler.capture.spec import RunSpec, safe_name
@@ -56,10 +56,10 @@ class StudyOptions:
 
 
 @dataclass
-class Outcome:
+class StepResult:
     """How a step went: "done", "kept" (was done before), "failed", "blocked" (needs one that failed), "not started"."""
 
-    step: Step
+    step: StudyStep
     status: str
     seconds: float = 0.0
     error: str | None = None
@@ -88,12 +88,12 @@ class Study:
             nsys,
             say,
         )
-        self.outcomes: dict[str, Outcome] = {}
+        self.outcomes: dict[str, StepResult] = {}
         self._by_name = {s.name: s for s in matrix.steps}
         self._labels: images.Labels | None = None
         self._data = "own-inputs"
 
-    def run(self) -> list[Outcome]:
+    def run(self) -> list[StepResult]:
         """Do every step that is not done; failures are recorded and do not stop the rest.
 
         Raises:
@@ -114,7 +114,7 @@ class Study:
                 late = self.options.deadline_s is not None and time.monotonic() - started > self.options.deadline_s
                 done = self._is_done(step, inputs) or self._is_used_up(step, inputs)
                 if late and step.kind != "accuracy" and not done:
-                    outcome = Outcome(step, "not started", error="the time given with --time-limit was up")
+                    outcome = StepResult(step, "not started", error="the time given with --time-limit was up")
                 else:
                     outcome = self._one(step, label, inputs)
                 self.outcomes[step.name] = outcome
@@ -139,17 +139,17 @@ class Study:
     def _save(self) -> None:
         write_json(self.folder / STUDY_NAME, self.document())
 
-    def _one(self, step: Step, label: str, inputs: Path | None) -> Outcome:
+    def _one(self, step: StudyStep, label: str, inputs: Path | None) -> StepResult:
         missing = [n for n in step.needs if n in self.outcomes and self.outcomes[n].status not in ("done", "kept")]
         if missing and step.kind != "accuracy":
             self.say(f"{label}: blocked: {missing[0]} is not there")
-            return Outcome(step, "blocked", error=f"needs {missing[0]}, which is {self.outcomes[missing[0]].status}")
+            return StepResult(step, "blocked", error=f"needs {missing[0]}, which is {self.outcomes[missing[0]].status}")
         if step.kind != "accuracy" and not self.options.redo and self._is_done(step, inputs):
             self.say(f"{label}: done before")
-            return Outcome(step, "kept")
+            return StepResult(step, "kept")
         if not self.options.redo and self._is_used_up(step, inputs):
             self.say(f"{label}: not needed, its runs are done")
-            return Outcome(step, "kept")
+            return StepResult(step, "kept")
         began = time.monotonic()
         try:
             check_free_space(self.folder, STEP_FREE_BYTES)
@@ -160,12 +160,12 @@ class Study:
             self.say(
                 f"{label}: failed after {seconds:.0f} s: {error.message}" + (f"  ({error.hint})" if error.hint else "")
             )
-            return Outcome(step, "failed", seconds, error.message, error.hint)
+            return StepResult(step, "failed", seconds, error.message, error.hint)
         seconds = time.monotonic() - began
         self.say(f"{label}: done in {seconds:.0f} s{f': {told}' if told else ''}")
-        return Outcome(step, "done", seconds)
+        return StepResult(step, "done", seconds)
 
-    def _do(self, step: Step, inputs: Path | None, progress: Say) -> str:
+    def _do(self, step: StudyStep, inputs: Path | None, progress: Say) -> str:
         target = self.folder / step.path
         if step.kind == "accuracy":
             return self._accuracy(step)
@@ -185,7 +185,7 @@ class Study:
         self._mark(step, inputs)
         return ""
 
-    def _measure(self, step: Step, target: Path, inputs: Path | None, progress: Say) -> str:
+    def _measure(self, step: StudyStep, target: Path, inputs: Path | None, progress: Say) -> str:
         if step.run is None:
             return ""
         spec = replace(step.run, inputs=inputs, plan=self.folder / step.run.plan if step.run.plan else None)
@@ -213,10 +213,10 @@ class Study:
             )
         return summary.one_line(document)
 
-    def _outputs(self, step: Step) -> Path:
+    def _outputs(self, step: StudyStep) -> Path:
         return self.folder / "outputs" / self._data / f"{step.name}.npy"
 
-    def _hash(self, step: Step, inputs: Path | None) -> str:
+    def _hash(self, step: StudyStep, inputs: Path | None) -> str:
         """What must be equal for a step to count as done."""
         parts: list[Any] = [step.kind]
         if step.engine is not None:
@@ -236,10 +236,10 @@ class Study:
     def _marker(self, name: str) -> Path:
         return self.folder / "engines" / f"{name}.step.json"
 
-    def _mark(self, step: Step, inputs: Path | None) -> None:
+    def _mark(self, step: StudyStep, inputs: Path | None) -> None:
         write_json(self._marker(step.name), {"parameters_sha256": self._hash(step, inputs), "complete": True})
 
-    def _is_done(self, step: Step, inputs: Path | None) -> bool:
+    def _is_done(self, step: StudyStep, inputs: Path | None) -> bool:
         target, wanted = self.folder / step.path, self._hash(step, inputs)
         if step.kind in ("export", "build"):
             return (
@@ -249,7 +249,7 @@ class Study:
             return is_complete(target, wanted) and self._outputs(step).is_file()
         return (read_document(target) or {}).get("parameters_sha256") == wanted and self._outputs(step).is_file()
 
-    def _is_used_up(self, step: Step, inputs: Path | None) -> bool:
+    def _is_used_up(self, step: StudyStep, inputs: Path | None) -> bool:
         """Whether everything that uses the result of this export or build is done, so that it need not be made (again).
 
         False when nothing in the matrix uses it: then it is wanted itself.
@@ -292,7 +292,7 @@ class Study:
             with atomic_file(target) as partial:
                 yield partial
 
-    def _reference(self, runs: list[Step]) -> Path | None:
+    def _reference(self, runs: list[StudyStep]) -> Path | None:
         """The outputs of PyTorch FP32 eager in any batch size, from this study or an earlier one in the same folder."""
         run = next((s.run for s in runs if s.run is not None), None)
         if run is None:
@@ -300,7 +300,7 @@ class Study:
         like = RunSpec(*REFERENCE, batch=1, model=run.model).name.removesuffix("1")
         return next(iter(sorted((self.folder / "outputs" / self._data).glob(f"{like}*.npy"))), None)
 
-    def _accuracy(self, step: Step) -> str:
+    def _accuracy(self, step: StudyStep) -> str:
         """Agreement of every run with PyTorch FP32, and accuracy where there are labels; written into the manifests."""
         known = [self._by_name[n] for n in step.needs if n in self._by_name]
         runs = [s for s in known if self._outputs(s).is_file()]

@@ -7,8 +7,9 @@ import tempfile
 from pathlib import Path
 
 from profiler.capture import process
-from profiler.capture.engines import EngineSpec, build_engine, export_onnx, has_typed_networks
+from profiler.capture.engines import EngineSpec, build_engine, export_onnx
 from profiler.capture.gpu import current_gpu, missing_precision
+from profiler.capture.interpreters import check_torch, find_tensorrt
 from profiler.capture.spec import PRECISIONS
 from profiler.cli.capture_options import (
     Progress,
@@ -20,6 +21,7 @@ from profiler.cli.capture_options import (
 )
 from profiler.cli.verb import warn
 from profiler.errors import OutputError, ProfilerError, UsageError
+from profiler.runtime import trt_modules
 from profiler.runtime.arguments import positive
 
 DESCRIPTION = (
@@ -51,13 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timing-cache", type=Path, metavar="FILE", help="reuse timings; a build with a hit shows fewer candidates"
     )
-    parser.add_argument(
-        "--optimization-level",
-        type=int,
-        choices=range(6),
-        metavar="0-5",
-        help="TensorRT 8.6 and later; higher tries more",
-    )
     add_interpreters(parser)
     parser.add_argument("-f", "--force", action="store_true", help="replace PLAN if it exists")
 
@@ -75,13 +70,19 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError(
             "--activation and --onnx were both given.", "A model is exported with its activation; leave one out."
         )
+    found = find_tensorrt(trt_python, args.trt_module)
+    reason = trt_modules.missing_in_rtx(args.precision, chip.sm, found.version) if found.is_rtx else None
+    if reason:
+        raise ProfilerError(reason, "Choose another --precision, or use TensorRT itself.")
+    if args.onnx is None:
+        check_torch(torch_python, True, [args.model])
     spec = EngineSpec(
         precision=args.precision, batch=args.batch, model=args.model, weights=args.weights, input_shape=args.input_shape, seed=args.seed,
         calibration=args.calibration, calibrator=args.calibrator, profile=args.profile, workspace_mib=args.workspace,
         tactic_sources=args.tactic_sources, timing_cache=args.timing_cache, plugins=tuple(args.plugin), onnx=args.onnx, io=args.io,
         timing_iterations=args.timing_iterations, optimization_level=args.optimization_level,
-        typed_model=args.precision == "fp16" and args.onnx is None and has_typed_networks(trt_python),
-        activation=args.activation,
+        typed_model=args.precision == "fp16" and args.onnx is None and found.typed_networks,
+        activation=args.activation, hardware_compatibility=args.hardware_compatibility, trt_module=found.module,
     )  # fmt: skip
     progress = Progress()
     with process.terminate_as_interrupt(), tempfile.TemporaryDirectory(prefix="profiler-build-") as scratch:

@@ -11,11 +11,14 @@ from typing import TypeAlias
 from profiler.capture import process
 from profiler.capture.engines import EngineSpec, build_engine
 from profiler.capture.gpu import Chip, current_gpu, missing_mode, missing_precision
+from profiler.capture.interpreters import find_tensorrt
 from profiler.capture.manifest import read_document
 from profiler.capture.nsys import METRIC_LIMITS_HZ, Recording
 from profiler.capture.spec import FRAMEWORKS, MODES, PRECISIONS, RunSpec
 from profiler.errors import ProfilerError, UsageError
+from profiler.runtime import trt_modules
 from profiler.runtime.arguments import image_shape, not_negative, positive, seconds
+from profiler.runtime.trt_modules import MODULES
 from profiler.trace.manifest import ACTIVATIONS
 
 Options: TypeAlias = argparse.ArgumentParser | argparse._ArgumentGroup
@@ -41,6 +44,11 @@ def metrics_rate(text: str) -> int:
 def add_interpreters(parser: Options) -> None:
     parser.add_argument("--torch-python", metavar="PYTHON", help="interpreter with PyTorch (default: this one)")
     parser.add_argument("--trt-python", metavar="PYTHON", help="interpreter with TensorRT (default: this one)")
+    parser.add_argument(
+        "--trt-module",
+        choices=MODULES,
+        help="TensorRT or TensorRT-RTX (default: the one that the interpreter has; tensorrt where it has both)",
+    )
 
 
 def add_run(parser: argparse.ArgumentParser, framework_required: bool = True) -> None:
@@ -135,6 +143,18 @@ def add_engine(parser: Options) -> None:
     parser.add_argument(
         "--timing-iterations", type=positive, metavar="N", help="how often TensorRT times each tactic (its default: 1)"
     )
+    parser.add_argument(
+        "--optimization-level",
+        type=int,
+        choices=range(6),
+        metavar="0-5",
+        help="TensorRT 8.6 and later; higher tries more and builds longer (its default: 3; 8.6's: 2)",
+    )
+    parser.add_argument(
+        "--hardware-compatibility",
+        choices=("ampere-plus", "same-compute-capability"),
+        help="TensorRT 8.6 and later: an engine for other GPUs too, which is slower (default: this GPU only)",
+    )
 
 
 def add_recording(parser: Options) -> None:
@@ -196,6 +216,7 @@ def run_spec(args: argparse.Namespace, plan: Path | None = None) -> RunSpec:
         streams=getattr(args, "streams", 1),
         activation=_built_activation(args) if tensorrt else args.activation,
         nvtx_modules=not getattr(args, "no_module_ranges", False),
+        trt_module=_module(args, python) if tensorrt else MODULES[0],
     )
 
 
@@ -224,11 +245,20 @@ def _built_activation(args: argparse.Namespace) -> str | None:
     return known if known in ACTIVATIONS else None
 
 
-def engine_spec(args: argparse.Namespace) -> EngineSpec:
+def _module(args: argparse.Namespace, python: str) -> str:
+    """TensorRT's or TensorRT-RTX's module: the one given, the one that built the plan, or the one that the interpreter has."""
+    record = (read_document(args.plan.with_name(f"{args.plan.name}.build.json")) if args.plan else None) or {}
+    built = record.get("trt_module")
+    if args.trt_module is not None:
+        return str(args.trt_module)
+    return built if built in MODULES else find_tensorrt(python).module if args.onnx else MODULES[0]
+
+
+def engine_spec(args: argparse.Namespace, trt_module: str) -> EngineSpec:
     """The engine that --onnx of a run describes: one batch size."""
     return EngineSpec(
         precision=args.precision, batch=args.batch, model=args.model, weights=args.weights, input_shape=args.input_shape,
-        seed=args.seed, onnx=args.onnx, plugins=tuple(args.plugin),
+        seed=args.seed, onnx=args.onnx, plugins=tuple(args.plugin), trt_module=trt_module,
     )  # fmt: skip
 
 
@@ -241,6 +271,8 @@ def require_gpu(spec: RunSpec) -> Chip:
     """
     chip = current_gpu()
     reason = missing_precision(chip.sm, spec.framework, spec.precision) or missing_mode(chip.sm, spec.mode)
+    if spec.is_rtx:
+        reason = reason or trt_modules.missing_in_rtx(spec.precision, chip.sm, None)
     if reason:
         raise ProfilerError(f"{chip.name}: {reason}", "Choose another --precision or --mode.")
     return chip
@@ -263,5 +295,5 @@ def with_engine(args: argparse.Namespace, spec: RunSpec, scratch: Path, progress
         return spec
     progress("building the engine")
     plan = scratch / f"{args.onnx.stem}.plan"
-    build_engine(engine_spec(args), args.onnx, plan, spec.python, progress)
+    build_engine(engine_spec(args, spec.trt_module), args.onnx, plan, spec.python, progress)
     return spec.with_plan(plan)

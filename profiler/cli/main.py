@@ -34,7 +34,7 @@ VERBS = {
     "doctor": "what capturing needs: what is here, what is missing, how to get it",
     "build": "build a TensorRT engine from a model or an ONNX file",
     "bench": "latency, throughput and telemetry of a run, without a profiler",
-    "capture": "record one run on this GPU: latency, trace, manifest",
+    "capture": "record a run on this GPU: one of the built-in models, or -- and any command",
     "study": "record the whole matrix: frameworks, precisions, modes, batch sizes",
     "accuracy": "top-1 and top-5 on labelled images, or agreement with PyTorch FP32",
     "plugin": "the custom layer: compile the TensorRT plugin, measure its kernels",

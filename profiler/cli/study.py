@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 
 from profiler.capture import process, summary
-from profiler.capture.engines import has_typed_networks
 from profiler.capture.gpu import Chip, chip_notes, current_gpu
+from profiler.capture.interpreters import TensorRT, check_torch, find_tensorrt
 from profiler.capture.matrix import KINDS, TORCH_PRECISIONS, TRT_PRECISIONS, Matrix, MatrixOptions, build_matrix
 from profiler.capture.nsys import Nsys, locate
+from profiler.capture.record import check_output_folder
 from profiler.capture.spec import FRAMEWORKS, MODES, PRECISIONS
 from profiler.capture.study import Study, StudyOptions
 from profiler.cli.capture_options import (
@@ -143,9 +144,14 @@ def run(args: argparse.Namespace) -> int:
     if not args.dry_run:
         torch_python, trt_python = process.python_for(torch_python), process.python_for(trt_python)
     chip = _chip(args.dry_run)
-    typed = not args.dry_run and "tensorrt" in args.frameworks and has_typed_networks(trt_python)
+    found = None
+    if not args.dry_run:  # what cannot work is refused before minutes of exporting and building
+        check_output_folder(args.output)
+        if "tensorrt" in args.frameworks:
+            found = find_tensorrt(trt_python, args.trt_module)
+        check_torch(torch_python, "tensorrt" in args.frameworks, args.models)
     matrix = build_matrix(
-        _options(args, typed), chip.sm if chip else None, torch_python or "python", trt_python or "python"
+        _options(args, found), chip.sm if chip else None, torch_python or "python", trt_python or "python"
     ).chosen(args.only, args.steps)
     warn(f"left out: {what}: {reason}" for what, reason in matrix.left_out)
     warn(chip_notes(chip.sm) if chip else [])
@@ -175,7 +181,7 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_FAILED if bad else EXIT_OK
 
 
-def _options(args: argparse.Namespace, typed_networks: bool) -> MatrixOptions:
+def _options(args: argparse.Namespace, found: TensorRT | None) -> MatrixOptions:
     calibration = args.calibration or (str(args.images) if args.images else "random")
     return MatrixOptions(
         frameworks=args.frameworks, models=args.models, weights=args.weights, batches=args.batches,
@@ -183,9 +189,12 @@ def _options(args: argparse.Namespace, typed_networks: bool) -> MatrixOptions:
         torch_precisions=args.torch_precisions, trt_precisions=args.trt_precisions,
         torch_modes=args.torch_modes, trt_modes=args.trt_modes, input_shape=args.input_shape, iterations=args.iterations,
         bench_seconds=args.bench_seconds, seed=args.seed, calibration=calibration, calibrator=args.calibrator,
-        workspace_mib=args.workspace, inputs=args.inputs, plugins=tuple(args.plugin), typed_networks=typed_networks, io=args.io,
+        workspace_mib=args.workspace, inputs=args.inputs, plugins=tuple(args.plugin),
+        typed_networks=found is not None and found.typed_networks, io=args.io,
         timing_iterations=args.timing_iterations, cudnn_benchmark=args.cudnn_benchmark,
-        activation=args.activation,
+        activation=args.activation, optimization_level=args.optimization_level, hardware_compatibility=args.hardware_compatibility,
+        trt_module=found.module if found else args.trt_module or "tensorrt",
+        trt_version=found.version if found else None,
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from profiler.files import atomic_file, cannot_write, write_json
 from profiler.plugins import loading
 from profiler.runtime import arguments, contract, telemetry
 from profiler.runtime.cuda_runtime import Cuda
+from profiler.runtime.trt_modules import MODULES
 
 ONNX_FORMAT = "profiler-onnx/1"
 _MIB = 1 << 20
@@ -108,6 +109,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="how often each tactic is timed (TensorRT's default: 1)",
     )
+    add(
+        "--hardware-compatibility",
+        choices=versions.COMPATIBILITY,
+        help="8.6 and later: an engine that also runs on other GPUs, more slowly (default: this GPU only)",
+    )
+    add("--trt-module", choices=MODULES, help="TensorRT or TensorRT-RTX (default: the one that is installed)")
     add("--io", choices=("fp32", "fp16"), default="fp32", help="type of inputs and outputs (default: fp32)")
     add(
         "--no-detailed",
@@ -136,8 +143,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.plan.exists() and not args.force:
         raise OutputError(f"{args.plan}: exists already.", "Give --force to overwrite it, or another --plan.")
     contract.check_outputs(*outputs, args.timing_cache)
-    trt = versions.import_tensorrt()
+    trt = versions.import_tensorrt(args.trt_module)
     cuda = Cuda()  # before the builder, whose own message without a GPU says less
+    versions.check_rtx(trt, args.precision, int(cuda.device()["sm"]))
     with ExitStack() as stack:
         # the first to be entered is the last to be put in place: the plan
         plan, layers, log_file, record = [stack.enter_context(atomic_file(p)) for p in outputs]
@@ -167,7 +175,7 @@ def _build(trt: Any, cuda: Cuda, args: argparse.Namespace, log: BuildLog, plan: 
         builder = trt.Builder(logger)
     except TypeError as error:  # pybind's way to say that the factory returned null
         raise MissingToolError(
-            f"TensorRT {trt.__version__} could not start its builder ({logger.last_error()}).",
+            f"TensorRT {versions.label(trt)} could not start its builder ({logger.last_error()}).",
             "It needs an NVIDIA GPU, and a driver that supports its CUDA version.",
         ) from error
     network = builder.create_network(versions.network_flags(trt))
@@ -176,7 +184,7 @@ def _build(trt: Any, cuda: Cuda, args: argparse.Namespace, log: BuildLog, plan: 
     if not onnx_parser.parse(model, str(args.onnx.resolve())):
         reasons = "; ".join([parser_errors(onnx_parser), *_plugin_messages(log)])
         raise ProfilerError(
-            f"{args.onnx}: TensorRT {trt.__version__} cannot parse this model: {reasons}.",
+            f"{args.onnx}: TensorRT {versions.label(trt)} cannot parse this model: {reasons}.",
             "Export it with an older opset (8.5 knows 17 and below), replace the operator, or give its --plugin.",
         )
     quantised, half = versions.network_content(trt, network)
@@ -203,7 +211,8 @@ def _build(trt: Any, cuda: Cuda, args: argparse.Namespace, log: BuildLog, plan: 
     return {
         "format": inspector.BUILD_FORMAT,
         "precision": args.precision,
-        "tensorrt_version": str(trt.__version__),
+        "tensorrt_version": versions.label(trt),
+        "trt_module": versions.module_name(trt),
         "build_seconds": round(build_seconds, 3),
         "plan_bytes": data.nbytes,
         "device_memory_bytes": versions.device_memory_bytes(engine),
@@ -271,6 +280,8 @@ def _configure(trt: Any, builder: Any, network: Any, config: Any, args: argparse
         sources = [name for name, value in trt.TacticSource.__members__.items() if mask >> int(value) & 1]
     if args.optimization_level is not None:
         versions.set_optimisation_level(config, args.optimization_level)
+    if args.hardware_compatibility is not None:
+        versions.set_hardware_compatibility(trt, config, args.hardware_compatibility)
     if args.timing_iterations is not None:
         config.avg_timing_iterations = args.timing_iterations
     _set_io_type(trt, network, args)
@@ -281,6 +292,7 @@ def _configure(trt: Any, builder: Any, network: Any, config: Any, args: argparse
         "workspace_mib": args.workspace,
         "tactic_sources": sources,
         "optimization_level": getattr(config, "builder_optimization_level", None),
+        "hardware_compatibility": args.hardware_compatibility,
         "profiles": profiles,
         "io": args.io,
     }

@@ -37,8 +37,9 @@ def engine_information(trt: Any, engine: Any) -> dict[str, Any]:
     engine_inspector = engine.create_engine_inspector()
     text = engine_inspector.get_engine_information(trt.LayerInformationFormat.JSON)
     try:
-        # 8.5 writes nan and inf in weights' statistics now and then, which json reads as numbers
-        document = json.loads(text)
+        # 8.5 writes nan and inf in weights' statistics now and then, which json reads as numbers; from 8.6 on Metadata holds raw control
+        # characters (\\x1e, \\x1f), which JSON does not allow: contract.write_json writes them escaped
+        document = json.loads(text, strict=False)
     except (TypeError, ValueError) as error:
         raise ProfilerError(f"TensorRT's engine inspector gave no readable JSON ({error}).") from error
     if not isinstance(document, dict) or not isinstance(document.get("Layers"), list):
@@ -70,7 +71,7 @@ def read_document(path: Path, expected: str) -> dict[str, Any]:
         ProfilerError: unreadable, not JSON, or of another format.
     """
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document = json.loads(path.read_text("utf-8"), strict=False)
     except (OSError, ValueError) as error:
         raise ProfilerError(f"{path}: not a readable record ({error}).", "Remove it, or make it again.") from error
     found = document.get("format") if isinstance(document, dict) else type(document).__name__

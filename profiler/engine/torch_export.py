@@ -106,7 +106,12 @@ def export(
     if custom_domains:
         options["custom_opsets"] = dict.fromkeys(custom_domains, 1)
     buffer = io.BytesIO()
+    # PyTorch's attention has a fast path for inference, one operator that ONNX does not have (aten::_native_multi_head_attention)
+    mha = getattr(torch.backends, "mha", None)
+    fast = mha.get_fastpath_enabled() if mha is not None else False
     try:
+        if mha is not None:
+            mha.set_fastpath_enabled(False)
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # deprecation of this exporter, and notes of its tracer
             torch.onnx.export(module, (example,), buffer, **options)
@@ -115,6 +120,9 @@ def export(
             f"PyTorch {torch.__version__} cannot export this model to ONNX: {' '.join(str(error).split())[:400]}.",
             "Try another --opset. This export uses PyTorch's TorchScript exporter (dynamo=False), which newer versions may have dropped.",
         ) from error
+    finally:
+        if mha is not None:
+            mha.set_fastpath_enabled(fast)
     return onnx.load_model_from_string(buffer.getvalue())
 
 

@@ -1,4 +1,4 @@
-"""TensorRT 8.5, 10.x and 11.x: what differs between them, in one place.
+"""TensorRT 8.5 to 11 and TensorRT-RTX: what differs between them, in one place.
 
 A function whose name ends in ``_v8`` or ``_v10`` uses names of that major version (``_v10``: 10 and later); all other code that touches
 TensorRT uses only what all of them have. ``tests/unit/engine/test_bindings.py`` holds the code to that, against the real bindings.
@@ -6,49 +6,87 @@ TensorRT uses only what all of them have. ``tests/unit/engine/test_bindings.py``
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from profiler.errors import MissingToolError, ProfilerError, UsageError
+from profiler.runtime import trt_modules
+from profiler.runtime.trt_modules import MODULES, RTX
 
 PRECISIONS = ("fp32", "tf32", "fp16", "int8")
 STRONGLY_TYPED_SINCE = 10
-INSTALL_HINT = (
-    "pip install tensorrt (8.5.3.1 is on PyPI for CPython 3.6 to 3.10; newer ones need NVIDIA's index), "
-    "in an environment of its own; see docs/engines.md"
-)
+COMPATIBILITY = ("ampere-plus", "same-compute-capability")
+RTX_GENERATION = 11
+_PRODUCTS = {"tensorrt": "TensorRT", RTX: "TensorRT-RTX"}
+_APART = "in an environment of its own; see docs/engines.md"
+INSTALL_HINTS = {
+    "tensorrt": f"pip install tensorrt (8.5.1 to 8.6.0 are on PyPI for CPython 3.6 to 3.10; newer ones need NVIDIA's index), {_APART}",
+    RTX: f"pip install tensorrt-rtx-cu13 (on PyPI, CPython 3.8 and later), {_APART}",
+}
 
 
-def import_tensorrt() -> Any:
-    """The tensorrt module.
+def import_tensorrt(name: str | None = None) -> Any:
+    """The module of TensorRT or of TensorRT-RTX.
+
+    Args:
+        name: one of :data:`MODULES`; None: the first of them that is installed.
 
     Raises:
         MissingToolError: it is not installed, or its libraries do not load.
     """
+    if name is None:
+        name = next((m for m in MODULES if importlib.util.find_spec(m) is not None), MODULES[0])
     try:
-        import tensorrt  # noqa: PLC0415 - only where it runs
+        trt = importlib.import_module(name)
     except (ImportError, OSError, RuntimeError) as error:
         raise MissingToolError(
-            f"TensorRT cannot be imported in {Path(sys.executable).name} ({' '.join(str(error).split())[:300]}).",
-            INSTALL_HINT,
+            f"{_PRODUCTS[name]} cannot be imported in {Path(sys.executable).name} ({' '.join(str(error).split())[:300]}).",
+            INSTALL_HINTS[name],
         ) from error
-    if not hasattr(tensorrt, "Runtime"):
+    if not hasattr(trt, "Runtime"):
         raise MissingToolError(
-            "a module named tensorrt was imported that is not NVIDIA's (it has no Runtime).", INSTALL_HINT
+            f"a module named {name} was imported that is not NVIDIA's (it has no Runtime).", INSTALL_HINTS[name]
         )
-    return tensorrt
+    return trt
 
 
-def major(trt: Any) -> int:
-    """The major version."""
-    return int(str(trt.__version__).split(".", maxsplit=1)[0])
+def module_name(trt: Any) -> str:
+    """``tensorrt`` or ``tensorrt_rtx``."""
+    return RTX if getattr(trt, "__name__", "") == RTX else MODULES[0]
+
+
+def is_rtx(trt: Any) -> bool:
+    return module_name(trt) == RTX
+
+
+def label(trt: Any) -> str:
+    """The version as it is recorded: ``8.6.0``, or ``RTX 1.6.1.120``: the two count apart."""
+    return f"RTX {trt.__version__}" if is_rtx(trt) else str(trt.__version__)
+
+
+def generation(trt: Any) -> int:
+    """The major version of TensorRT whose interface this is: TensorRT-RTX 1.x has that of 11."""
+    return RTX_GENERATION if is_rtx(trt) else int(str(trt.__version__).split(".", maxsplit=1)[0])
+
+
+def check_rtx(trt: Any, precision: str, sm: int) -> None:
+    """Refuse what TensorRT-RTX cannot do, before anything is built.
+
+    Raises:
+        ProfilerError: INT8, or a GPU that this version does not support.
+    """
+    reason = trt_modules.missing_in_rtx(precision, sm, str(trt.__version__)) if is_rtx(trt) else None
+    if reason:
+        raise ProfilerError(reason, "Use TensorRT itself (--trt-module tensorrt) on this machine.")
 
 
 def strongly_typed(trt: Any) -> bool:
     """Whether networks take their precisions from the model's types (10 and later) and not from builder flags."""
-    return major(trt) >= STRONGLY_TYPED_SINCE
+    return generation(trt) >= STRONGLY_TYPED_SINCE
 
 
 def network_flags(trt: Any) -> int:
@@ -105,6 +143,27 @@ def _set_optimisation_level_v10(config: Any, level: int) -> None:
     config.builder_optimization_level = level
 
 
+def set_hardware_compatibility(trt: Any, config: Any, level: str) -> None:
+    """Set ``hardware_compatibility_level`` (8.6 and later): an engine for other GPUs than the one it is built on.
+
+    Args:
+        level: one of :data:`COMPATIBILITY`.
+
+    Raises:
+        UsageError: this version has no such level.
+    """
+    member = level.upper().replace("-", "_")
+    known = getattr(getattr(trt, "HardwareCompatibilityLevel", None), "__members__", {})
+    if member not in known:
+        has = ", ".join(name.lower().replace("_", "-") for name in known) or "none (they came with 8.6)"
+        raise UsageError(f"--hardware-compatibility {level}: TensorRT {label(trt)} has {has}.", "Leave the option out.")
+    _set_hardware_compatibility_v10(config, known[member])
+
+
+def _set_hardware_compatibility_v10(config: Any, level: Any) -> None:
+    config.hardware_compatibility_level = level
+
+
 def network_content(trt: Any, network: Any) -> tuple[bool, bool]:
     """Whether a parsed network holds Q/DQ pairs, and whether it computes in FP16."""
     quantised = half = False
@@ -133,7 +192,7 @@ def check_model_precision(trt: Any, precision: str, quantised: bool, half: bool,
         )
     if strongly_typed(trt) and precision == "fp16" and not half:
         raise ProfilerError(
-            f"{label}: computes in FP32, and from TensorRT {STRONGLY_TYPED_SINCE} on a network computes in the types of its model.",
+            f"{label}: computes in FP32, and from TensorRT {STRONGLY_TYPED_SINCE} on, as in TensorRT-RTX, the model's types decide.",
             "Export it again: python -m profiler.engine.export --precision fp16 …",
         )
     if precision in ("fp32", "tf32") and half:
@@ -169,17 +228,17 @@ def parse_tactic_sources(trt: Any, text: str, default_mask: int) -> tuple[int, l
     return mask, [name for name, bit in members.items() if mask >> bit & 1]
 
 
-def check_plan_version(plan: Path, record: dict[str, Any] | None, running: str) -> None:
+def check_plan_version(plan: Path, record: dict[str, Any] | None, trt: Any) -> None:
     """Refuse a plan that its build record says is of another TensorRT.
 
     Raises:
-        ProfilerError: the versions differ in major, minor or patch.
+        ProfilerError: the versions differ in major, minor or patch, or one of them is TensorRT-RTX's.
     """
-    built = (record or {}).get("tensorrt_version")
+    built, running = (record or {}).get("tensorrt_version"), label(trt)
     if isinstance(built, str) and built.split(".")[:3] != running.split(".")[:3]:
         raise ProfilerError(
             f"{plan}: was built by TensorRT {built}, and this is TensorRT {running}.",
-            "A plan runs only on the version that built it: use that version, or build the plan again.",
+            "A plan runs only on the version that built it: use that version (--trt-python, --trt-module), or build the plan again.",
         )
 
 
@@ -195,8 +254,8 @@ def deserialise(trt: Any, runtime: Any, plan: Path, logger: Any) -> Any:
         raise ProfilerError(f"{plan}: cannot be read ({error.strerror or error}).") from error
     engine = runtime.deserialize_cuda_engine(data)
     if engine is None:
-        message, hint = explain_plan_errors(logger.errors, str(trt.__version__))
-        raise ProfilerError(f"{plan}: TensorRT {trt.__version__} cannot load this plan ({message}).", hint)
+        message, hint = explain_plan_errors(logger.errors, label(trt))
+        raise ProfilerError(f"{plan}: TensorRT {label(trt)} cannot load this plan ({message}).", hint)
     return engine
 
 

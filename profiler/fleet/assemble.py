@@ -14,7 +14,7 @@ import pyarrow as pa
 from profiler.fleet.code import code_digest
 from profiler.fleet.discover import Found
 from profiler.fleet.identity import group_label, group_values
-from profiler.fleet.measure import Broken, Measured
+from profiler.fleet.measure import Broken, TraceFigures
 from profiler.fleet.merge import because, by_group, excess, group_row, merge_kernels, slow_inferences
 from profiler.fleet.outliers import MIN_INFERENCES_FOR_P99, Rule, find_outliers
 from profiler.fleet.results import FILES, FORMAT, FleetResult
@@ -43,7 +43,7 @@ class Settings:
 
 
 def assemble(
-    folder: str, found: Found, outcomes: Sequence[Measured | Broken], settings: Settings, how: Mapping[str, Any]
+    folder: str, found: Found, outcomes: Sequence[TraceFigures | Broken], settings: Settings, how: Mapping[str, Any]
 ) -> FleetResult:
     """Put the traces of a folder together.
 
@@ -52,7 +52,7 @@ def assemble(
         outcomes: one a trace, in any order.
         how: how they were read (:attr:`profiler.fleet.cluster.Cluster.how`).
     """
-    measured = sorted((o for o in outcomes if isinstance(o, Measured)), key=_by_place)
+    measured = sorted((o for o in outcomes if isinstance(o, TraceFigures)), key=_by_place)
     errors = sorted((o for o in outcomes if isinstance(o, Broken)), key=lambda b: b.name)
     labels = _labels(measured, settings.group_by)
     tables = {
@@ -96,12 +96,12 @@ def assemble(
     return FleetResult(document, tables)
 
 
-def _by_place(measured: Measured) -> tuple[str, str, int, str]:
+def _by_place(measured: TraceFigures) -> tuple[str, str, int, str]:
     row = measured.row
     return str(row["run"]), str(row["node"] or ""), -1 if row["rank"] is None else int(row["rank"]), measured.name
 
 
-def _labels(measured: Sequence[Measured], keys: tuple[str, ...] | None) -> dict[str, str]:
+def _labels(measured: Sequence[TraceFigures], keys: tuple[str, ...] | None) -> dict[str, str]:
     """The group of each trace, in words; unlike groups never share them."""
     taken: dict[str, tuple[Any, ...]] = {}
     found = {}
@@ -117,7 +117,7 @@ def _labels(measured: Sequence[Measured], keys: tuple[str, ...] | None) -> dict[
     return found
 
 
-def _together(name: str, measured: Sequence[Measured], labels: Mapping[str, str]) -> pa.Table:
+def _together(name: str, measured: Sequence[TraceFigures], labels: Mapping[str, str]) -> pa.Table:
     parts = [table(name, getattr(m, name).assign(group=labels[m.name])) for m in measured]
     return pa.concat_tables([table(name, []), *parts])
 

@@ -23,7 +23,7 @@ import psutil
 
 from profiler.errors import MissingToolError, ProfilerError, UsageError
 from profiler.fleet.code import code_digest
-from profiler.fleet.measure import Broken, Measured, Task, measure, out_of_memory
+from profiler.fleet.measure import Broken, Task, TraceFigures, measure, out_of_memory
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -166,7 +166,7 @@ def existing(address: str, folder: Path, tasks: Sequence[Task]) -> Iterator[Clus
         yield Cluster(client, at_once, tuple(usable), how, tuple(notes))
 
 
-def read_all(cluster: Cluster, tasks: Sequence[Task]) -> Iterator[Measured | Broken]:
+def read_all(cluster: Cluster, tasks: Sequence[Task]) -> Iterator[TraceFigures | Broken]:
     """Read traces; results come in the order in which they are ready, one for every task.
 
     No more traces are given out than can be read at once, so that a worker that is ended takes no other trace with it.
@@ -202,12 +202,12 @@ def read_all(cluster: Cluster, tasks: Sequence[Task]) -> Iterator[Measured | Bro
             future.release()
 
 
-def _result(future: Any, task: Task) -> Measured | Broken:
+def _result(future: Any, task: Task) -> TraceFigures | Broken:
     from distributed import CancelledError, KilledWorker  # noqa: PLC0415
     from distributed.comm.core import CommClosedError  # noqa: PLC0415
 
     try:
-        outcome: Measured | Broken = future.result()
+        outcome: TraceFigures | Broken = future.result()
         return outcome
     except KilledWorker:
         return out_of_memory(task.name)

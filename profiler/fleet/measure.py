@@ -42,7 +42,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Measured:
+class TraceFigures:
     """What is kept of a trace: a row of the table of traces, and rows per kernel name, category and inference."""
 
     name: str
@@ -67,7 +67,7 @@ class Broken:
     hint: str | None = None
 
 
-def measure(task: Task) -> Measured | Broken:
+def measure(task: Task) -> TraceFigures | Broken:
     """Read a trace; what is wrong with it comes back as :class:`Broken`, so that it stops no other."""
     began = time.perf_counter()
     try:
@@ -104,7 +104,7 @@ def out_of_memory(name: str) -> Broken:
     )
 
 
-def _measured(task: Task, trace: Trace) -> Measured:
+def _measured(task: Task, trace: Trace) -> TraceFigures:
     analysis = Run(trace, task.nvtx)
     facts, inferences = analysis.facts, analysis.inferences
     manifest = facts.manifest.extra if facts.manifest else {}
@@ -146,7 +146,9 @@ def _measured(task: Task, trace: Trace) -> Measured:
         or (trace.graph_level_message if trace.has_hidden_graph_kernels else None),
     }
     row["warnings"] = _warnings(analysis, row)
-    return Measured(task.name, row, kernels, _named(task, analysis.kernels.by_category), _inferences(task, analysis))
+    return TraceFigures(
+        task.name, row, kernels, _named(task, analysis.kernels.by_category), _inferences(task, analysis)
+    )
 
 
 def _kernels(task: Task, analysis: Run) -> pd.DataFrame:

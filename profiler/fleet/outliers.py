@@ -58,7 +58,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Metric:
+class ComparedFigure:
     """A figure of a trace that is compared.
 
     Attributes:
@@ -74,16 +74,16 @@ class Metric:
 
 
 METRICS = (
-    Metric("latency_p50_ns", "latency, median", "ns", True),
-    Metric("latency_p99_ns", "latency, 99th percentile", "ns"),
+    ComparedFigure("latency_p50_ns", "latency, median", "ns", True),
+    ComparedFigure("latency_p99_ns", "latency, 99th percentile", "ns"),
     # In a collective every rank waits for the slowest, whose own share of that time is the smallest: latencies are then alike,
     # and the time without collectives tells who it is.
-    Metric("compute_time_mean_ns", "kernel time without communication", "ns", True),
-    Metric("communication_time_mean_ns", "time in communication kernels", "ns"),
-    Metric("gpu_idle_mean_ns", "GPU idle", "ns"),
-    Metric("launch_time_mean_ns", "launch call time", "ns"),
-    Metric("kernels_per_inference", "kernels", "kernels"),
-    Metric("tensor_cores_yes_pct", "kernel time using Tensor Cores, by name", "%"),
+    ComparedFigure("compute_time_mean_ns", "kernel time without communication", "ns", True),
+    ComparedFigure("communication_time_mean_ns", "time in communication kernels", "ns"),
+    ComparedFigure("gpu_idle_mean_ns", "GPU idle", "ns"),
+    ComparedFigure("launch_time_mean_ns", "launch call time", "ns"),
+    ComparedFigure("kernels_per_inference", "kernels", "kernels"),
+    ComparedFigure("tensor_cores_yes_pct", "kernel time using Tensor Cores, by name", "%"),
 )
 
 
@@ -150,7 +150,7 @@ class Judgement:
         return (np.abs(self.scores.score) > self.rule.threshold) & (distance >= self.smallest) & (distance > 0)
 
 
-def judge(traces: pd.DataFrame, metric: Metric, rule: Rule) -> Judgement | None:
+def judge(traces: pd.DataFrame, metric: ComparedFigure, rule: Rule) -> Judgement | None:
     """Judge one figure of the traces of one group; None when too few of them have it."""
     known = traces[traces[metric.column].notna()]
     if metric.column == "latency_p99_ns":
@@ -202,7 +202,7 @@ def find_outliers(traces: pd.DataFrame, rule: Rule) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: (not row["straggler"], -abs(row["score"]), row["trace"]))
 
 
-def _smallest_effect(metric: Metric, traces: pd.DataFrame, rule: Rule) -> float:
+def _smallest_effect(metric: ComparedFigure, traces: pd.DataFrame, rule: Rule) -> float:
     if metric.unit == "%":
         return rule.min_effect_pct
     if metric.unit == "kernels":  # counts do not scatter: a kernel more or less is a difference of the program

@@ -11,10 +11,10 @@ from profiler.fleet import cluster
 from profiler.fleet.assemble import Settings, assemble
 from profiler.fleet.discover import Found, find_traces
 from profiler.fleet.identity import check_keys, identify
-from profiler.fleet.measure import Broken, Measured, Task
+from profiler.fleet.measure import Broken, Task, TraceFigures
 from profiler.fleet.results import FleetResult
 
-Outcome = Measured | Broken
+Outcome = TraceFigures | Broken
 
 
 def run_fleet(

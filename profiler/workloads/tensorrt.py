@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from profiler.engine import versions
+from profiler.engine import rtx, versions
 from profiler.engine.inspector import read_build_record
 from profiler.engine.logger import make_logger
 from profiler.errors import ProfilerError
@@ -23,6 +23,7 @@ from profiler.files import write_json
 from profiler.plugins import loading
 from profiler.runtime import arguments, contract, telemetry
 from profiler.runtime.cuda_runtime import Cuda, CudaEvent
+from profiler.runtime.trt_modules import MODULES
 from profiler.workloads import ranges
 from profiler.workloads.lanes import Lanes
 from profiler.workloads.ranges import NoRanges, Ranges
@@ -45,6 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         metavar="FILE.so",
         help="a plugin library to load first (repeatable)",
+    )
+    parser.add_argument(
+        "--trt-module", choices=MODULES, help="default: the one that built the plan, or that is installed"
     )
     parser.add_argument(
         "--streams",
@@ -81,7 +85,10 @@ class TensorRTRunner:
         # the runtime and the engine must outlive the context
         self._runtime: Any = beside._runtime if beside else trt.Runtime(logger)
         self.engine: Any = beside.engine if beside else versions.deserialise(trt, self._runtime, plan, logger)
-        self.context = self.engine.create_execution_context()
+        self.jit: rtx.Jit | None = None
+        if versions.is_rtx(trt):
+            self.jit = beside.jit if beside else rtx.Jit(trt, self.engine, plan)
+        self.context = self.jit.context() if self.jit else self.engine.create_execution_context()
         if self.context is None:
             raise ProfilerError(
                 f"{plan}: no execution context could be made ({logger.last_error() or 'TensorRT gave no reason'}).",
@@ -216,8 +223,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     contract.check_file(args.plan, "a plan, written by python -m profiler.engine.build")
     record = read_build_record(args.plan)
     images = contract.load_inputs(options)
-    trt = versions.import_tensorrt()
-    versions.check_plan_version(args.plan, record, trt.__version__)
+    trt = versions.import_tensorrt(args.trt_module or (record or {}).get("trt_module"))
+    versions.check_plan_version(args.plan, record, trt)
     cuda = Cuda()
     logger = make_logger(trt)
     loading.check_plugins(args.plan, record, args.plugin)
@@ -246,6 +253,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         return together, len(made)
 
     several = lanes if args.streams > 1 else None
+    if runner.jit is not None:
+        runner.enqueue()
+        runner.synchronize()
+        runner.jit.save()
     result = run_session(runner, options, images, pushed, cuda.pci_bus_id(), warnings, several)
     write_json(options.output, _document(trt, args, options, record, result, runner, cuda, len(images), warnings))
 
@@ -273,7 +284,7 @@ def _document(
     return {
         "format": contract.FORMAT,
         "framework": "TensorRT",
-        "framework_version": trt.__version__,
+        "framework_version": versions.label(trt),
         "model": source.get("model") or args.plan.name,
         "activation": source.get("activation"),
         "activation_as": source.get("activation_as"),
@@ -288,11 +299,12 @@ def _document(
         **result,
         "device_memory_bytes": versions.device_memory_bytes(runner.engine),
         "plan_bytes": args.plan.stat().st_size,
+        "jit": runner.jit.record() if runner.jit else None,
         "recorded": telemetry.timestamp(),
         "warnings": warnings,
         "versions": {
             "python": platform.python_version(),
-            "tensorrt": trt.__version__,
+            versions.module_name(trt): trt.__version__,
             "numpy": np.__version__,
         },
     }

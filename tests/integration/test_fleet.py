@@ -411,13 +411,13 @@ def test_the_local_cluster_of_a_program(folder: Path) -> None:
 from profiler.fleet import cluster
 
 from profiler.fleet.identity import identify
-from profiler.fleet.measure import Measured, Task
+from profiler.fleet.measure import TraceFigures, Task
 names = identify(["node00/rank0.sqlite", "node00/rank1.sqlite", "node00/rank2.sqlite"])
 tasks = [Task({str(folder)!r}, name, i) for name, i in names.items()]
 with cluster.local(len(tasks), 8, None) as where:
     assert where.at_once == 3 and where.how["workers"] == 3, where  # no more processes than traces
     outcomes = list(cluster.read_all(where, tasks))
-assert sorted(o.name for o in outcomes if isinstance(o, Measured)) == sorted(names), outcomes
+assert sorted(o.name for o in outcomes if isinstance(o, TraceFigures)) == sorted(names), outcomes
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -65,7 +65,7 @@ def test_it_runs_without_a_gpu_on_the_bundled_traces(
     client.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(PATH.parent)}}).execute()
     printed = "".join(o.get("text", "") for c in notebook.cells for o in c.get("outputs", []))
     assert "GPU: none" in printed
-    assert "trt-int8-stream-b8" in printed  # the study's plan
+    assert "rtx-fp16-stream-b8" in printed  # the study's plan
     (work,) = tmp_path.glob("evidence-*")
     assert {p.name for p in work.iterdir()} == {"report.html", "summary.md"}
     shown = notebook.cells[[c.id for c in notebook.cells].index("show")].outputs[0].data["text/html"]

@@ -241,3 +241,74 @@ def test_a_real_nsys_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     ]
     assert left == [] and not list(tmp_path.glob("report*"))
     assert nsys_module.WANTED_TRACES
+
+
+def test_tensorrt_rtx_is_found_when_it_is_the_only_one(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FAKE_TRT", "tensorrt_rtx 1.6.1.120")
+    options = (
+        "--frameworks",
+        "tensorrt",
+        "--batches",
+        "8",
+        "--trt-precisions",
+        "fp32,tf32,fp16,int8",
+        "--trt-modes",
+        "stream,graph",
+    )
+    assert run_study(machine, tmp_path / "study", *options) == 0
+    names = {name.split("/")[0] for name in listing(tmp_path / "study")}
+    assert {"rtx-fp16-graph-b8", "rtx-fp32-stream-b8", "rtx-tf32-graph-b8"} <= names and not any(
+        "int8" in n for n in names
+    )
+    err = capsys.readouterr().err
+    assert "left out: tensorrt int8: TensorRT-RTX has no INT8 calibrator" in err
+    builds = [c for c in machine.calls() if c[1:2] == ["profiler.engine.build"]]
+    assert builds and all(c[c.index("--trt-module") + 1] == "tensorrt_rtx" for c in builds)
+    exports = [c for c in machine.calls() if c[1:2] == ["profiler.engine.export"]]
+    assert any("--precision" in c and c[c.index("--precision") + 1] == "fp16" for c in exports)  # strongly typed
+    assert (
+        read(tmp_path / "study" / "rtx-fp16-graph-b8" / "manifest.json")["title"]
+        == "TensorRT-RTX FP16, CUDA graph, batch 8"
+    )
+
+
+def test_options_of_8_6_reach_the_build(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_TRT", "tensorrt 8.6.0")
+    options = ("--frameworks", "tensorrt", "--trt-precisions", "int8", "--batches", "8")
+    levels = ("--optimization-level", "5", "--hardware-compatibility", "ampere-plus")
+    assert run_study(machine, tmp_path / "study", *options, *levels) == 0
+    call_ = next(c for c in machine.calls() if c[1:2] == ["profiler.engine.build"])
+    assert call_[call_.index("--optimization-level") + 1] == "5"
+    assert call_[call_.index("--hardware-compatibility") + 1] == "ampere-plus" and "--trt-module" not in call_
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ("interpreter", "is not a Python interpreter that works"),
+        ("module", "lacks cuda-python"),
+        ("torch", "lacks torchvision, onnx"),
+        ("output", "cannot be written (File exists)"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_made(
+    machine: Machine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    broken: str,
+    said: str,
+) -> None:
+    folder, more = tmp_path / "study", []
+    if broken == "interpreter":
+        more = ["--trt-python", "/bin/false"]
+    elif broken == "output":
+        folder.write_text("in the way")
+    else:
+        monkeypatch.setenv("FAKE_MISSING", "cuda" if broken == "module" else "torchvision,onnx")
+    began = time.monotonic()
+    assert run_study(machine, folder, *more) == 1
+    assert said in capsys.readouterr().err and time.monotonic() - began < 5
+    assert not machine.modules()

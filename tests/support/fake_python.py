@@ -3,6 +3,8 @@
 """An interpreter that runs none of the project's modules but answers for them. Its behaviour comes from the environment:
 
 FAKE_FAIL   MODULE=WHAT pairs separated by ";": that module prints WHAT and fails; WHAT "hang" waits for ever
+FAKE_TRT    module and version of its TensorRT, such as "tensorrt_rtx 1.6.1.120"
+FAKE_MISSING  packages that it lacks, separated by commas
 FAKE_LOG    a file that gets one line of JSON a call
 """
 
@@ -78,8 +80,11 @@ def main():
         with open(os.environ["FAKE_LOG"], "a") as log:
             log.write(json.dumps(arguments) + "\n")
     if arguments[:1] == ["-c"]:
-        if "TRT" in arguments[1]:
-            print("TRT 8.5.3.1")
+        missing = [name for name in os.environ.get("FAKE_MISSING", "").split(",") if name in arguments[3:]]
+        found = {"python": "3.10", "missing": missing}
+        if arguments[2:3] not in ([], [""]):
+            found["module"], _, found["version"] = os.environ.get("FAKE_TRT", "tensorrt 8.5.3.1").partition(" ")
+        print("PROBE" + json.dumps(found))
         return 0
     module = arguments[1]
     for pair in filter(None, os.environ.get("FAKE_FAIL", "").split(";")):

@@ -1,7 +1,8 @@
 """What the code uses of TensorRT, read from its syntax trees, and whether a version's bindings have it.
 
 By convention a TensorRT object is held in a variable (or attribute) of one of the names in ``RECEIVERS``, and the module in ``trt``. A
-function whose name ends in ``_v8`` or ``_v10`` is for that major version (``_v10``: 10 and later); the rest is for all.
+function whose name ends in ``_v8`` or ``_v10`` is for that major version (``_v10``: 10 and later), the file ``rtx.py`` is for TensorRT-RTX;
+the rest is for all.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ RECEIVERS = {
     "context": "IExecutionContext",
     "engine_inspector": "EngineInspector",
     "cache": "ITimingCache",
+    "runtime_config": "IRuntimeConfig",
+    "runtime_cache": "IRuntimeCache",
     "profile": "IOptimizationProfile",
     "tensor": "ITensor",
     "layer": "ILayer",
@@ -110,6 +113,7 @@ class _Finder(ast.NodeVisitor):
             owner = RECEIVERS[holder]
         place = f"{self.label}:{node.lineno}"
         tag = next((f.rsplit("_", 1)[1] for f in reversed(self.functions) if f.endswith(("_v8", "_v10"))), "")
+        tag = "rtx" if self.label == "rtx.py" else tag
         self.uses.append(Use(place, tag, owner, name, positional, keywords, stored))
 
 
@@ -121,11 +125,15 @@ def _chain(node: ast.AST) -> list[str]:
     return [node.id, *reversed(names)] if isinstance(node, ast.Name) else []
 
 
-def problems(uses: list[Use], names: dict[str, Any], major: int) -> list[str]:
+def problems(uses: list[Use], names: dict[str, Any], major: int, rtx: bool = False) -> list[str]:
     """What the bindings of one version lack, or take otherwise than the code calls it."""
     found = []
     for use in uses:
-        if (use.versions == "v8" and major >= 10) or (use.versions == "v10" and major < 10):
+        if (
+            (use.versions == "v8" and major >= 10)
+            or (use.versions == "v10" and major < 10)
+            or (use.versions == "rtx" and not rtx)
+        ):
             continue
         label = f"{use.where}: {use.owner + '.' if use.owner else ''}{use.name}"
         scope = names if use.owner is None else names.get(use.owner)

@@ -5,6 +5,8 @@ too large to fetch for a test, so the surface of the parts in use was written do
 
     PYTHON39 tests/support/bindings_surface.py > surface.json
     PYTHONPATH=. python tests/unit/engine/test_bindings.py surface.json > tests/data/bindings/tensorrt-8.5.3.1.json
+
+So was that of TensorRT-RTX, from the wheels tensorrt-rtx-cu13-bindings and -libs 1.6.1.120 (bindings_surface.py tensorrt_rtx_bindings).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from profiler.engine.versions import RTX_GENERATION
 from tests.support.trt_bindings import VERSIONS, stub_libraries, unpacked_wheel
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -25,10 +28,11 @@ from tests.support.trt_usage import RECEIVERS, Use, problems, uses_in
 
 REPOSITORY = Path(__file__).parents[3]
 SURFACE_8 = REPOSITORY / "tests/data/bindings/tensorrt-8.5.3.1.json"
+SURFACE_RTX = REPOSITORY / "tests/data/bindings/tensorrt-rtx-1.6.1.120.json"
 
 
 def all_uses() -> list[Use]:
-    folders = ("engine", "workloads", "plugins")
+    folders = ("engine", "workloads", "plugins", "runtime")
     paths = [p for folder in folders for p in sorted((REPOSITORY / "profiler" / folder).rglob("*.py"))]
     return [use for path in paths for use in uses_in(path)]
 
@@ -64,6 +68,12 @@ def test_code_fits_the_bindings_of_8_5() -> None:
     document = json.loads(SURFACE_8.read_text("utf-8"))
     assert document["version"].startswith("8.5.3")
     assert problems(all_uses(), document["names"], 8) == []
+
+
+def test_code_fits_the_bindings_of_rtx() -> None:
+    document = json.loads(SURFACE_RTX.read_text("utf-8"))
+    assert document["version"].startswith("1.6.1")
+    assert problems(all_uses(), document["names"], RTX_GENERATION, rtx=True) == []
 
 
 def test_the_scan_sees_what_the_code_does() -> None:

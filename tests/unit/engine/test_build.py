@@ -4,14 +4,16 @@ import argparse
 import json
 import lzma
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from profiler.engine import build, versions
+from profiler.engine import build, inspector, versions
 from profiler.engine.logger import BuildLog
 from profiler.engine.progress import Ticker
 from profiler.errors import MissingToolError, OutputError, ProfilerError, UsageError
+from profiler.files import write_json
 from tests.support.fake_tensorrt import FakeCuda, FakeTensorRT
 
 
@@ -23,7 +25,7 @@ class Bench:
         self.onnx, self.plan = folder / "m.onnx", folder / "m.plan"
         self.onnx.write_bytes(b"onnx")
         self.trt = FakeTensorRT()
-        monkeypatch.setattr(versions, "import_tensorrt", lambda: self.trt)
+        monkeypatch.setattr(versions, "import_tensorrt", lambda _module=None: self.trt)
         monkeypatch.setattr(build, "Cuda", FakeCuda)
 
     def run(self, *argv: str, precision: str = "fp16") -> dict[str, Any]:
@@ -241,3 +243,43 @@ def test_progress_line() -> None:
         assert ticker.line() == "building: 0 s, 1 runners timed, at /layer1/layer1.0/conv1/Conv + /relu"
         ticker.phase = "Building engine 3/9"
         assert ticker.line().endswith("at Building engine 3/9")
+
+
+def test_tensorrt_rtx_has_the_interface_of_11_and_says_what_it_cannot_do(bench: Bench) -> None:
+    bench.trt = FakeTensorRT("1.6.1.120")
+    bench.trt.__name__ = "tensorrt_rtx"
+    bench.trt.half = True
+    record = bench.run("--profile", "1:8:16")
+    assert record["tensorrt_version"] == "RTX 1.6.1.120" and record["trt_module"] == "tensorrt_rtx"
+    assert record["strongly_typed"] is True and record["flags"] == ["TF32"]
+    bench.plan.unlink()
+    bench.trt.quantised = True
+    with pytest.raises(ProfilerError, match="refuses INT8 Q/DQ pairs"):
+        bench.run("--profile", "8", precision="int8")
+    assert not bench.plan.exists()
+    bench.trt.__version__ = "1.7.1.116"
+    with pytest.raises(ProfilerError, match=r"1\.7\.1\.116 does not support Hopper"):
+        bench.run("--profile", "8")
+
+
+def test_raw_control_characters_of_the_inspector_are_read_and_written_escaped(bench: Bench) -> None:
+    raw = '{"Layers": [{"Name": "a", "Metadata": "[ONNX Layer: /conv1/Conv]\x1e\x1f[ONNX Layer: b]"}], "Bindings": []}'
+    engine = SimpleNamespace(
+        create_engine_inspector=lambda: SimpleNamespace(get_engine_information=lambda _format: raw)
+    )
+    information = inspector.engine_information(bench.trt, engine)
+    write_json(bench.folder / "x.json", information)
+    text = (bench.folder / "x.json").read_text()
+    assert "\x1e" not in text and json.loads(text) == information
+
+
+def test_hardware_compatibility_needs_8_6(bench: Bench) -> None:
+    with pytest.raises(UsageError, match=r"8\.5\.3\.1 has none \(they came with 8\.6\)"):
+        bench.run("--profile", "8", "--hardware-compatibility", "ampere-plus")
+    bench.trt = FakeTensorRT("8.6.0")
+    bench.trt.HardwareCompatibilityLevel = SimpleNamespace(__members__={"NONE": 0, "AMPERE_PLUS": 1})
+    assert (
+        bench.run("--profile", "8", "--hardware-compatibility", "ampere-plus")["hardware_compatibility"]
+        == "ampere-plus"
+    )
+    assert bench.trt.config.hardware_compatibility_level == 1

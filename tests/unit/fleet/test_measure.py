@@ -16,16 +16,16 @@ from profiler.fleet import measure as module
 from profiler.fleet.assemble import Settings, assemble
 from profiler.fleet.discover import Found
 from profiler.fleet.identity import Identity
-from profiler.fleet.measure import Broken, Measured, Task, measure
+from profiler.fleet.measure import Broken, Task, TraceFigures, measure
 from profiler.fleet.results import read_fleet, write
 from profiler.fleet.tables import SCHEMAS, table
 from tests.support.fleet_folder import fleet_folder, make_result
 from tests.support.make_trace import PID, TraceMaker, simple, whole_graphs
 
 
-def _measured(folder: Path, maker: TraceMaker, nvtx: str | None = None) -> Measured:
+def _measured(folder: Path, maker: TraceMaker, nvtx: str | None = None) -> TraceFigures:
     outcome = measure(Task(str(folder), maker.write(folder / "t.sqlite").name, Identity("."), nvtx))
-    assert isinstance(outcome, Measured), outcome
+    assert isinstance(outcome, TraceFigures), outcome
     return outcome
 
 
@@ -39,7 +39,7 @@ def test_a_row_says_where_it_is_from(tmp_path: Path) -> None:
     document = {"format": "profiler-run/1", "trace": "t.sqlite", "rank": 2, "engine": {"onnx_sha256": "ab" * 32}}
     (tmp_path / "manifest.json").write_text(json.dumps(document))
     again = measure(Task(str(tmp_path), "t.sqlite", Identity(".")))
-    assert isinstance(again, Measured)
+    assert isinstance(again, TraceFigures)
     assert (again.row["rank"], again.row["onnx"], again.row["has_manifest"]) == (2, "abababababab", True)
 
 
@@ -137,7 +137,9 @@ def test_unlike_groups_never_share_a_name(tmp_path: Path) -> None:
     rows = [{**outcome.row, "framework": a, "model": b} for a, b in (("x", None), (None, "x"), ("x", None))]
     frames = (outcome.kernels, outcome.categories, outcome.inferences)
     many = [
-        Measured(f"t{i}", {**row, "trace": f"t{i}", "has_manifest": True}, *(f.assign(trace=f"t{i}") for f in frames))
+        TraceFigures(
+            f"t{i}", {**row, "trace": f"t{i}", "has_manifest": True}, *(f.assign(trace=f"t{i}") for f in frames)
+        )
         for i, row in enumerate(rows)
     ]
     traces = assemble("d", Found(("t0", "t1", "t2"), {}), many, Settings(), {}).frame("traces")

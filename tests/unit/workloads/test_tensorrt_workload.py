@@ -20,7 +20,7 @@ class Bench:
         self.folder, self.plan = folder, folder / "m.plan"
         self.plan.write_bytes(b"plan")
         self.trt = FakeTensorRT()
-        monkeypatch.setattr(versions, "import_tensorrt", lambda: self.trt)
+        monkeypatch.setattr(versions, "import_tensorrt", lambda _module=None: self.trt)
         monkeypatch.setattr(tensorrt, "Cuda", FakeCuda)
         monkeypatch.setitem(sys.modules, "pynvml", None)
 
