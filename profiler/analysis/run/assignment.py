@@ -8,7 +8,7 @@ import pandas as pd
 from profiler.analysis.run.range_kinds import RangeKind, kind_of
 from profiler.analysis.statistics import sum_by_code
 from profiler.trace import Trace
-from profiler.trace.arrays import IntArray, encoded, is_constant, take
+from profiler.trace.arrays import IntArray, encode, is_constant, take
 
 _PIECE = 1 << 20
 _MOSTLY = 0.5
@@ -94,7 +94,7 @@ def helper_threads(trace: Trace, ranges: pd.DataFrame) -> tuple[int, ...]:
     nested = ranges[(ranges["kind"] == "push/pop").to_numpy()]
     if not len(nested) or not len(tids) or is_constant(tids):
         return ()
-    codes, threads = encoded(tids)
+    codes, threads = encode(tids)
     owners, processes = set(nested["tid"].tolist()), set()
     for pid, own in nested.groupby("pid", observed=True):
         if (own["start_ns"].to_numpy()[1:] >= own["end_ns"].to_numpy()[:-1]).all():
