@@ -6,7 +6,8 @@ import argparse
 
 from profiler.analysis.compare import compare
 from profiler.cli.output import add_output_options, check_target, emit, render_table
-from profiler.cli.verb import add_pair, inference_lines, pair_of, pick, warn
+from profiler.cli.runs import inference_lines, pair_of
+from profiler.cli.verb import add_pair, pick, warn
 from profiler.errors import NotComparableError
 from profiler.report.documents import comparison_document
 from profiler.text import number, printable

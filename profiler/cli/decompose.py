@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from profiler.analysis.fusion.decompose import chain
 from profiler.analysis.run.run import Run
 from profiler.cli.output import add_output_options, check_target, emit, render_table
-from profiler.cli.verb import add_pair, pair_of
+from profiler.cli.runs import pair_of
+from profiler.cli.verb import add_pair
 from profiler.report.documents import chain_document, part_document
 from profiler.text import number, printable
 from profiler.trace import open_trace

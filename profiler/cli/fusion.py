@@ -8,7 +8,8 @@ from typing import Any
 
 from profiler.analysis.fusion.ledger import Row, build_ledger, grouped
 from profiler.cli.output import add_output_options, check_target, emit, render_table
-from profiler.cli.verb import add_pair, pair_of, warn
+from profiler.cli.runs import pair_of
+from profiler.cli.verb import add_pair, warn
 from profiler.report.documents import flat_row, ledger_document
 from profiler.text import number
 from profiler.trace import open_trace

@@ -6,7 +6,8 @@ import argparse
 
 from profiler.analysis.run.run import Run
 from profiler.cli.output import add_output_options, check_target, emit, render_table
-from profiler.cli.verb import add_inferences, add_trace, inference_lines, trace_warnings, warn
+from profiler.cli.runs import inference_lines
+from profiler.cli.verb import add_inferences, add_trace, trace_warnings, warn
 from profiler.errors import TraceError
 from profiler.report.documents import kernels_document
 from profiler.runtime.arguments import positive

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from profiler.cli.output import check_target
-from profiler.cli.verb import add_pair, pair_of, warn
+from profiler.cli.runs import pair_of
+from profiler.cli.verb import add_pair, warn
 from profiler.errors import EXIT_GATE_FAILED, EXIT_GATE_UNKNOWN, UsageError
 from profiler.files import write_file
 from profiler.report import tables

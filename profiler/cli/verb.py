@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from profiler.analysis.run.run import Run
 from profiler.progress import Listener
 from profiler.runtime.arguments import positive
 from profiler.text import visible
@@ -55,25 +54,6 @@ def add_pair(parser: argparse.ArgumentParser) -> None:
 
 def _add_count(parser: argparse.ArgumentParser, name: str, what: str) -> None:
     parser.add_argument(name, type=positive, metavar="N", help=what)
-
-
-def pair_of(args: argparse.Namespace, before: Trace, after: Trace) -> tuple[Run, Run]:
-    """The two runs of a verb with :func:`add_pair`, with what was said of their inferences."""
-    return (
-        Run(before, args.nvtx_before or args.nvtx, args.inferences_before or args.inferences),
-        Run(after, args.nvtx_after or args.nvtx, args.inferences_after or args.inferences),
-    )
-
-
-def inference_lines(run: Run) -> list[str]:
-    """Which ranges were taken, and what lies outside of them."""
-    inferences = run.inferences
-    if not inferences.count:
-        return [f"inferences: none. {visible(inferences.statement)}"]
-    return [
-        f"inferences: {visible(inferences.statement)}",
-        f"outside of them: {visible(inferences.outside.sentence)}",
-    ]
 
 
 def warn(messages: Iterable[str]) -> None:

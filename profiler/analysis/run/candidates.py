@@ -23,6 +23,7 @@ _HEAD = re.compile(r"[^\d=:({\[,;|@]*[A-Za-z]")
 _PIECE = 1 << 20
 _PATTERN_SECONDS = 10.0
 _MIN_SHARE = 0.05
+_MAX_GROUPS = 200
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,13 @@ def candidates_of(trace: Trace) -> list[Candidate]:
     helped = _is_threaded(
         trace
     )  # then other threads may do most of the work, which is looked at when a candidate is tried
-    for code in np.flatnonzero((counts > 0) & ((of_group >= _MIN_SHARE) | (helped & (of_group > 0)))):
+    present = np.flatnonzero((counts > 0) & (of_group > 0))
+    for code in present[np.argsort(-of_group[present], kind="stable")[:_MAX_GROUPS]]:
         label = labels[code]
+        says = kinds[code] == RangeKind.USER and names_an_inference(label)
+        is_small = not helped and of_group[code] < _MIN_SHARE
+        if is_small and not says and kinds[code] == RangeKind.USER:
+            continue
         rows = outermost(trace, np.flatnonzero(groups == code))
         time = int(times[rows].sum())
         candidate = Candidate(
@@ -83,15 +89,16 @@ def candidates_of(trace: Trace) -> list[Candidate]:
             int(kernels[rows].sum()),
             time,
             100.0 * time / total,
-            kinds[code] == RangeKind.USER and names_an_inference(label),
+            says,
             names_a_part(label),
             rows,
         )
         rank = (
+            is_small,
             int(kinds[code]),
             bool(WARM_UP.search(label)),
             is_a_loop(label),
-            not candidate.says_inference,
+            not says,
             candidate.is_part,
             float(index.level[rows].mean()),
             -candidate.share_pct,

@@ -27,7 +27,6 @@ from profiler.trace.arrays import IntArray
 
 _MIN_SHARE = 0.5
 """Of the GPU time between the first and the last range of a name: with less inside, they are not what the program does."""
-_MIN_OF_TRACE = 0.05
 _MOST = 0.9
 _TRIED = 12
 
@@ -97,7 +96,7 @@ def _of_candidate(trace: Trace, candidate: Candidate) -> Inferences | None:
     )
     origin = "ranges" if candidate.kind == RangeKind.USER else "library ranges"
     inferences = _build(trace, range_rows(trace, candidate.rows), candidate.label, how, origin)
-    if inferences.share_between < _MIN_SHARE or inferences.share_of_trace < _MIN_OF_TRACE:
+    if inferences.share_between < _MIN_SHARE:
         return None
     if not candidate.says_inference and candidate.kind == RangeKind.USER and inferences.kernels_in_most <= 1:
         return None  # a range around each kernel is an operation
