@@ -254,6 +254,7 @@ def _warnings(before: Run, after: Run, refusals: tuple[str, ...]) -> list[str]:
         per, note = side.inferences.kernels_per_inference
         if per is None or note:
             found.append(f"{label}: {note}")
+        found += [f"{label}: {said}" for said in side.inferences.notes]
         if side.trace.no_kernels_reason and not side.trace.graph_level_only:
             found.append(f"{label}: {side.trace.no_kernels_reason}")
         found += [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from profiler.analysis.compare import compare
-from profiler.analysis.run.run import Run
 from profiler.cli.output import add_output_options, check_target, emit, render_table
+from profiler.cli.runs import inference_lines, pair_of
 from profiler.cli.verb import add_pair, pick, warn
 from profiler.errors import NotComparableError
 from profiler.report.documents import comparison_document
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     check_target(args)
     with open_trace(args.before) as before, open_trace(args.after) as after:
-        sides = (Run(before, args.nvtx_before or args.nvtx), Run(after, args.nvtx_after or args.nvtx))
+        sides = pair_of(args, before, after)
         for side in sides:
             side.compute_and_release()
         result = compare(*sides)
@@ -38,8 +38,12 @@ def run(args: argparse.Namespace) -> None:
     rows = [pick(m, *_COLUMNS) for m in document["metrics"]]
     shown = [{**row, "ratio": f"{number(row['ratio'])}×" if row["ratio"] else None} for row in rows]
     head = [
-        f"{label}: {printable(side.facts.title)}  ({printable(str(side.trace.path))})"
+        line
         for label, side in (("before", result.before), ("after ", result.after))
+        for line in (
+            f"{label}: {printable(side.facts.title)}  ({printable(str(side.trace.path))})",
+            *(f"        {line}" for line in inference_lines(side)),
+        )
     ]
     notes = [
         f"{m.label}: {printable(m.reason, 300)}"

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from profiler.analysis.fusion.decompose import chain
 from profiler.analysis.run.run import Run
 from profiler.cli.output import add_output_options, check_target, emit, render_table
+from profiler.cli.runs import pair_of
 from profiler.cli.verb import add_pair
 from profiler.report.documents import chain_document, part_document
 from profiler.text import number, printable
@@ -35,10 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     check_target(args)
     with ExitStack() as stack:
-        paths = [args.before, *args.via, args.after]
-        patterns = [args.nvtx_before or args.nvtx, *[args.nvtx] * len(args.via), args.nvtx_after or args.nvtx]
-        runs = [Run(stack.enter_context(open_trace(p)), nvtx) for p, nvtx in zip(paths, patterns)]
-        steps = chain(runs)
+        traces = [stack.enter_context(open_trace(p)) for p in (args.before, *args.via, args.after)]
+        first, last = pair_of(args, traces[0], traces[-1])
+        steps = chain([first, *(Run(t, args.nvtx, args.inferences) for t in traces[1:-1]), last])
     document = chain_document(steps)
     text, rows = [], []
     for place, step in enumerate(steps):

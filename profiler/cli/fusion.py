@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from profiler.analysis.fusion.ledger import Row, build_ledger, grouped
-from profiler.analysis.run.run import Run
 from profiler.cli.output import add_output_options, check_target, emit, render_table
+from profiler.cli.runs import pair_of
 from profiler.cli.verb import add_pair, warn
 from profiler.report.documents import flat_row, ledger_document
 from profiler.text import number
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     check_target(args)
     with open_trace(args.before) as before, open_trace(args.after) as after:
-        sides = (Run(before, args.nvtx_before or args.nvtx), Run(after, args.nvtx_after or args.nvtx))
+        sides = pair_of(args, before, after)
         ledger = build_ledger(*sides, args.before_engine, args.after_engine)
         document = ledger_document(ledger)
     rows = [flat_row(row, entry) for row, entry in zip(ledger.rows, document["rows"])]

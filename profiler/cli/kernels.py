@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from profiler.analysis.run.finding import find_inferences
-from profiler.analysis.run.kernels import summarise_kernels
+from profiler.analysis.run.run import Run
 from profiler.cli.output import add_output_options, check_target, emit, render_table
-from profiler.cli.verb import add_nvtx, add_trace, trace_warnings, warn
+from profiler.cli.runs import inference_lines
+from profiler.cli.verb import add_inferences, add_trace, trace_warnings, warn
 from profiler.errors import TraceError
 from profiler.report.documents import kernels_document
 from profiler.runtime.arguments import positive
@@ -27,7 +27,7 @@ _HEADINGS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_trace(parser)
-    add_nvtx(parser)
+    add_inferences(parser)
     parser.add_argument(
         "--by",
         choices=("name", "category"),
@@ -43,10 +43,12 @@ def run(args: argparse.Namespace) -> None:
     with open_trace(args.trace) as trace:
         if trace.no_kernels_reason:
             raise TraceError(trace.no_kernels_reason)
-        inferences = find_inferences(trace, args.nvtx)
-        summary = summarise_kernels(trace, inferences)
+        found = Run(trace, args.nvtx, args.inferences)
+        inferences, summary = found.inferences, found.kernels
+        lines = inference_lines(found)
         warn(trace_warnings(trace))
-    if summary.per_inference_note:
+    warn(inferences.notes)
+    if inferences.count and summary.per_inference_note:
         warn([summary.per_inference_note])
     document = kernels_document(trace, inferences, summary, args.top)
     if args.by == "name":
@@ -56,5 +58,5 @@ def run(args: argparse.Namespace) -> None:
         rows = document["categories"]
         columns = {**_HEADINGS, "category": "category"}
     per = "unknown" if summary.per_inference is None else f"{summary.per_inference:g}"
-    head = f"{summary.count:,} kernels, {summary.total_ns:,} ns; {summary.inferences or 'no'} inferences, {per} kernels per inference\n"
-    emit(args, document, head + render_table(rows, columns), rows)
+    head = f"{summary.count:,} kernels, {summary.total_ns:,} ns; {summary.inferences or 'no'} inferences, {per} kernels per inference"
+    emit(args, document, "\n".join([head, *lines, "", render_table(rows, columns)]), rows)

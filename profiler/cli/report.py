@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from profiler.analysis.run.run import Run
 from profiler.cli.output import check_target
+from profiler.cli.runs import pair_of
 from profiler.cli.verb import add_pair, warn
 from profiler.errors import EXIT_GATE_FAILED, EXIT_GATE_UNKNOWN, UsageError
 from profiler.files import write_file
@@ -79,8 +79,7 @@ def run(args: argparse.Namespace) -> int | None:
     gates = [parse_gate(text) for text in args.fail_if]
     with open_trace(args.before) as before, open_trace(args.after) as after:
         evidence = gather(
-            Run(before, args.nvtx_before or args.nvtx),
-            Run(after, args.nvtx_after or args.nvtx),
+            *pair_of(args, before, after),
             (args.before_engine, args.after_engine),
         )
         outcomes = check(gates, evidence)

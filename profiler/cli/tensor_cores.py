@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from profiler.analysis.run.finding import find_inferences
-from profiler.analysis.run.tensor_cores import tensor_core_report
+from profiler.analysis.run.run import Run
 from profiler.cli.output import add_output_options, check_target, emit, render_table
-from profiler.cli.verb import add_nvtx, add_trace, trace_warnings, warn
+from profiler.cli.verb import add_inferences, add_trace, trace_warnings, warn
 from profiler.errors import TraceError
 from profiler.report.documents import tensor_cores_document
 from profiler.text import number
@@ -22,7 +21,7 @@ DESCRIPTION = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_trace(parser)
-    add_nvtx(parser)
+    add_inferences(parser)
     add_output_options(parser)
 
 
@@ -31,8 +30,9 @@ def run(args: argparse.Namespace) -> None:
     with open_trace(args.trace) as trace:
         if trace.no_kernels_reason:
             raise TraceError(trace.no_kernels_reason)
-        report = tensor_core_report(trace, find_inferences(trace, args.nvtx))
-        warn(trace_warnings(trace))
+        found = Run(trace, args.nvtx, args.inferences)
+        report = found.tensor_cores
+        warn([*trace_warnings(trace), *found.inferences.notes])
     sampled, document = report.sampled, tensor_cores_document(trace, report)
     verdicts, eligible, unknown = document["by_name"], document["eligible_not_using"], document["unknown"]
     if sampled.value_pct is None:

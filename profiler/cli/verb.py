@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from profiler.progress import Listener
+from profiler.runtime.arguments import positive
 from profiler.text import visible
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ def add_nvtx(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_inferences(parser: argparse.ArgumentParser) -> None:
+    """Which NVTX ranges are inferences, or how many there are."""
+    add_nvtx(parser)
+    _add_count(parser, "--inferences", "how many inferences the trace holds, where no range says which they are")
+
+
 def add_pair(parser: argparse.ArgumentParser) -> None:
     """BEFORE and AFTER, and which of their NVTX ranges are inferences."""
     add_trace(parser, "before")
@@ -40,6 +47,13 @@ def add_pair(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--nvtx-before", metavar="PATTERN", help="the same for BEFORE alone")
     parser.add_argument("--nvtx-after", metavar="PATTERN", help="the same for AFTER alone")
+    _add_count(parser, "--inferences", "how many inferences each holds, where no range says which they are")
+    _add_count(parser, "--inferences-before", "the same for BEFORE alone")
+    _add_count(parser, "--inferences-after", "the same for AFTER alone")
+
+
+def _add_count(parser: argparse.ArgumentParser, name: str, what: str) -> None:
+    parser.add_argument(name, type=positive, metavar="N", help=what)
 
 
 def warn(messages: Iterable[str]) -> None:

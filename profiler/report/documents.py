@@ -121,7 +121,7 @@ def kernels_document(trace: Trace, inferences: Inferences, summary: KernelSummar
     return {
         "trace": str(trace.path),
         "inferences": summary.inferences,
-        "inferences_found_as": inferences.statement,
+        **inferences_document(inferences),
         "per_inference": summary.per_inference,
         "per_inference_note": summary.per_inference_note,
         "kernel_count": summary.count,
@@ -199,6 +199,18 @@ def tactics_document(log: Path, found: Autotuning, candidates: list[dict[str, An
     }
 
 
+def inferences_document(found: Inferences) -> dict[str, Any]:
+    """How inferences were found, what lies outside of them, and which ranges could be named instead."""
+    keys = ("label", "count", "kernels", "time_ns", "share_pct")
+    return {
+        "inferences_found_as": found.statement,
+        "inferences_origin": found.origin,
+        "inferences_set_aside": [asdict(s) for s in found.set_aside],
+        "outside_inferences": asdict(found.outside),
+        "inference_candidates": [_attributes(c, *keys) for c in found.candidates],
+    }
+
+
 def run_document(run: Run) -> dict[str, Any]:
     """What ran, and how its inferences were found."""
     facts = ("title", "gpu", "sm", "framework", "model", "precision", "mode", "batch")
@@ -208,7 +220,7 @@ def run_document(run: Run) -> dict[str, Any]:
         "input_shape": run.facts.input_shape or None,
         "origin": run.facts.origin,
         "inferences": run.inferences.count or None,
-        "inferences_found_as": run.inferences.statement,
+        **inferences_document(run.inferences),
         **_attributes(run.trace.session, "nsys_version", "graph_trace_mode"),
     }
 

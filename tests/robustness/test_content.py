@@ -269,7 +269,7 @@ def test_duplicated_metric_names_do_not_multiply_samples(tmp_path: Path) -> None
 
 
 def test_a_pattern_that_takes_for_ever_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("profiler.analysis.run.finding._PATTERN_SECONDS", 0.2)
+    monkeypatch.setattr("profiler.analysis.run.candidates._PATTERN_SECONDS", 0.2)
     maker = every_table()
     maker.range("a" * 5_000 + "!", 40_000, 41_000)
     with open_trace(maker.write(tmp_path / "t.sqlite")) as trace:

@@ -12,7 +12,7 @@ from profiler.analysis.fusion.layer_names import parse_layer_name
 from profiler.analysis.fusion.layers import align
 from profiler.analysis.fusion.modules import operation_of
 from profiler.analysis.names.classify import classify
-from profiler.analysis.run.finding import _normalised
+from profiler.analysis.run.candidates import normalised
 from profiler.trace.build_log import parse_build_log
 from profiler.trace.engine_file import EngineLayer
 
@@ -58,7 +58,7 @@ def test_names(piece: str) -> None:
         parse_layer_name(f"PWN({name})", name)
         assert classify(name).tensor_cores in ("yes", "no", "unknown")
         assert operation_of(name)
-        assert _normalised(name)
+        assert normalised(name)
 
 
 def test_numbers_at_the_end_of_names() -> None:
@@ -71,7 +71,7 @@ def test_numbers_at_the_end_of_names() -> None:
         ("1a2", "1a#"),
         ("9ab", "9ab"),
     ):
-        assert _normalised(text) == found
+        assert normalised(text) == found
 
 
 def test_one_log_line_that_names_ten_thousand_candidates() -> None:

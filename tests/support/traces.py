@@ -13,3 +13,8 @@ DATA = ROOT / "tests" / "data"
 def bundled(run: str) -> Path:
     """The trace file of a bundled run."""
     return TRACES / run / "trace.sqlite.xz"
+
+
+def case(name: str) -> Path:
+    """A small trace of a kind that others record: "08-trtexec/trtexec"."""
+    return DATA / "cases" / f"{name}.sqlite.xz"

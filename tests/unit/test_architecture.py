@@ -37,7 +37,7 @@ def test_help_imports_only_what_it_needs() -> None:
 def test_every_verb_has_a_module_and_every_module_a_verb() -> None:
     from profiler.cli.main import VERBS  # noqa: PLC0415
 
-    shared = {"__init__", "main", "verb", "output", "capture_options", "remember"}
+    shared = {"__init__", "main", "verb", "output", "capture_options", "remember", "runs"}
     modules = {p.stem for p in (ROOT / "profiler" / "cli").glob("*.py")} - shared
     assert modules == {verb.replace("-", "_") for verb in VERBS}
 

@@ -86,7 +86,8 @@ def module_side(trace: Trace, inferences: Inferences, work: pd.DataFrame) -> Mod
     )
     is_module &= (of_range >= 0) & (ranges["domain"] != "TensorRT").to_numpy()
     if inferences.count:
-        is_module[inferences.ranges["row"].to_numpy()] = False
+        rows = inferences.ranges["row"].to_numpy()
+        is_module[rows[rows >= 0]] = False  # inferred ones have no range
     rows = np.flatnonzero(is_module)
     paths = frozenset(texts[c] for c in np.unique(codes[rows]))
     containers = paths & {path[:at] for path in paths for at, c in enumerate(path) if c == "."}

@@ -1,29 +1,70 @@
 """The inferences of a trace: which GPU work each holds, and its times. How they are found: :mod:`profiler.analysis.run.finding`.
 
 A kernel belongs to the inference inside whose range it was *launched*, on the thread of the range (push/pop) or
-anywhere in its process (start/end); when it ran does not matter. Only where a trace holds no launches does the time
-at which the kernel started decide, and then :attr:`Inferences.statement` says so.
+anywhere in its process (start/end); when it ran does not matter. What a helper thread of the process launches (the autograd
+engine's) belongs to the inference that is open then. Only where a trace holds no launches does the time at which the kernel
+started decide. :attr:`Inferences.statement` says so where it is the case.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from profiler.analysis.run.assignment import assign_by_host, inference_of_calls
+from profiler.analysis.run.candidates import Candidate
 from profiler.analysis.statistics import count_codes, sum_by_code
 from profiler.analysis.tabular import Tabular
 from profiler.errors import TraceError
+from profiler.text import duration, number, number_of_bytes, plural
 from profiler.trace import Trace
-from profiler.trace.arrays import IntArray, is_constant, take
+from profiler.trace.arrays import IntArray
 
 _LAUNCH = re.compile(r"Launch(Kernel|CooperativeKernel|Cooperative|Grid|HostFunc)?|GraphLaunch", re.IGNORECASE)
 _PIECE = 1 << 20
+_MUCH_LEFT = 0.1
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """A range that is like the inferences by name, but not one of them: warm-up, or cut off by the recording."""
+
+    text: str
+    kernels: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Outside:
+    """GPU work of the trace that belongs to no inference. Times are sums.
+
+    Attributes:
+        share_pct: of the time of all kernels and whole graphs of the trace.
+    """
+
+    kernels: int
+    kernel_time_ns: int
+    share_pct: float
+    memcpys: int
+    memcpy_bytes: int
+    memcpy_time_ns: int
+    memsets: int
+
+    @property
+    def sentence(self) -> str:
+        if not (self.kernels or self.memcpys or self.memsets):
+            return "nothing"
+        return (
+            f"{plural(self.kernels, 'kernel')} of {duration(self.kernel_time_ns)} ({number(self.share_pct)} % of the kernel time), "
+            f"{plural(self.memcpys, 'copy', 'copies')} of {number_of_bytes(self.memcpy_bytes)} and {duration(self.memcpy_time_ns)}, "
+            f"{plural(self.memsets, 'memory set')}"
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,6 +76,10 @@ class Inferences(Tabular):
         statement: how they were found, or why there are none.
         ranges: a row an inference, by start: the columns of :attr:`Trace.nvtx_ranges`, index reset.
         of_kernel: for each row of :attr:`Trace.kernels` the inference it belongs to, or -1.
+        origin: "pattern", "ranges", "library ranges", "graph launches", "kernel sequence" or "none".
+        helpers: threads whose launches belong to the inference that is open in their process.
+        set_aside: ranges that are named like the inferences and were left out, with the reason.
+        candidates: the NVTX ranges that could be inferences, best first.
     """
 
     trace: Trace
@@ -45,6 +90,10 @@ class Inferences(Tabular):
     of_graph_trace: IntArray
     of_memcpy: IntArray
     of_memset: IntArray
+    origin: str = "ranges"
+    helpers: tuple[int, ...] = ()
+    set_aside: tuple[SetAside, ...] = ()
+    candidates: tuple[Candidate, ...] = field(default=())
 
     @property
     def count(self) -> int:
@@ -169,7 +218,7 @@ class Inferences(Tabular):
         rows = np.flatnonzero(is_launch(calls["name"]))
         of = np.empty(len(rows), dtype=np.int32)
         for at in range(0, len(rows), _PIECE):
-            of[at : at + _PIECE] = inference_of_calls(self.trace, self.ranges, rows[at : at + _PIECE])
+            of[at : at + _PIECE] = inference_of_calls(self.trace, self.ranges, rows[at : at + _PIECE], self.helpers)
         columns = {
             "name": pd.Categorical.from_codes(
                 calls["name"].cat.codes.to_numpy()[rows], categories=calls["name"].cat.categories
@@ -215,11 +264,11 @@ class Inferences(Tabular):
     def assign_calls(self, calls: pd.DataFrame) -> IntArray:
         """The inference of each API call or range (a slice of a frame with ``tid``, ``pid`` and ``start_ns``), or -1."""
         return assign_by_host(
-            self.trace,
             self.ranges,
             calls["tid"].to_numpy(),
             calls["pid"].to_numpy(),
             calls["start_ns"].to_numpy(),
+            self.helpers,
         )
 
     @cached_property
@@ -242,9 +291,117 @@ class Inferences(Tabular):
         )
 
     @property
+    def is_inferred(self) -> bool:
+        """Whether no range marks them: they are what repeats."""
+        return self.origin in ("graph launches", "kernel sequence")
+
+    @property
     def kernels_outside(self) -> int:
         """Kernels of the trace that belong to no inference."""
         return int((self.of_kernel < 0).sum())
+
+    @cached_property
+    def outside(self) -> Outside:
+        """What of the trace belongs to no inference."""
+        kernels, copies = self.trace.kernels, self.trace.memcpys
+        durations = kernels["duration_ns"].to_numpy()
+        time = int(durations.sum(where=self.of_kernel < 0))
+        graphs = self.trace.graph_traces["duration_ns"].to_numpy()
+        whole = int(durations.sum()) + int(graphs.sum())
+        alone = self.of_memcpy < 0
+        return Outside(
+            self.kernels_outside,
+            time,
+            100.0 * (time + int(graphs.sum(where=self.of_graph_trace < 0))) / max(whole, 1),
+            int(alone.sum()),
+            int(copies["bytes"].to_numpy()[alone].sum()),
+            int(copies["duration_ns"].to_numpy()[alone].sum()),
+            int((self.of_memset < 0).sum()),
+        )
+
+    @cached_property
+    def share_of_trace(self) -> float:
+        """The share of the GPU time of the trace that is in inferences: 0 to 1."""
+        return 1.0 - self.outside.share_pct / 100.0
+
+    @cached_property
+    def share_between(self) -> float:
+        """The same of the time that kernels ran between the first and the last work of the inferences."""
+        inside = window = 0
+        parts = [(f, of) for name, f, of in self._sources if name in ("kernels", "graph_traces")]
+        marks = [(f["start_ns"].to_numpy(), f["duration_ns"].to_numpy(), of >= 0) for f, of in parts]
+        firsts = [int(starts[mine].min()) for starts, _, mine in marks if mine.any()]
+        if not firsts:
+            return 0.0
+        lasts = [int(starts[mine].max()) for starts, _, mine in marks if mine.any()]
+        for starts, durations, mine in marks:
+            inside += int(durations.sum(where=mine))
+            window += int(durations.sum(where=(starts >= min(firsts)) & (starts <= max(lasts))))
+        return inside / max(window, 1)
+
+    @cached_property
+    def kernels_in_most(self) -> int:
+        """The number of kernels (or whole graphs) that most inferences have."""
+        counts = count_codes(self.of_kernel, self.count) + count_codes(self.of_graph_trace, self.count)
+        return int(np.bincount(counts).argmax()) if len(counts) else 0
+
+    @cached_property
+    def work_of_helpers(self) -> tuple[int, float] | None:
+        """Kernels in inferences that helper threads launched, and their share (0 to 1) of the inferences' kernel time; None without."""
+        if not self.helpers:
+            return None
+        called, durations = self.trace.kernels["api_call"].to_numpy(), self.trace.kernels["duration_ns"].to_numpy()
+        tids = self.trace.api_calls["tid"].to_numpy()
+        inside = np.flatnonzero((self.of_kernel >= 0) & (called >= 0))
+        theirs = inside[np.isin(tids[called[inside]], np.asarray(self.helpers))]
+        if not len(theirs):
+            return None
+        return len(theirs), int(durations[theirs].sum()) / max(int(durations[inside].sum()), 1)
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the figures should know of these inferences."""
+        found = [f"“{s.text}” was set aside: {s.reason}." for s in self.set_aside[:5]]
+        if len(self.set_aside) > 5:
+            found.append(f"{len(self.set_aside) - 5:,} more ranges were set aside for such reasons.")
+        left = 1.0 - self.share_between
+        if self.count and not self.set_aside and left >= _MUCH_LEFT:
+            found.append(
+                f"{number(100 * left)} % of the GPU time between the first and the last inference lies outside of them; "
+                f"no figure per inference holds it."
+            )
+        if self.count and self.overlap:
+            found.append(
+                "Inferences overlap in time (several instances at once), so a latency includes waiting for the others' work."
+            )
+        return tuple(found)
+
+    @cached_property
+    def overlap(self) -> bool:
+        """Whether some inferences were open at the same time."""
+        starts, ends = self.ranges["start_ns"].to_numpy(), self.ranges["end_ns"].to_numpy()
+        return bool((starts[1:] < np.maximum.accumulate(ends)[:-1]).any())
+
+    def without(self, rows: Mapping[int, str]) -> Inferences:
+        """The same without some of the inferences, which are set aside for the reasons given."""
+        kept = np.ones(self.count, dtype=bool)
+        kept[list(rows)] = False
+        place = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1).astype(np.int32)  # the last: of work outside
+        counts = count_codes(self.of_kernel, self.count)
+        texts = self.ranges["text"].astype(str)
+        aside = tuple(SetAside(texts.iloc[k], int(counts[k]), reason) for k, reason in sorted(rows.items()))
+        left = int(kept.sum())
+        only = ": n = 1, so nothing is known of how it varies" if left == 1 else ""
+        return replace(
+            self,
+            ranges=self.ranges[kept].reset_index(drop=True),
+            of_kernel=place[self.of_kernel],
+            of_graph_trace=place[self.of_graph_trace],
+            of_memcpy=place[self.of_memcpy],
+            of_memset=place[self.of_memset],
+            statement=f"{left:,} of {self.statement} ({len(aside):,} set aside){only}",
+            set_aside=(*self.set_aside, *aside),
+        )
 
 
 def _spans(work: pd.DataFrame) -> pd.DataFrame:
@@ -307,29 +464,3 @@ def _reach(inference: IntArray, ends: IntArray) -> IntArray:
     for k in late:
         reach[first[k] : last[k]] = np.maximum.accumulate(ends[first[k] : last[k]])
     return reach
-
-
-def inference_of_calls(trace: Trace, ranges: pd.DataFrame, rows: IntArray) -> IntArray:
-    """The inference of some rows of the API calls."""
-    tids, pids, starts = (trace.api_calls[c].to_numpy() for c in ("tid", "pid", "start_ns"))
-    return assign_by_host(trace, ranges, take(tids, rows), take(pids, rows), starts[rows])
-
-
-def assign_by_host(trace: Trace, ranges: pd.DataFrame, tids: IntArray, pids: IntArray, times: IntArray) -> IntArray:
-    """The inference in which a host thread was at a time. ``ranges`` is sorted by start and has a column ``row``."""
-    found = np.full(len(times), -1, dtype=np.int32)
-    if not len(ranges) or not len(times):
-        return found
-    nested = (ranges["kind"] == "push/pop").to_numpy()
-    for by_thread in (True, False):
-        chosen = np.flatnonzero(nested == by_thread)
-        owners, asked = (ranges["tid"], tids) if by_thread else (ranges["pid"], pids)
-        for owner in np.unique(owners.to_numpy()[chosen]):
-            mine = chosen[owners.to_numpy()[chosen] == owner]
-            starts, ends = ranges["start_ns"].to_numpy()[mine], ranges["end_ns"].to_numpy()[mine]
-            everybody = is_constant(asked) and asked[0] == owner
-            who = np.flatnonzero(found < 0) if everybody else np.flatnonzero((asked == owner) & (found < 0))
-            place = np.searchsorted(starts, times[who], side="right") - 1
-            inside = (place >= 0) & (times[who] < ends[np.maximum(place, 0)])
-            found[who] = np.where(inside, mine[np.maximum(place, 0)], -1)
-    return found

@@ -26,10 +26,12 @@ class Run:
 
     Args:
         nvtx: which NVTX ranges are inferences, see :func:`find_inferences`; by default they are found.
+        inference_count: how many there are, where no range says which they are.
     """
 
     trace: Trace
     nvtx: str | None = None
+    inference_count: int | None = None
 
     def __enter__(self) -> Run:
         return self
@@ -48,7 +50,7 @@ class Run:
 
     @cached_property
     def inferences(self) -> Inferences:
-        return find_inferences(self.trace, self.nvtx)
+        return find_inferences(self.trace, self.nvtx, self.inference_count)
 
     @cached_property
     def kernels(self) -> KernelSummary:
@@ -82,17 +84,19 @@ class Run:
         _ = self.inferences.table, self.launches
         self.inferences.__dict__.pop("launch_calls", None)
         _ = self.kernels, self.tensor_cores, self.categories, self.inferences.kernels_per_inference
+        _ = self.inferences.outside, self.inferences.notes
         self.trace.release("kernels", "memcpys", "memsets", "graph_traces", "gpu_metrics")
 
 
-def open_run(path: str | Path, nvtx: str | None = None) -> Run:
+def open_run(path: str | Path, nvtx: str | None = None, inferences: int | None = None) -> Run:
     """Open a trace as a run: ``with open_run("trace.sqlite") as run: print(run.kernels)``.
 
     Args:
         path: an nsys SQLite export (plain, .xz, .zst, .gz), or a native report where nsys is installed.
         nvtx: which NVTX ranges are inferences: a shell pattern or a regular expression; by default they are found.
+        inferences: how many inferences the trace holds, where no range says which they are.
 
     Raises:
         TraceError: it is not there, not a trace, or damaged; the message says which.
     """
-    return Run(open_trace(path), nvtx)
+    return Run(open_trace(path), nvtx, inferences)

@@ -81,7 +81,7 @@ def test_times_of_an_inference(opened: Open) -> None:
 def test_unequal_inferences_are_stated(opened: Open) -> None:
     maker = simple(inferences=3, kernels=4)
     maker.kernel(1_000 + 8_000, 10, launched=1_000 + 950)
-    per, note = find_inferences(opened(maker)).kernels_per_inference
+    per, note = find_inferences(opened(maker), "iter*").kernels_per_inference
     assert per == pytest.approx(13 / 3)
     assert note is not None and "13 kernels ÷ 3 inferences is not a whole number" in note and "4 to 5" in note
 
@@ -90,7 +90,7 @@ def test_unequal_inferences_with_a_whole_mean_are_stated_too(opened: Open) -> No
     maker = simple(inferences=2, kernels=4)
     for k in range(2):
         maker.kernel(9_000 + k, 10, launched=1_900 + k)
-    per, note = find_inferences(opened(maker)).kernels_per_inference
+    per, note = find_inferences(opened(maker), "iter*").kernels_per_inference
     assert per == 5.0 and note is not None and "do not have the same number" in note
 
 

@@ -1,0 +1,278 @@
+"""The NVTX ranges that could be inferences, by their names: how many, how much of the GPU's time they hold, best first."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from dataclasses import dataclass, field
+from time import monotonic
+
+import numpy as np
+import pandas as pd
+import regex
+
+from profiler.analysis.run.range_kinds import WARM_UP, RangeKind, is_a_loop, kind_of, names_a_part, names_an_inference
+from profiler.analysis.statistics import count_codes, sum_by_code
+from profiler.errors import UsageError
+from profiler.text import number, plural
+from profiler.trace import Trace
+from profiler.trace.arrays import IntArray
+
+_TRAILING_NUMBER = re.compile(r"\D?(\d+)")
+_HEAD = re.compile(r"[^\d=:({\[,;|@]*[A-Za-z]")
+_PIECE = 1 << 20
+_PATTERN_SECONDS = 10.0
+_MIN_SHARE = 0.05
+_MAX_GROUPS = 200
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """NVTX ranges of one name.
+
+    Attributes:
+        label: their text, with ``#`` for a running number, or its beginning and ``…``.
+        count: how many there are, of nested ones the outermost.
+        kernels, time_ns: launched inside them on their own thread (start/end ranges: by their process).
+        share_pct: of the GPU time of the trace.
+        says_inference, is_part: what the words of the name say.
+        rows: rows of :attr:`Trace.nvtx_ranges`.
+    """
+
+    label: str
+    domain: str
+    kind: RangeKind
+    count: int
+    kernels: int
+    time_ns: int
+    share_pct: float
+    says_inference: bool
+    is_part: bool
+    rows: IntArray = field(repr=False, compare=False)
+
+    @property
+    def sentence(self) -> str:
+        return (
+            f"“{self.label}”: {plural(self.count, 'range')}, {plural(self.kernels, 'kernel')}, "
+            f"{number(self.share_pct)} % of the GPU time"
+        )
+
+
+def candidates_of(trace: Trace) -> list[Candidate]:
+    """The candidates, best first: the user's before a library's, warm-up and loops last, names that say so first, outermost first."""
+    ranges, index = trace.nvtx_ranges, trace.nvtx_index
+    if not len(ranges):
+        return []
+    kernels, times = work_inside(trace)
+    total = max(_gpu_time(trace), 1)
+    kinds, groups, labels = _groups(trace)
+    found: list[tuple[tuple[bool | int | float, ...], Candidate]] = []
+    of_group = sum_by_code(groups, times, len(labels)) / total
+    counts = count_codes(groups, len(labels))
+    helped = _is_threaded(
+        trace
+    )  # then other threads may do most of the work, which is looked at when a candidate is tried
+    present = np.flatnonzero((counts > 0) & (of_group > 0))
+    for code in present[np.argsort(-of_group[present], kind="stable")[:_MAX_GROUPS]]:
+        label = labels[code]
+        says = kinds[code] == RangeKind.USER and names_an_inference(label)
+        is_small = not helped and of_group[code] < _MIN_SHARE
+        if is_small and not says and kinds[code] == RangeKind.USER:
+            continue
+        rows = outermost(trace, np.flatnonzero(groups == code))
+        time = int(times[rows].sum())
+        candidate = Candidate(
+            label,
+            str(ranges["domain"].iloc[rows[0]]),
+            kinds[code],
+            len(rows),
+            int(kernels[rows].sum()),
+            time,
+            100.0 * time / total,
+            says,
+            names_a_part(label),
+            rows,
+        )
+        rank = (
+            is_small,
+            int(kinds[code]),
+            bool(WARM_UP.search(label)),
+            is_a_loop(label),
+            not says,
+            candidate.is_part,
+            float(index.level[rows].mean()),
+            -candidate.share_pct,
+        )
+        found.append((rank, candidate))
+    return [candidate for _, candidate in sorted(found, key=lambda item: item[0])]
+
+
+def _groups(trace: Trace) -> tuple[list[RangeKind], IntArray, list[str]]:
+    """For each range the code of its group (-1: an operation's), and for each group its kind and label."""
+    ranges = trace.nvtx_ranges
+    texts, domains = ranges["text"].cat, ranges["domain"].cat
+    domain_codes = domains.codes.to_numpy()
+    pairs = domain_codes.astype(np.int64) * (len(texts.categories) + 1) + texts.codes.to_numpy()
+    distinct, codes = np.unique(pairs, return_inverse=True)
+    singles: dict[str, int] = {}
+    named = []
+    for pair in distinct:
+        domain, text = (
+            str(domains.categories[pair // (len(texts.categories) + 1)]),
+            str(texts.categories[pair % (len(texts.categories) + 1)]),
+        )
+        label = normalised(text)
+        singles[label] = singles.get(label, 0) + 1
+        named.append((label, domain, kind_of(text, domain)))
+    heads: dict[str, set[str]] = {}
+    for label, _, kind in named:
+        head = _head(label)
+        if kind == RangeKind.USER and head != label and names_an_inference(head):
+            heads.setdefault(head, set()).add(label)
+    merged = {head for head, labels in heads.items() if len(labels) > 1}
+    places: dict[tuple[str, str, RangeKind], int] = {}
+    of_pair = np.full(len(distinct), -1, dtype=np.int32)
+    for k, (label, domain, kind) in enumerate(named):
+        if kind == RangeKind.PART:
+            continue
+        head = _head(label)
+        name = f"{head}…" if kind == RangeKind.USER and head in merged and names_an_inference(head) else label
+        of_pair[k] = places.setdefault((name, domain, kind), len(places))
+    return [kind for _, _, kind in places], of_pair[codes], [label for label, _, _ in places]
+
+
+def normalised(text: str) -> str:
+    """The text with ``#`` for a number at its end or before its last character."""
+    # from the end: a pattern that looks for the number from the front takes quadratic time on a text of digits
+    found = _TRAILING_NUMBER.match(text[::-1])
+    return text if found is None else f"{text[: len(text) - found.end()]}#{text[len(text) - found.start(1) :]}"
+
+
+def _head(label: str) -> str:
+    """The words before what differs from range to range: "request 12 user=a" → "request"."""
+    found = _HEAD.match(label[:200])
+    return found.group().rstrip(" -_#") if found else label
+
+
+def _gpu_time(trace: Trace) -> int:
+    return int(trace.kernels["duration_ns"].sum()) + int(trace.graph_traces["duration_ns"].sum())
+
+
+def _is_threaded(trace: Trace) -> bool:
+    tids = trace.api_calls["tid"].to_numpy()
+    return bool(len(tids)) and not bool((tids == tids[0]).all())
+
+
+def work_inside(trace: Trace) -> tuple[IntArray, IntArray]:
+    """For each NVTX range the number and GPU time of the kernels and whole graphs launched inside: on its thread, or in its process."""
+    ranges, index = trace.nvtx_ranges, trace.nvtx_index
+    n = len(ranges)
+    counts, times = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    loose = np.flatnonzero((ranges["kind"] == "start/end").to_numpy())
+    starts, ends = ranges["start_ns"].to_numpy(), ranges["end_ns"].to_numpy()
+    for work in (trace.kernels, trace.graph_traces):
+        if not len(work):
+            continue
+        durations = work["duration_ns"].to_numpy()
+        if int(work["api_call"].max()) < 0:  # no launches recorded: by the time on the GPU
+            _add_by_time(counts, times, np.arange(n), starts, ends, work["start_ns"].to_numpy(), durations)
+            continue
+        own_counts, own_times = (
+            count_codes(work["nvtx"].to_numpy(), n),
+            sum_by_code(work["nvtx"].to_numpy(), durations, n),
+        )
+        for level in range(int(index.level.max(initial=0)), 0, -1):
+            for at in range(0, n, _PIECE):
+                rows = at + np.flatnonzero(index.level[at : at + _PIECE] == level)
+                np.add.at(own_counts, index.parent[rows], own_counts[rows])
+                np.add.at(own_times, index.parent[rows], own_times[rows])
+        counts += own_counts
+        times += own_times
+        if len(loose):
+            calls = work["api_call"].to_numpy()
+            known = np.flatnonzero(calls >= 0)
+            called = trace.api_calls["start_ns"].to_numpy()[calls[known]]
+            pids = trace.api_calls["pid"].to_numpy()[calls[known]]
+            for pid in np.unique(ranges["pid"].to_numpy()[loose]):
+                mine = loose[ranges["pid"].to_numpy()[loose] == pid]
+                theirs = pids == pid
+                _add_by_time(counts, times, mine, starts, ends, called[theirs], durations[known[theirs]])
+    return counts, times
+
+
+def _add_by_time(
+    counts: IntArray,
+    times: IntArray,
+    rows: IntArray,
+    starts: IntArray,
+    ends: IntArray,
+    at: IntArray,
+    durations: IntArray,
+) -> None:
+    order = np.argsort(at, kind="stable")
+    ordered, sums = at[order], np.concatenate(([0], np.cumsum(durations[order], dtype=np.int64)))
+    first, last = np.searchsorted(ordered, starts[rows]), np.searchsorted(ordered, ends[rows])
+    counts[rows] += last - first
+    times[rows] += sums[last] - sums[first]
+
+
+def range_rows(trace: Trace, rows: IntArray) -> pd.DataFrame:
+    """Those NVTX ranges by start, with a column ``row``; one that never closed ends where the next of them begins on its thread."""
+    ranges = trace.nvtx_ranges
+    rows = rows[np.argsort(ranges["start_ns"].to_numpy()[rows], kind="stable")]
+    frame = ranges.iloc[rows].assign(row=rows).reset_index(drop=True)
+    is_open = ~frame["closed"].to_numpy()
+    if is_open.any():
+        following = frame.groupby("tid", observed=True)["start_ns"].shift(-1)
+        cut = is_open & following.notna().to_numpy()
+        frame.loc[cut, "end_ns"] = following[cut].astype(np.int64)
+    return frame
+
+
+def outermost(trace: Trace, rows: IntArray) -> IntArray:
+    """Leave out the rows that lie inside another of the rows; one that was never closed holds nothing but itself."""
+    selected = np.zeros(len(trace.nvtx_ranges), dtype=bool)
+    selected[rows] = trace.nvtx_ranges["closed"].to_numpy()[rows]
+    inside = np.zeros(len(selected), dtype=bool)
+    index = trace.nvtx_index
+    for level in range(1, int(index.level.max(initial=0)) + 1):
+        for at in range(0, len(inside), _PIECE):
+            below = at + np.flatnonzero(index.level[at : at + _PIECE] == level)
+            parent = index.parent[below]
+            inside[below] = selected[parent] | inside[parent]
+    return rows[~inside[rows]]
+
+
+def matching(trace: Trace, pattern: str) -> IntArray:
+    """The rows whose text matches a shell pattern, else those in which a regular expression is found.
+
+    Raises:
+        UsageError: neither, or it is no regular expression, or looking for it takes too long.
+    """
+    texts = trace.nvtx_ranges["text"]
+    kinds = [str(k) for k in texts.cat.categories]
+    wanted = [fnmatch.fnmatchcase(k, pattern) for k in kinds]
+    if not any(wanted):
+        wanted = _found_in(pattern, kinds)
+    if not any(wanted):
+        known = ", ".join(dict.fromkeys(normalised(k) for k in kinds[:2000]))[:300] or "none"
+        raise UsageError(f"--nvtx {pattern!r}: no NVTX range of {trace.path} matches.", f"Ranges in the trace: {known}")
+    return np.flatnonzero(np.asarray(wanted)[texts.cat.codes.to_numpy()])
+
+
+def _found_in(pattern: str, texts: list[str]) -> list[bool]:
+    """Which texts hold a match of a regular expression. Pattern and texts can come from anywhere, so its time is limited."""
+    try:
+        compiled = regex.compile(pattern)
+    except regex.error as error:
+        raise UsageError(
+            f"--nvtx {pattern!r}: no range has such a name, and it is not a regular expression ({error})."
+        ) from error
+    until = monotonic() + _PATTERN_SECONDS
+    try:
+        return [compiled.search(t, timeout=max(until - monotonic(), 1e-3)) is not None for t in texts]
+    except TimeoutError as error:
+        raise UsageError(
+            f"--nvtx {pattern!r}: looking for it in {len(texts):,} names took more than {_PATTERN_SECONDS:g} s.",
+            "Write a pattern with fewer nested repetitions.",
+        ) from error
