@@ -62,7 +62,7 @@ def test_slower_than_before_is_said() -> None:
     found = evidence("trt-int8-graph-b8", "trt-fp16-stream-b8")
     told = claims(story(found))
     assert "1.48× slower" in told["latency"].sentences[0] and "faster" not in " ".join(sentences(found))
-    assert re.search(r"took [\d.]+ ms more: ", told["origin"].sentences[0])
+    assert re.search(r"took [\d.]+ [mµ]s more: ", told["origin"].sentences[0])
 
 
 def test_the_same_run_twice_is_the_same() -> None:
