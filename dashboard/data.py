@@ -21,7 +21,7 @@ from profiler.analysis.compare import Comparison, compare
 from profiler.analysis.custom_layer.cost import RunCost, activations_of, run_cost
 from profiler.analysis.custom_layer.measurement import Measurement, is_measurement, read_measurement
 from profiler.analysis.fusion.counterparts import Counterparts
-from profiler.analysis.fusion.decompose import Step, chain
+from profiler.analysis.fusion.decompose import ChainStep, chain
 from profiler.analysis.fusion.ledger import Ledger
 from profiler.analysis.fusion.traffic import Traffic
 from profiler.analysis.run.autotuning import Autotuning, autotuning, build_log_of
@@ -313,7 +313,7 @@ def _told(key: object, _held: Evidence) -> tuple[StoryFacts, tuple[Claim, ...]]:
     return facts, claims_from(facts)
 
 
-def steps(sides: Sequence[Side]) -> list[Step] | ProfilerError:
+def steps(sides: Sequence[Side]) -> list[ChainStep] | ProfilerError:
     """The chain of measured runs, or what is wrong with it."""
     try:
         return _steps(tuple(s.identity for s in sides), [s for s in sides if s.analysis is not None])
@@ -322,7 +322,7 @@ def steps(sides: Sequence[Side]) -> list[Step] | ProfilerError:
 
 
 @st.cache_resource(max_entries=16, show_spinner="Splitting the difference…")
-def _steps(keys: object, _sides: list[Side]) -> list[Step]:
+def _steps(keys: object, _sides: list[Side]) -> list[ChainStep]:
     del keys
     by_run = {id(side.analysis): side for side in _sides}
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from profiler.analysis.compare import Comparison, compare
     from profiler.analysis.fusion.decompose import Decomposition, decompose
-    from profiler.analysis.fusion.ledger import Ledger
-    from profiler.analysis.fusion.ledger import build_ledger as fusion
+    from profiler.analysis.fusion.ledger import Ledger, fusion
     from profiler.analysis.fusion.traffic import memory_traffic
     from profiler.analysis.names.classify import classify
     from profiler.analysis.run.run import Run, open_run
@@ -52,7 +51,7 @@ _HOMES = {
     "classify": "profiler.analysis.names.classify",
     "compare": "profiler.analysis.compare",
     "decompose": "profiler.analysis.fusion.decompose",
-    "fusion": "profiler.analysis.fusion.ledger:build_ledger",
+    "fusion": "profiler.analysis.fusion.ledger",
     "memory_traffic": "profiler.analysis.fusion.traffic",
     "open_run": "profiler.analysis.run.run",
     "open_trace": "profiler.trace",

@@ -11,7 +11,7 @@ from dashboard import data
 from dashboard.show import chart
 from dashboard.sidebar import Pair, show_error, show_problems
 from dashboard.tables import show_table
-from profiler.analysis.fusion.decompose import Decomposition, Step
+from profiler.analysis.fusion.decompose import ChainStep, Decomposition
 from profiler.analysis.run.autotuning import Autotuning
 from profiler.charts.tactics import tuned_layers
 from profiler.charts.waterfall import split_waterfall, waterfall
@@ -59,14 +59,14 @@ def render(pair: Pair) -> None:
         _autotuning(name, side)
 
 
-def _chain(steps: list[Step], sides: dict[str, data.Side]) -> None:
+def _chain(steps: list[ChainStep], sides: dict[str, data.Side]) -> None:
     saved = [(a.latency_ns - b.latency_ns) / 1e3 for a, b in itertools.pairwise(steps)]
     first, last = steps[0].latency_ns / 1e3, steps[-1].latency_ns / 1e3
     title = f"Measured steps: {duration(steps[0].latency_ns)} → {duration(steps[-1].latency_ns)}"
     chart(waterfall([s.title for s in steps[1:]], saved, first, last, title), "chain", sides)
 
 
-def _step(place: int, before: Step, after: Step, first: data.Side, second: data.Side) -> None:
+def _step(place: int, before: ChainStep, after: ChainStep, first: data.Side, second: data.Side) -> None:
     ratio = before.latency_ns / after.latency_ns if after.latency_ns else None
     st.subheader(f"{markdown(before.title)} → {markdown(after.title)}: {times(ratio)}")
     if after.split is None:

@@ -6,15 +6,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from profiler.analysis.fusion.ledger import Row, build_ledger, grouped
+from profiler.analysis.fusion.join import Row
+from profiler.analysis.fusion.ledger import fusion, grouped
 from profiler.cli.output import add_output_options, check_target, emit, render_table
 from profiler.cli.runs import pair_of
 from profiler.cli.verb import add_pair, warn
 from profiler.report.documents import flat_row, ledger_document
-from profiler.text import number
+from profiler.text import number, printable
 from profiler.trace import open_trace
 
 KEPT_BY = ("before", "after")
+_MOST_SHOWN = 4
 DESCRIPTION = (
     "For every module of the model: which kernels it cost before, which layer computes it after, or why nothing is "
     "left of it. Every kernel of both traces is in exactly one row."
@@ -42,8 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     check_target(args)
     with open_trace(args.before) as before, open_trace(args.after) as after:
-        sides = pair_of(args, before, after)
-        ledger = build_ledger(*sides, args.before_engine, args.after_engine)
+        ledger = fusion(*pair_of(args, before, after), args.before_engine, args.after_engine)
         document = ledger_document(ledger)
     rows = [flat_row(row, entry) for row, entry in zip(ledger.rows, document["rows"])]
     n_before, n_after = ledger.before_placement.inferences, ledger.after_placement.inferences
@@ -51,11 +52,11 @@ def run(args: argparse.Namespace) -> None:
         shown = [
             {
                 **row,
-                "before_us": _us(row["before_time_ns"]),
-                "after_us": _us(row["after_time_ns"]),
-                "became": f"{row['status']} into {row['into']}" if row["into"] else row["status"],
+                "before_us": _us(entry["before"]),
+                "after_us": _us(entry["after"]),
+                "became": _became(row, entry),
             }
-            for row in rows
+            for row, entry in zip(rows, document["rows"])
         ]
     else:
         rows = shown = [
@@ -69,17 +70,26 @@ def run(args: argparse.Namespace) -> None:
             }
             for g in grouped(ledger.rows, args.by)
         ]
-    lines = [_coverage_line(document, side) for side in ("before", "after")]
+    lines = [
+        *(_source_line(document, side) for side in ("before", "after")),
+        f"matched {printable(ledger.match.statement)}",
+    ]
+    lines += [f"to raise it: {sentence}" for sentence in ledger.advice]
     columns = {
         "module": args.by, "before_kernels": "kernels", "before_us": "µs before", "after_kernels": "kernels", "after_us": "µs after",
         "became": "what became of it",
     }  # fmt: skip
-    emit(args, document, "\n".join([*lines, *ledger.findings, "", render_table(shown, columns)]), rows)
+    emit(args, document, "\n".join([*lines, *map(printable, ledger.findings), "", render_table(shown, columns)]), rows)
     warn(w for side in sides for w in [t.message for t in side.trace.warnings])
 
 
-def _us(time_ns: float | None) -> float | None:
-    return None if time_ns is None else time_ns / 1e3
+def _us(cell: dict[str, Any] | None) -> float | None:
+    return None if cell is None else cell["gpu_time_ns"] / 1e3
+
+
+def _became(row: dict[str, Any], entry: dict[str, Any]) -> str:
+    found = f"{row['status']} into {row['into']}" if row["into"] else str(row["status"])
+    return f"{found} ({entry['change']})" if entry["change"] else found
 
 
 def _statuses(rows: tuple[Row, ...]) -> dict[str, int]:
@@ -89,9 +99,14 @@ def _statuses(rows: tuple[Row, ...]) -> dict[str, int]:
     return counts
 
 
-def _coverage_line(document: dict[str, Any], side: str) -> str:
-    coverage, how = document["coverage"][side], document["how"][side]
-    return (
-        f"{side}: {coverage['kernels_explained']:,} of {coverage['kernels']:,} kernels and "
-        f"{number(coverage['time_pct'] or 0.0)} % of the time explained; {how}"
+def _source_line(document: dict[str, Any], side: str) -> str:
+    coverage, left = document["coverage"][side], document["unexplained"][side]
+    explained = (
+        f"{coverage['kernels_explained']:,} of {coverage['kernels']:,} kernels and {number(coverage['time_pct'] or 0.0)} % of the "
+        "time explained"
+    )
+    shown = ", ".join(f"{printable(u['module'])[:60]} {number(u['time_ns'] / 1e3)} µs" for u in left[:_MOST_SHOWN])
+    more = f" and {len(left) - _MOST_SHOWN} more" if len(left) > _MOST_SHOWN else ""
+    return f"{side}: {explained}, from {printable(document['source'][side])}" + (
+        f"; unexplained: {shown}{more}" if left else ""
     )

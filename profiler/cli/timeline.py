@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from profiler.analysis.fusion.counterparts import Counterparts
-from profiler.analysis.fusion.ledger import build_ledger
+from profiler.analysis.fusion.ledger import fusion
 from profiler.analysis.run.run import Run
 from profiler.analysis.run.timeline import Part, Timeline
 from profiler.cli.output import check_target
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
         counterparts = None
         if len(analyses) == 2:
             try:
-                counterparts = Counterparts(build_ledger(analyses["before"], analyses["after"]))
+                counterparts = Counterparts(fusion(analyses["before"], analyses["after"]))
             except ProfilerError as error:
                 warn([f"kernels are written without their modules and layers: {error.message}"])
         document = chrome_trace(sides, counterparts)

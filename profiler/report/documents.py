@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from profiler.analysis.compare import Comparison
-from profiler.analysis.fusion.decompose import Decomposition, Part, Step
+from profiler.analysis.fusion.decompose import ChainStep, Decomposition, LatencyPart
 from profiler.analysis.fusion.evidence import RowEvidence, tensor_core_evidence
-from profiler.analysis.fusion.ledger import Cell, Coverage, Ledger, Row
+from profiler.analysis.fusion.join import Cell, Row
+from profiler.analysis.fusion.ledger import Coverage, Ledger
 from profiler.analysis.fusion.traffic import Traffic, memory_traffic
 from profiler.analysis.names.classify import Classification
 from profiler.analysis.names.score import Score, ScoreReport
@@ -253,13 +254,24 @@ def ledger_document(ledger: Ledger) -> dict[str, Any]:
                 "block": row.block,
                 "stage": row.stage,
                 **cells,
-                **_attributes(row, "status", "into", "cause", "why"),
+                **_attributes(row, "status", "into", "cause", "change", "calls", "why"),
             }
         )
     return {
         "before": run_document(ledger.before),
         "after": run_document(ledger.after),
         "how": {"before": ledger.before_placement.how, "after": ledger.after_placement.how},
+        "source": {"before": ledger.before_placement.source, "after": ledger.after_placement.source},
+        "match": _attributes(ledger.match, "statement", "anchors", "anchors_agreed"),
+        "unexplained": {
+            side: [
+                {"module": r.label, "time_ns": getattr(r, side).gpu_time_ns / n[side], "why": r.why}
+                for r in ledger.unexplained(side)
+            ]
+            for side in SIDES
+        },
+        "advice": list(ledger.advice),
+        "no_ratio": ledger.no_ratio,
         "coverage": {side: _coverage(ledger.coverage(side)) for side in SIDES},
         "statuses": ledger.by_status,
         "findings": list(ledger.findings),
@@ -301,6 +313,7 @@ def _cell(
         "time_ns": cell.time_ns / inferences,
         "copies": cell.copies / inferences,
         "copies_time_ns": cell.copies_time_ns / inferences,
+        "gpu_time_ns": cell.gpu_time_ns / inferences,
         "categories": list(cell.categories),
         "kernel_names": list(cell.kernel_names),
         "tactic": layer.tactic if layer else None,
@@ -352,7 +365,7 @@ def flat_row(row: Row, document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def part_document(part: Part) -> dict[str, Any]:
+def part_document(part: LatencyPart) -> dict[str, Any]:
     """One part of a latency difference."""
     return _attributes(part, "id", "label", "before_ns", "after_ns", "saved_ns", "why")
 
@@ -371,7 +384,7 @@ def decomposition_document(split: Decomposition) -> dict[str, Any]:
     return {**sides, "saved_ns": saved, "parts": [part_document(p) for p in split.parts]}
 
 
-def chain_document(steps: Sequence[Step]) -> dict[str, Any]:
+def chain_document(steps: Sequence[ChainStep]) -> dict[str, Any]:
     """The ``decompose`` document of a chain of runs."""
     return {
         "steps": [

@@ -9,7 +9,7 @@ from typing import Any
 
 from profiler.analysis.compare import Comparison, compare
 from profiler.analysis.fusion.decompose import Decomposition, decompose
-from profiler.analysis.fusion.ledger import Ledger, build_ledger
+from profiler.analysis.fusion.ledger import Ledger, fusion
 from profiler.analysis.fusion.traffic import Traffic, memory_traffic
 from profiler.analysis.run.autotuning import Autotuning, autotuning, build_log_of
 from profiler.analysis.run.measured import Latency, latency_without_profiler
@@ -42,7 +42,7 @@ class Evidence:
     def built(self) -> Ledger | ProfilerError:
         """The fusion ledger, or what is wrong with it."""
         try:
-            return build_ledger(self.comparison.before, self.comparison.after, *self.engines)
+            return fusion(self.comparison.before, self.comparison.after, *self.engines)
         except ProfilerError as error:
             return error
 

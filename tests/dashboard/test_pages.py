@@ -254,12 +254,12 @@ def test_speedup_parts_sum_to_the_difference() -> None:
 def test_speedup_builds_no_ledger_that_another_page_has_built(monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[object] = []
 
-    class Counted(ledger_module._Join):  # one a ledger
+    class Counted(ledger_module.Sides):  # one a ledger
         def __init__(self, *sides: Any) -> None:
             built.append(self)
             super().__init__(*sides)
 
-    monkeypatch.setattr(ledger_module, "_Join", Counted)
+    monkeypatch.setattr(ledger_module, "Sides", Counted)
     st.cache_resource.clear()
     app("fusion").run()
     test = app("speedup").run()

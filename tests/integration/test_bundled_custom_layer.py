@@ -12,7 +12,7 @@ import pytest
 
 from profiler.analysis.custom_layer.cost import IDLE, OWN, PRODUCTS, SETS, RunCost, activations_of, exchange, run_cost
 from profiler.analysis.custom_layer.measurement import COPY, COPY_STREAM, KERNEL, read_measurement
-from profiler.analysis.fusion.ledger import build_ledger
+from profiler.analysis.fusion.ledger import fusion
 from profiler.analysis.run.run import Run
 from profiler.trace import open_trace
 from tests.support.ledgers import check_sums
@@ -195,7 +195,7 @@ def test_the_exchange_sums_to_the_spans_and_the_latencies_are_the_manifests(
 def test_the_ledger_explains_every_kernel_and_tells_what_became_of_the_activations(
     run: str, analyses: dict[str, Run]
 ) -> None:
-    ledger = build_ledger(analyses[EAGER], analyses[run])
+    ledger = fusion(analyses[EAGER], analyses[run])
     check_sums(ledger)
     for side in ("before", "after"):
         assert ledger.coverage(side).kernels_pct == 100.0 and ledger.coverage(side).time_pct == 100.0

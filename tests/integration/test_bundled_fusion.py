@@ -13,7 +13,7 @@ import pytest
 
 from profiler.analysis.fusion.decompose import decompose
 from profiler.analysis.fusion.layers import align, engine_side
-from profiler.analysis.fusion.ledger import Ledger, build_ledger
+from profiler.analysis.fusion.ledger import Ledger, fusion
 from profiler.analysis.fusion.traffic import memory_traffic
 from profiler.analysis.run.autotuning import autotuning, build_log_of
 from profiler.analysis.run.run import Run
@@ -42,7 +42,7 @@ def traces() -> Iterator[dict[str, Trace]]:
 @pytest.fixture(scope="module", params=[(b, a) for b in BEFORE for a in AFTER], ids="-".join)
 def ledger(request: pytest.FixtureRequest, traces: dict[str, Trace]) -> Ledger:
     before, after = request.param
-    return build_ledger(Run(traces[before]), Run(traces[after]))
+    return fusion(Run(traces[before]), Run(traces[after]))
 
 
 def test_everything_is_in_a_row_and_explained(ledger: Ledger) -> None:
@@ -75,7 +75,7 @@ def test_what_becomes_of_batch_norms_relus_and_additions(ledger: Ledger) -> None
 
 @pytest.mark.parametrize("run", ["trt-int8-b8", "trt-int8-stream-b8", "trt-int8-graph-b8"])
 def test_first_layer_of_the_int8_engine_is_one_kernel(run: str, traces: dict[str, Trace]) -> None:
-    ledger = build_ledger(Run(traces["torch-fp32-b8"]), Run(traces[run]))
+    ledger = fusion(Run(traces["torch-fp32-b8"]), Run(traces[run]))
     rows = {r.label: r for r in ledger.rows}
     assert rows["conv1"].after is not None and rows["conv1"].after.kernels == 10  # one in each of ten inferences
     assert [(rows[m].status, rows[m].into) for m in ("relu", "maxpool")] == [("fused", "conv1")] * 2
@@ -83,14 +83,14 @@ def test_first_layer_of_the_int8_engine_is_one_kernel(run: str, traces: dict[str
 
 
 def test_the_badly_quantised_engine_is_found_out(traces: dict[str, Trace]) -> None:
-    ledger = build_ledger(Run(traces["torch-fp32-b8"]), Run(traces[BAD]))
+    ledger = fusion(Run(traces["torch-fp32-b8"]), Run(traces[BAD]))
     check_sums(ledger)
     new = [r.after for r in ledger.rows if r.status == "new" and r.after is not None]
     assert sum(c.kernels for c in new) / 10 == 95
     padding = [r for r in ledger.rows if r.cause == "bias padding"]
     assert sum(r.after.kernels for r in padding if r.after) / 10 == 42
     assert any("bias padding: 42 kernels" in f for f in ledger.findings) and any("Q/DQ" in f for f in ledger.findings)
-    good = build_ledger(Run(traces["torch-fp32-b8"]), Run(traces["trt-int8-b8"]))
+    good = fusion(Run(traces["torch-fp32-b8"]), Run(traces["trt-int8-b8"]))
     assert not any("Q/DQ" in f for f in good.findings)
 
 
@@ -120,14 +120,14 @@ def test_placement_by_order_equals_placement_by_launch(run: str, traces: dict[st
 def test_split_of_every_pair_is_exact(traces: dict[str, Trace]) -> None:
     for before in (*BEFORE, "torch-tf32-b8"):
         for after in (*AFTER, "trt-tf32-b8", BAD):
-            split = decompose(build_ledger(Run(traces[before]), Run(traces[after])))
+            split = decompose(fusion(Run(traces[before]), Run(traces[after])))
             assert sum(p.before_ns for p in split.parts) == split.before_latency_ns
             assert sum(p.after_ns for p in split.parts) == split.after_latency_ns
             assert next(p for p in split.parts if p.id == "unexplained").before_ns == 0
 
 
 def test_memory_minimum_is_known_and_agrees_with_the_shapes_of_resnet(traces: dict[str, Trace]) -> None:
-    ledger = build_ledger(Run(traces["torch-fp32-b8"]), Run(traces["trt-int8-b8"]))
+    ledger = fusion(Run(traces["torch-fp32-b8"]), Run(traces["trt-int8-b8"]))
     traffic = memory_traffic(ledger)
     assert (traffic.before_unknown, traffic.after_unknown) == (0, 0)
     minima = {r.row.label: r.before.minimum for r in traffic.rows}
@@ -143,7 +143,7 @@ def test_recorded_shapes_and_the_engines_tensors_give_the_same_minimum(traces: d
     """Two sources of shapes: the manifest of our own recording, and the engine on the other side of the earlier one."""
     engine = Run(traces["trt-int8-b8"])
     recorded, derived = (
-        {r.row.label: r.before for r in memory_traffic(build_ledger(Run(traces[run]), engine)).rows}
+        {r.row.label: r.before for r in memory_traffic(fusion(Run(traces[run]), engine)).rows}
         for run in ("torch-fp32-eager-b8", "torch-fp32-b8")
     )
     assert set(recorded) == set(derived)
@@ -157,7 +157,7 @@ def test_recorded_shapes_and_the_engines_tensors_give_the_same_minimum(traces: d
 
 def test_sampled_bytes_equal_plain_arithmetic(traces: dict[str, Trace]) -> None:
     analysis = Run(traces["trt-fp32-b8"])
-    traffic = memory_traffic(build_ledger(Run(traces["torch-fp32-b8"]), analysis))
+    traffic = memory_traffic(fusion(Run(traces["torch-fp32-b8"]), analysis))
     spans = analysis.inferences.table
     rows = analysis.trace.database.rows(
         "SELECT m.timestamp, m.value FROM GPU_METRICS m JOIN TARGET_INFO_GPU_METRICS t USING (typeId, metricId) "
@@ -204,7 +204,7 @@ def test_documents_of_the_command_line() -> None:
 @pytest.mark.parametrize("run", ["mobilenet_v2-trt-fp16-stream-b8", "mobilenet_v2-trt-fp16-graph-b8"])
 def test_a_second_network_works_unchanged(run: str, traces: dict[str, Trace]) -> None:
     """MobileNetV2: depthwise convolutions, inverted residuals without a ReLU after the addition, a Dropout."""
-    ledger = build_ledger(Run(traces["mobilenet_v2-torch-fp32-eager-b8"]), Run(traces[run]))
+    ledger = fusion(Run(traces["mobilenet_v2-torch-fp32-eager-b8"]), Run(traces[run]))
     check_sums(ledger)
     for side in ("before", "after"):
         coverage = ledger.coverage(side)

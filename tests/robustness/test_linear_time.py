@@ -10,7 +10,7 @@ import pytest
 
 from profiler.analysis.fusion.layer_names import parse_layer_name
 from profiler.analysis.fusion.layers import align
-from profiler.analysis.fusion.modules import operation_of
+from profiler.analysis.fusion.operators import operation_of
 from profiler.analysis.names.classify import classify
 from profiler.analysis.run.candidates import normalised
 from profiler.trace.build_log import parse_build_log

@@ -12,7 +12,7 @@ import pandas as pd
 from profiler.analysis.compare import compare
 from profiler.analysis.fusion.decompose import decompose
 from profiler.analysis.fusion.layers import engine_side
-from profiler.analysis.fusion.ledger import build_ledger
+from profiler.analysis.fusion.ledger import fusion
 from profiler.analysis.fusion.traffic import memory_traffic
 from profiler.analysis.run.run import Run
 from profiler.analysis.run.work import gpu_work
@@ -51,7 +51,7 @@ def figures(trace: Trace) -> dict[str, Any]:
         "facts": lambda: analysis.facts,
         "comparison": lambda: comparison_document(compare(analysis, analysis)),
         "ledger": lambda: _ledger(analysis),
-        "steps": lambda: decompose(build_ledger(analysis, analysis)),
+        "steps": lambda: decompose(fusion(analysis, analysis)),
         "engine": lambda: engine_side(trace, analysis.inferences, gpu_work(trace, analysis.inferences)),
         "warnings": lambda: trace.warnings,
     }
@@ -75,6 +75,6 @@ def _counted(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ledger(analysis: Run) -> dict[str, Any]:
-    ledger = build_ledger(analysis, analysis)
+    ledger = fusion(analysis, analysis)
     memory_traffic(ledger)
     return ledger_document(ledger)

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.generate import AFTER, BEFORE, generate
 from profiler.analysis.compare import compare
-from profiler.analysis.fusion.ledger import build_ledger
+from profiler.analysis.fusion.ledger import fusion
 from profiler.analysis.run.run import Run
 from profiler.trace import open_trace
 from tests.support.traces import bundled
@@ -41,7 +41,7 @@ def test_generated_traces_make_a_comparison_and_a_ledger(tmp_path: Path) -> None
         generate(tmp_path / f"{run}.sqlite", 3_000, run)
     with open_trace(tmp_path / f"{BEFORE}.sqlite") as before, open_trace(tmp_path / f"{AFTER}.sqlite") as after:
         sides = Run(before), Run(after)
-        ledger = build_ledger(*sides)
+        ledger = fusion(*sides)
         assert ledger.coverage("before").kernels == sides[0].kernels.count
         metric = compare(*sides).metric("kernels_per_inference")
         assert (metric.before, metric.after) == (174, 58)

@@ -20,7 +20,9 @@ import numpy as np
 from profiler.analysis.fusion import placement
 from profiler.analysis.fusion.ledger import engine_file_of
 from profiler.analysis.fusion.modules import Unit
-from profiler.analysis.fusion.placement import HEAVY_CATEGORIES, KERNEL, LAYER, RANGE, Placement
+from profiler.analysis.fusion.operators import HEAVY_CATEGORIES
+from profiler.analysis.fusion.placement import KERNEL, LAYER, RANGE, Placement
+from profiler.analysis.fusion.work_table import WorkTable
 from profiler.analysis.run.run import Run
 from profiler.errors import NotComparableError, TraceError
 from profiler.trace.engine_file import data_type, element_bytes
@@ -112,7 +114,7 @@ class RunCost:
 
 
 @dataclass(frozen=True)
-class Part:
+class SpanPart:
     """One part of the GPU span of an inference, mean over the inferences."""
 
     label: str
@@ -137,7 +139,7 @@ class Exchange:
     """
 
     activations: int
-    parts: tuple[Part, ...]
+    parts: tuple[SpanPart, ...]
     fused_ns: float
     plugin_ns: float
     shortest_ns: float
@@ -230,7 +232,7 @@ def _modules(analysis: Run) -> list[dict[str, Any]]:
 
 
 def _by_range(placed: Placement, activations: Sequence[Activation]) -> tuple[list[Cost], str]:
-    table, n = placement.WorkTable(placed.work), placed.inferences
+    table, n = WorkTable(placed.work), placed.inferences
     costs = []
     for activation in activations:
         held = placed.holdings.get(activation.unit)
@@ -244,18 +246,16 @@ def _by_range(placed: Placement, activations: Sequence[Activation]) -> tuple[lis
 
 
 def _by_layer(placed: Placement, activations: Sequence[Activation]) -> tuple[list[Cost], str]:
-    table, n = placement.WorkTable(placed.work), placed.inferences
+    table, n = WorkTable(placed.work), placed.inferences
     category = placed.work["category"].astype(str).to_numpy()
     costs = []
     for activation in activations:
         held = placed.holdings.get(activation.unit)
         if held is None or not (held.layers or held.inside is not None):
             return [], f"no layer of the engine names {activation.unit.label}"
-        place = held.layers[0] if held.layers else held.inside
-        assert place is not None
-        layer = placed.layers[place]
-        main = placed.anchors.get(place)
-        work = held.work if held.layers or main is None else placed.holdings[main].work
+        main = held if held.layers or held.inside is None else placed.holdings[held.inside]
+        layer = placed.layers[main.layers[0]]
+        work = main.work
         rows = work if held.layers else work[np.isin(category[work], OWN_CATEGORIES)]
         count, time = table.count_and_time(rows, kernels=True)
         element = element_bytes(layer.outputs[0].dtype) if layer.outputs else None
@@ -294,7 +294,7 @@ def exchange(operators: RunCost, plugin: RunCost) -> Exchange | None:
     more = None if operators.min_bytes is None or plugin.min_bytes is None else plugin.min_bytes - operators.min_bytes
     return Exchange(
         activations=n,
-        parts=tuple(Part(label, before[label], after[label]) for label in before),
+        parts=tuple(SpanPart(label, before[label], after[label]) for label in before),
         fused_ns=(before[PRODUCTS] - after[PRODUCTS] + before[OWN]) / n,
         plugin_ns=plugin.own_time_ns / n,
         shortest_ns=min(c.time_ns for c in plugin.costs),

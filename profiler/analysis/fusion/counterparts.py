@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from profiler.analysis.fusion.ledger import Cell, Ledger, Row
+from profiler.analysis.fusion.join import Cell, Row
+from profiler.analysis.fusion.ledger import Ledger
 from profiler.analysis.fusion.placement import Placement
 
 Int64Array = npt.NDArray[np.int64]

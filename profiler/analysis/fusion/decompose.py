@@ -17,8 +17,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from profiler.analysis.fusion.ledger import NEW, UNEXPLAINED, Ledger, Row, build_ledger
-from profiler.analysis.fusion.placement import LAYOUT, Placement, Rows
+from profiler.analysis.fusion.join import NEW, UNEXPLAINED, Row
+from profiler.analysis.fusion.ledger import Ledger, fusion
+from profiler.analysis.fusion.placement import LAYOUT, Placement
+from profiler.analysis.fusion.work_table import Rows
 from profiler.analysis.run import intervals
 from profiler.analysis.run.run import Run
 from profiler.analysis.tabular import Tabular
@@ -27,7 +29,7 @@ from profiler.text import duration
 
 
 @dataclass(frozen=True)
-class Part:
+class LatencyPart:
     """One part of the difference. ``saved_ns`` is before − after: negative when it grew."""
 
     id: str
@@ -51,7 +53,7 @@ class Decomposition(Tabular):
     after_latency_ns: int
     before_inference: str
     after_inference: str
-    parts: tuple[Part, ...]
+    parts: tuple[LatencyPart, ...]
 
     @property
     def summary(self) -> str:
@@ -63,7 +65,7 @@ class Decomposition(Tabular):
 
 
 @dataclass(frozen=True)
-class Step:
+class ChainStep:
     """One run of a chain: its median latency, and the parts of the difference to the run before it."""
 
     title: str
@@ -80,7 +82,10 @@ def decompose(ledger: Ledger) -> Decomposition:
         TraceError: an inference has no GPU work.
     """
     first, second = (side.inferences.median_inference() for side in (ledger.before, ledger.after))
-    b, a = _Side(ledger.before, ledger.before_placement, first), _Side(ledger.after, ledger.after_placement, second)
+    b, a = (
+        _MedianInference(ledger.before, ledger.before_placement, first),
+        _MedianInference(ledger.after, ledger.after_placement, second),
+    )
     sums = {key: [0, 0] for key in ("vanished", "same", "layout", "added", "unexplained")}
     for row in ledger.rows:
         for place, side, cell in ((0, b, row.before), (1, a, row.after)):
@@ -106,24 +111,24 @@ def decompose(ledger: Ledger) -> Decomposition:
         ),
         ("unexplained", "Unexplained kernels", "kernels of rows that nothing accounts for"),
     ]
-    parts = [Part(key, label, sums[key][0], sums[key][1], why) for key, label, why in made]
+    parts = [LatencyPart(key, label, sums[key][0], sums[key][1], why) for key, label, why in made]
     parts += [
-        Part("copies", "Memory copies and sets", b.copies, a.copies, "sum of their durations"),
-        Part(
+        LatencyPart("copies", "Memory copies and sets", b.copies, a.copies, "sum of their durations"),
+        LatencyPart(
             "overlap",
             "Overlap of GPU work",
             -b.overlap,
             -a.overlap,
             "time in which several pieces of GPU work ran at once, counted once",
         ),
-        Part(
+        LatencyPart(
             "idle",
             "GPU idle: launch gaps",
             b.idle,
             a.idle,
             "gaps without GPU work between the first and the last; nsys makes launches slower",
         ),
-        Part(
+        LatencyPart(
             "host",
             "Host: before the first and after the last GPU work",
             b.host,
@@ -145,7 +150,7 @@ def _destination(row: Row) -> str:
     return "same" if both else "vanished"
 
 
-class _Side:
+class _MedianInference:
     """The times of one inference."""
 
     def __init__(self, analysis: Run, placed: Placement, index: int) -> None:
@@ -177,13 +182,13 @@ class _Side:
         return int(self._duration[at][~layout].sum()), int(self._duration[at][layout].sum())
 
 
-def chain(runs: Sequence[Run], ledger: Callable[[Run, Run], Ledger] = build_ledger) -> list[Step]:
+def chain(runs: Sequence[Run], ledger: Callable[[Run, Run], Ledger] = fusion) -> list[ChainStep]:
     """Measured steps from the first run to the last: each run's latency, and the exact split against the one before it.
 
     Args:
         ledger: where the fusion ledger of two runs comes from; for a caller that keeps those it has built.
     """
-    steps: list[Step] = []
+    steps: list[ChainStep] = []
     for place, run in enumerate(runs):
         latency = int(run.inferences.table["latency_ns"].iloc[run.inferences.median_inference()])
         split, reason = None, None
@@ -193,5 +198,5 @@ def chain(runs: Sequence[Run], ledger: Callable[[Run, Run], Ledger] = build_ledg
                 reason = hidden.trace.graph_level_message
             else:
                 split = decompose(ledger(runs[place - 1], run))
-        steps.append(Step(run.facts.title, latency, split, reason))
+        steps.append(ChainStep(run.facts.title, latency, split, reason))
     return steps

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from profiler.analysis.fusion.ledger import Cell, Ledger, Row
-from profiler.analysis.fusion.placement import HEAVY_CATEGORIES, Placement
+from profiler.analysis.fusion.join import Cell, Row
+from profiler.analysis.fusion.ledger import Ledger
+from profiler.analysis.fusion.operators import HEAVY_CATEGORIES
+from profiler.analysis.fusion.placement import Placement
 from profiler.analysis.run.run import Run
 from profiler.analysis.run.tensor_cores import gpu_index
 from profiler.analysis.statistics import count_codes, sum_by_code
 
 MIN_SAMPLES = 5
+MIXED = "mixed"
 _BUSY_PCT = 3.0  # whole percents are stored, and idle pipes read 0 or 1
 _TENSOR_TYPES = ("fp16", "bf16", "int8", "fp8", "fp4", "int4")
 
@@ -26,7 +29,7 @@ class RowEvidence:
     """Tensor Core evidence of one side of a row.
 
     Attributes:
-        verdict: "yes", "no" or "unknown" of the kernel with the most time, and its ``rule``.
+        verdict: "yes", "no" or "unknown" of the row's products, and the ``rule`` of the longest; "mixed" where they differ.
         precision, tactic: as the engine's description gives them; None for a framework.
         sampled_pct: mean Tensor Active of the samples inside the row's kernels; None when fewer than :data:`MIN_SAMPLES`.
         disagreement: in words when the evidence contradicts itself; None otherwise.
@@ -53,11 +56,11 @@ def tensor_core_evidence(ledger: Ledger, side: str) -> list[RowEvidence]:
         cell: Cell | None = getattr(row, side)
         if cell is None or not cell.kernels:
             continue
-        verdict, rule = _verdict(placed, cell)
+        verdict, rule, alone = _verdict(placed, cell)
         layer = cell.layers[0] if cell.layers else None
         mean, samples = sampler.mean(cell)
         precision = layer.precision if layer else None
-        disagreement = _disagreement(cell, verdict, precision, mean)
+        disagreement = _disagreement(cell, verdict, precision, mean if alone else None)
         found.append(
             RowEvidence(
                 row, side, verdict, rule, precision, layer.tactic if layer else None, mean, samples, disagreement
@@ -66,10 +69,17 @@ def tensor_core_evidence(ledger: Ledger, side: str) -> list[RowEvidence]:
     return found
 
 
-def _verdict(placed: Placement, cell: Cell) -> tuple[str, str]:
+def _verdict(placed: Placement, cell: Cell) -> tuple[str, str, bool]:
+    """The verdict of the row's products (of all its kernels where it has none), its rule, and whether all its kernels share it.
+
+    Products of which some use Tensor Cores and some do not are "mixed".
+    """
     work = placed.work
     rows = cell.rows[(work["kind"] == "kernel").to_numpy()[cell.rows]]
+    heavy = work["category"].isin(HEAVY_CATEGORIES).to_numpy()[rows]
     verdicts, rules = work["tensor_cores"].cat, work["rule"].cat
+    every = set(np.unique(verdicts.codes.to_numpy()[rows]).tolist())
+    rows = rows[heavy] if heavy.any() else rows
     pairs = verdicts.codes.to_numpy()[rows].astype(np.int32) * len(rules.categories) + rules.codes.to_numpy()[rows]
     sums = sum_by_code(pairs, work["duration_ns"].to_numpy()[rows], len(verdicts.categories) * len(rules.categories))
     times = {
@@ -78,7 +88,11 @@ def _verdict(placed: Placement, cell: Cell) -> tuple[str, str]:
         )
         for p in np.flatnonzero(count_codes(pairs, len(sums))).tolist()
     }
-    return max(times, key=lambda key: (times[key], key))
+    verdict, rule = max(times, key=lambda key: (times[key], key))
+    found = {v for v, _ in times}
+    if {"yes", "no"} <= found:
+        return MIXED, rule, False
+    return verdict, rule, len(every) == 1
 
 
 def _disagreement(cell: Cell, verdict: str, precision: str | None, sampled: float | None) -> str | None:

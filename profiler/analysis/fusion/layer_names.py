@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from profiler.analysis.fusion.operators import LAYOUT, NOTHING, Kinds, fused_operators, is_heavy, kind_of, kinds_of
+
 _REFORMAT = re.compile(
     r"^Reformatting CopyNode for (?:(?:Input|Output) Tensor \d+ to |Network Input |Network Output )?(.*)$", re.S
 )
@@ -21,6 +23,7 @@ _HELPER = re.compile(
     r"^(?:copied_)?(?:(?:un)?squeeze|(?:un)?squeeze_node|reshape|transpose|shuffle)_(?:before|after)_(.*)$", re.S
 )
 _METADATA = re.compile(r"\[ONNX Layer: ((?:(?!\[ONNX Layer: )[^\]])*)\]")
+_SEPARATED = re.compile(r"[\x1e\x1f]+")
 _UNNAMED = re.compile(r"^\(Unnamed Layer\* \d+\) \[(\w+)\]")
 _QUANTIZE = re.compile(
     r"(?:^|[/_])(?:(?:De)?quantizeLinear|Quantize|Dequantize)(?:_\d+|_Input|_Output|$)|^D?Q_|^node_of_.*_d?q$|_(?:quantize|dequantize)_scale_node$",
@@ -28,6 +31,16 @@ _QUANTIZE = re.compile(
 )
 _NUMBERED = re.compile(r"^(.*)_(\d{1,9})$", re.S)
 _OLD_STYLE = re.compile(r"^([A-Z][A-Za-z]+)_\d+$")
+_MYELIN_SUFFIX = re.compile(r"_myl\d{1,9}_\d{1,9}$")
+_TORCH_TENSORRT = re.compile(r"^\[([A-Z_ ]{1,64})\]-\[([^\]]{1,200})\](?:-\[([^\]]{0,500})\])?")
+_TORCHSCRIPT = re.compile(r"= aten::(\w{1,64})\(")
+_DYNAMO = re.compile(r"^(?:node_|n_)?([A-Za-z][A-Za-z0-9_]*?)(?:_\d+)?$")
+_ATEN = frozenset(
+    {"convolution", "conv1d", "conv2d", "conv3d", "linear", "addmm", "matmul", "mm", "bmm", "relu", "relu_", "gelu", "silu", "sigmoid",
+     "tanh", "add", "add_", "mul", "cat", "softmax", "mean", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "batch_norm",
+     "layer_norm", "scaled_dot_product_attention"}
+)  # fmt: skip
+_PATH = re.compile(r"^[A-Za-z_]\w*(?:\.\w+)+$")
 _MAX_NAME = 1 << 16
 
 OPERATION, QUANTIZE, CONSTANT, HELPER = "operation", "quantize", "constant", "helper"
@@ -53,6 +66,10 @@ class OnnxNode:
     module: str | None
     call: int = 0
 
+    @property
+    def kinds(self) -> Kinds:
+        return kinds_of(self.op)
+
 
 @dataclass(frozen=True)
 class LayerName:
@@ -62,11 +79,23 @@ class LayerName:
         nodes: what the layer computes, in the order of the name.
         reformat_for: the layer for which this one only changes the memory layout; None otherwise.
         region: (first, last) node of a region compiled as a whole, whose inner nodes the name does not list.
+        generated: the operators that a name made by Myelin lists ("__myl_FcAddRelu_myl0_26": Fc, Add, Relu).
     """
 
     nodes: tuple[OnnxNode, ...]
     reformat_for: str | None = None
     region: tuple[str, str] | None = None
+    generated: tuple[str, ...] = ()
+
+    @property
+    def computes_product(self) -> bool:
+        """Whether the layer can be one that computes a convolution or product: a generated name that lists none is not."""
+        return not self.generated or any(is_heavy(kinds_of(op)) for op in self.generated)
+
+    @property
+    def only_moves(self) -> bool:
+        """Whether a generated name lists nothing but changes of layout and type."""
+        return bool(self.generated) and all(kind_of(op) in (LAYOUT, NOTHING, "concat") for op in self.generated)
 
     @property
     def operations(self) -> tuple[OnnxNode, ...]:
@@ -82,9 +111,21 @@ def parse_layer_name(name: str, metadata: str | None = None) -> LayerName:
     reformat = _REFORMAT.match(name)
     if reformat:
         return LayerName((), reformat_for=reformat.group(1))
-    listed = _METADATA.findall(metadata[:_MAX_NAME]) if metadata else []
+    generated = fused_operators(name)
+    listed = (
+        [p for p in (_METADATA.findall(metadata[:_MAX_NAME]) or _SEPARATED.split(metadata[:_MAX_NAME])) if p]
+        if metadata
+        else []
+    )
     if listed:
-        return LayerName(tuple(dict.fromkeys(_node(part.strip()) for part in listed if part.strip())))
+        return LayerName(
+            tuple(dict.fromkeys(_node(part.strip()) for part in listed if part.strip())), generated=generated
+        )
+    if generated:  # ordered as it computes; numbered, as one operator can occur twice
+        return LayerName(
+            tuple(OnnxNode(f"{name}#{i}", OPERATION, op, None) for i, op in enumerate(generated)), generated=generated
+        )
+    name = _MYELIN_SUFFIX.sub("", name)
     foreign = _FOREIGN.match(name)
     if foreign:
         first, _, last = foreign.group(1).partition("...")
@@ -100,6 +141,10 @@ def parse_layer_name(name: str, metadata: str | None = None) -> LayerName:
             regions += [found.region] if found.region else []
         elif part:
             nodes.append(_node(part))
+    if any(
+        n.kind == OPERATION and not n.name.startswith("(Unnamed") for n in nodes
+    ):  # a bias added behind what has a name
+        nodes = [replace(n, kind=HELPER) if n.name.startswith("(Unnamed") else n for n in nodes]
     return LayerName(tuple(dict.fromkeys(nodes)), region=regions[0] if regions else None)
 
 
@@ -149,18 +194,49 @@ def _node(name: str) -> OnnxNode:
     if inside != name:
         inner = _node(inside)
         return OnnxNode(name, HELPER, None, inner.module, inner.call)
+    torch_tensorrt = _TORCH_TENSORRT.match(name)
+    if torch_tensorrt:
+        return _torch_tensorrt_node(name, *torch_tensorrt.groups())
     if _QUANTIZE.search(name):
         return OnnxNode(name, QUANTIZE, None, module_of_scope(name.split("/")[1:-1]) if name.startswith("/") else None)
     unnamed = _UNNAMED.match(name)
     if unnamed:
-        return OnnxNode(name, HELPER, unnamed.group(1), None)
-    if name.startswith("/"):
-        *scope, op = name[1:].split("/")
-        return OnnxNode(name, OPERATION, _without_number(op), module_of_scope(scope))
-    old = _OLD_STYLE.match(name)
+        kind = kind_of(unnamed.group(1))
+        return OnnxNode(name, HELPER if kind in (None, LAYOUT, NOTHING) else OPERATION, unnamed.group(1), None)
+    bare = _MYELIN_SUFFIX.sub("", name)
+    if "/" in bare:
+        *scope, op = bare.removeprefix("/").split("/")
+        op = _without_number(op)
+        if bare.startswith("/") or kind_of(op):  # TensorFlow's names have no slash in front
+            return OnnxNode(name, OPERATION, op, module_of_scope(scope))
+    torchscript = _TORCHSCRIPT.search(bare[:2000])
+    if torchscript:
+        return OnnxNode(name, OPERATION, torchscript.group(1).strip("_"), None)
+    old = _OLD_STYLE.match(bare)
     if old:
         return OnnxNode(name, OPERATION, old.group(1), None)
+    if _PATH.match(bare) and not bare.endswith((".weight", ".bias")):
+        return OnnxNode(name, OPERATION, None, bare)
+    dynamo = _DYNAMO.match(bare)
+    if (
+        dynamo
+        and kind_of(dynamo.group(1))
+        and (bare.startswith(("node_", "n_")) or bare != name or dynamo.group(1) in _ATEN)
+    ):
+        return OnnxNode(name, OPERATION, dynamo.group(1).strip("_"), None)
     return OnnxNode(name, CONSTANT, None, None)
+
+
+def _torch_tensorrt_node(name: str, kind: str, target: str, scope: str | None) -> OnnxNode:
+    """``[CONVOLUTION]-[aten_ops.convolution.default]-[layer1.0.conv1/convolution_1]``: layer type, operator, module/node."""
+    op = target if kind_of(target) else kind
+    path, slash, _ = (scope or "").rpartition("/")
+    module = module_of_scope(p for p in path.split("/") if p) if slash else None
+    kind_found = kind_of(op)
+    if kind_found in (LAYOUT, NOTHING):
+        return OnnxNode(name, HELPER, None, module)
+    short = re.sub(r"\.default$|\.Tensor$", "", op.removeprefix("aten_ops.").removeprefix("acc_ops.")).strip("_")
+    return OnnxNode(name, QUANTIZE if kind_found == "quantisation" else OPERATION, short, module)
 
 
 def _without_number(op: str) -> str:

@@ -8,6 +8,7 @@ layers' order, tactic names being the fixed points, and everything placed so is 
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,29 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from profiler.analysis.fusion.layer_names import parse_layer_name
+from profiler.analysis.fusion.modules import is_tensorrt
+from profiler.analysis.fusion.operators import (
+    HEAVY_CATEGORIES,
+    LAYOUT,
+    UNKNOWN,
+    Kinds,
+    are_alike,
+    is_heavy,
+    kinds_of,
+    kinds_of_kernel,
+)
 from profiler.analysis.run.inferences import Inferences
 from profiler.analysis.statistics import combined, first_of_each
 from profiler.trace import Trace
 from profiler.trace.arrays import encode
 from profiler.trace.engine_file import EngineLayer, named_layer, parse_payloads, read_engine_file
+from profiler.trace.nvtx import NvtxIndex
 
-_ENQUEUE = "ExecutionContext::enqueue"
+_CALL = re.compile(r"^I?ExecutionContext::|^IRuntime|^ICudaEngine|^myelin", re.IGNORECASE)
+_MYELIN_LAYER = re.compile(r"_myl\d+_\d+$|^__myl_")
+_DLA = re.compile(r"(?: to nvm| from nvm)$")
+_LEAST_AGREEMENT = 0.9
 _MAX_ALIGNED = 4_000  # kernels × layers of the alignment's table stay below 16 million
 
 
@@ -34,11 +51,13 @@ class EngineSide:
         work: the inferences' GPU work with a column ``layer`` (place in ``layers``, -1: in none) and ``by_order``.
         layers: in order of execution.
         how: how work was given to layers, in words.
+        source: what describes the layers.
     """
 
     work: pd.DataFrame
     layers: tuple[EngineLayer, ...]
     how: str
+    source: str
 
 
 def engine_side(
@@ -52,47 +71,158 @@ def engine_side(
     Raises:
         TraceError: the engine file cannot be read.
     """
-    by_range = _layers_by_range(trace, inferences)
+    return find_layers(trace, inferences, work, engine_file)[0]
+
+
+def find_layers(
+    trace: Trace, inferences: Inferences, work: pd.DataFrame, engine_file: Path | None = None
+) -> tuple[EngineSide | None, str | None]:
+    """The same, and why a description of layers that is there was not used."""
+    by_range = _layers_by_range(trace, inferences, work)
     if by_range is not None:
-        layers, layer_of_range = by_range
-        if len(work) and (work["nvtx"] >= 0).any() and (layer_of_range[work["nvtx"].to_numpy()] >= 0).any():
-            nvtx = work["nvtx"].to_numpy()
-            layer = np.where(nvtx >= 0, layer_of_range[np.maximum(nvtx, 0)], -1)
-            return EngineSide(
-                work.assign(layer=layer, by_order=False), layers, "by launch inside the layer's NVTX range"
+        layers, layer_of_range, holds_work = by_range
+        if holds_work:
+            layer = _layer_at(layer_of_range, work)
+            how = "by launch inside the layer's NVTX range"
+            return EngineSide(work.assign(layer=layer, by_order=False), layers, how, "TensorRT's layer ranges"), None
+    refused = None
+    described = [(read_engine_file(engine_file), engine_file.name)] if engine_file is not None else []
+    described += [(by_range[0], "the layer ranges of another enqueue")] if by_range else []
+    for layers, origin in described:
+        placed, agreed, products = _by_order(work, layers)
+        if products and agreed < _LEAST_AGREEMENT * products:
+            refused = (
+                f"{origin} does not describe this trace: {agreed} of {products} convolutions and products of its layers and of the "
+                "kernels agree in kind and order"
             )
-    layers = read_engine_file(engine_file) if engine_file is not None else (by_range[0] if by_range else ())
-    if not layers:
-        return None
+            continue
+        how = (
+            "by order, held against the engine's layers with tactic names as fixed points, as the launches do not tell them "
+            f"apart: {agreed} of {products} convolutions and products agree"
+        )
+        source = f"the engine's layers ({origin}), by order"
+        return EngineSide(work.assign(layer=placed, by_order=placed >= 0), layers, how, source), refused
+    return None, refused
+
+
+def _by_order(work: pd.DataFrame, layers: tuple[EngineLayer, ...]) -> tuple[npt.NDArray[np.int64], int, int]:
+    """The layer of each piece of work by order, and how many products of the first inference and its layers agree, of how many."""
     layer = np.full(len(work), -1, dtype=np.int64)
     cache: dict[bytes, list[int]] = {}
+    agreement: tuple[int, int] = (0, 0)
     inference, codes = work["inference"].to_numpy(), work["name"].cat.codes.to_numpy()
     edges = [*np.flatnonzero(np.diff(inference, prepend=-1)), len(work)]  # the work is sorted by inference
     for begin, end in itertools.pairwise(edges):
         key = codes[begin:end].tobytes()
         if key not in cache:
             part = work.iloc[begin:end]
-            cache[key] = align(tuple(part["name"]), tuple(part["category"]), layers)
+            names, categories = tuple(part["name"]), tuple(part["category"])
+            cache[key] = align(names, categories, layers)
+            if len(cache) == 1:
+                agreement = _agreement(names, categories, layers, cache[key])
         layer[begin:end] = cache[key]
-    how = "by order, held against the engine's layers with tactic names as fixed points, as the launches do not tell them apart"
-    return EngineSide(work.assign(layer=layer, by_order=layer >= 0), layers, how)
+    return layer, *agreement
 
 
-def _layers_by_range(trace: Trace, inferences: Inferences) -> tuple[tuple[EngineLayer, ...], np.ndarray] | None:
-    """The layers of the first inference that has them, and for each NVTX range its layer (nearest around it) or -1."""
+def _agreement(
+    names: Sequence[str], categories: Sequence[str], layers: Sequence[EngineLayer], placed: Sequence[int]
+) -> tuple[int, int]:
+    """Products (kernels, or layers that must run one) that sit in a layer of their kind, and how many there are."""
+    on_dla = any(is_dla_transfer(layer.name) for layer in layers)
+    kinds = [layer_kinds(layer) for layer in layers]
+    good, taken = 0, set()
+    heavy = [i for i, c in enumerate(categories) if c in HEAVY_CATEGORIES]
+    for i in heavy:
+        j = placed[i]
+        named = j >= 0 and bool(layers[j].tactic) and names[i].startswith(str(layers[j].tactic))
+        region = j >= 0 and "ForeignNode[" in layers[j].name and not on_dla
+        if j >= 0 and (
+            named or region or not kinds[j] or are_alike(kinds[j], kinds_of_kernel(names[i], categories[i]))
+        ):
+            good += 1
+            taken.add(j)
+    empty = sum(is_heavy(k) and j not in taken and "ForeignNode[" not in layers[j].name for j, k in enumerate(kinds))
+    return good, len(heavy) + empty
+
+
+def layer_kinds(layer: EngineLayer) -> Kinds:
+    """The kind of a layer's main operation: the product that its name or type tells, else all that it names."""
+    name = parse_layer_name(layer.name, layer.metadata)
+    if name.reformat_for is not None:
+        return frozenset({LAYOUT})
+    if not name.computes_product:
+        return frozenset().union(*(kinds_of(op) for op in name.generated))
+    named = [n.kinds for n in name.operations if n.kinds]
+    return next(
+        (k for k in named if is_heavy(k)), kinds_of(layer.kind) or (frozenset().union(*named) if named else UNKNOWN)
+    )
+
+
+def is_dla_transfer(name: str) -> bool:
+    """Whether a layer's name is that of a copy to or from the DLA's memory; such engines run some layers on the DLA."""
+    return bool(_DLA.search(name))
+
+
+def _layer_at(layer_of_range: npt.NDArray[np.int64], work: pd.DataFrame) -> npt.NDArray[np.int64]:
+    nvtx = work["nvtx"].to_numpy()
+    if not len(layer_of_range):
+        return np.full(len(work), -1, dtype=np.int64)
+    return np.where(nvtx >= 0, layer_of_range[np.maximum(nvtx, 0)], -1)
+
+
+def _layers_by_range(
+    trace: Trace, inferences: Inferences, work: pd.DataFrame
+) -> tuple[tuple[EngineLayer, ...], npt.NDArray[np.int64], bool] | None:
+    """The layers in order, for each NVTX range its layer (nearest around it) or -1, and whether work was launched in them.
+
+    Where no inference has layer ranges of its own (a replayed graph), those of another enqueue describe the layers.
+    """
     ranges, index = trace.nvtx_ranges, trace.nvtx_index
-    mine = (ranges["domain"] == "TensorRT").to_numpy() & (ranges["text"] != _ENQUEUE).to_numpy()
+    categories = ranges["text"].cat.categories
+    calls = np.asarray([bool(_CALL.match(str(t))) for t in categories], dtype=bool)
+    mine = is_tensorrt(ranges) & (ranges["kind"] == "push/pop").to_numpy()
+    if len(calls):
+        mine &= ~calls[ranges["text"].cat.codes.to_numpy()]
     if not mine.any():
         return None
     payloads = parse_payloads(trace.payloads(ranges["json_id"].to_numpy()[mine]))
     of_range = inferences.assign_calls(ranges[["tid", "pid", "start_ns"]])
+    for allowed in (mine & (of_range >= 0), mine):
+        if allowed.any():
+            layers, layer_of = _read_ranges(trace, allowed, payloads)
+            held = _layer_at(layer_of, work)
+            used = np.bincount(held[held >= 0], minlength=len(layers)) > 0
+            outer = _holds_another(index, layer_of)
+            kept = [k for k in range(len(layers)) if used[k] or k not in outer]
+            if not used.any() and allowed is not mine:
+                continue
+            table = np.full(len(layers) + 1, -1, dtype=np.int64)
+            table[kept] = np.arange(len(kept))
+            return tuple(layers[k] for k in kept), table[layer_of], bool(used.any())
+    return None
+
+
+def _holds_another(index: NvtxIndex, layer_of: npt.NDArray[np.int64]) -> set[int]:
+    """Layers whose range holds the ranges of other layers: a region around the layers that Myelin made of it."""
+    inner = np.flatnonzero((layer_of >= 0) & (index.parent >= 0))
+    around = layer_of[index.parent[inner]]
+    return {int(k) for k in np.unique(around[(around >= 0) & (around != layer_of[inner])])}
+
+
+def _read_ranges(
+    trace: Trace, mine: npt.NDArray[np.bool_], payloads: dict[int, EngineLayer]
+) -> tuple[list[EngineLayer], npt.NDArray[np.int64]]:
+    ranges, index = trace.nvtx_ranges, trace.nvtx_index
     texts, ids = ranges["text"].cat, ranges["json_id"].to_numpy()
     id_codes, id_values = encode(ids)
     described = np.asarray([int(i) in payloads for i in id_values], dtype=bool)[id_codes]
-    rows = np.flatnonzero(mine & (of_range >= 0))
-    own = np.zeros(len(ranges), dtype=bool)  # a range that a layer opens inside its own is no layer
-    own[rows] = described[rows]
-    others = rows[~described[rows]]
+    compiled = np.asarray([bool(_MYELIN_LAYER.search(str(t))) for t in texts.categories], dtype=bool)
+    rows = np.flatnonzero(mine)
+    own = np.zeros(
+        len(ranges), dtype=bool
+    )  # a range that a layer opens inside its own is no layer, unless Myelin made it one
+    own[rows] = described[rows] | compiled[texts.codes.to_numpy()[rows]]
+    others = rows[~own[rows]]
     for depth in range(int(index.level[others].max(initial=-1)) + 1):
         at = others[index.level[others] == depth]
         around = index.parent[at]
@@ -117,7 +247,7 @@ def _layers_by_range(trace: Trace, inferences: Inferences) -> tuple[tuple[Engine
     for depth in range(1, int(index.level.max(initial=0)) + 1):
         at = np.flatnonzero((index.level == depth) & (layer_of < 0))
         layer_of[at] = np.where(index.parent[at] >= 0, layer_of[index.parent[at]], -1)
-    return (tuple(layers), layer_of) if layers else None
+    return layers, layer_of
 
 
 def align(names: Sequence[str], categories: Sequence[str], layers: Sequence[EngineLayer]) -> list[int]:
@@ -147,13 +277,18 @@ def align(names: Sequence[str], categories: Sequence[str], layers: Sequence[Engi
         else:
             j += 1
     fixed = [(-1, -1), *((i, j) for i, j in enumerate(found) if j >= 0), (m, n)]
+    named = {layers[j].tactic for j in np.flatnonzero(fits.any(axis=0)).tolist()}
+    kinds = [layer_kinds(layer) for layer in layers]
     for (i0, j0), (i1, j1) in itertools.pairwise(fixed):
         free = list(range(j0 + 1, j1))
+        last = j0
         for i in range(i0 + 1, i1):
-            place = next((j for j in free if _suits(layers[j], categories[i])), None)
+            place = next((j for j in free if _suits(layers[j], kinds[j], names[i], categories[i], named)), None)
             if place is not None:
-                found[i] = place
+                found[i] = last = place
                 free = [j for j in free if j > place]
+            elif last >= 0 and "ForeignNode[" in layers[last].name:
+                found[i] = last  # a region runs several kernels
             elif j0 >= 0 and categories[i] == "pointwise" and "PWN(" in layers[j0].name:
                 found[i] = j0
             else:
@@ -170,13 +305,18 @@ def _named_by_tactic(names: Sequence[str], layers: Sequence[EngineLayer]) -> npt
     return table[np.ix_([row[n] for n in names], [column[la.tactic or ""] for la in layers])]
 
 
-def _suits(layer: EngineLayer, category: str) -> bool:
-    """Whether a layer without a matching tactic can have launched a kernel of this kind."""
+def _suits(layer: EngineLayer, kinds: Kinds, kernel: str, category: str, named: set[str | None]) -> bool:
+    """Whether a layer can have launched a kernel that its tactic does not name."""
     kind = (layer.kind or "").lower()
     if kind in ("noop", "constant", "shape"):
         return False
     if kind == "reformat" or layer.name.startswith("Reformatting CopyNode"):
         return category == "layout"
-    if layer.tactic:
+    if layer.tactic and layer.tactic in named:
+        return False
+    if is_heavy(kinds) or category in HEAVY_CATEGORIES:
+        region = "ForeignNode[" in layer.name
+        return region or not kinds or are_alike(kinds, kinds_of_kernel(kernel, category))
+    if layer.tactic and not layer.tactic.startswith("__my"):
         return False
     return category != "layout"

@@ -7,78 +7,41 @@ first); the other units' rows say that they are fused into it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
 from profiler.analysis.fusion import placement
-from profiler.analysis.fusion.modules import Unit
-from profiler.analysis.fusion.placement import HEAVY_CATEGORIES, KERNEL, LAYER, RANGE, Extra, Holding, Placement, Rows
+from profiler.analysis.fusion.alignment import (
+    BY_NAME,
+    Match,
+    as_the_other_names,
+    match_units,
+    named_alike,
+    named_by_modules,
+)
+from profiler.analysis.fusion.join import (
+    NEW,
+    STATUSES,
+    UNEXPLAINED,
+    EngineRows,
+    Row,
+    Sides,
+    UnitRows,
+    collapse_equal,
+)
+from profiler.analysis.fusion.placement import KERNEL, LAYER, RANGE, Placement
 from profiler.analysis.run.run import Run
 from profiler.analysis.tabular import Tabular
 from profiler.errors import NotComparableError, TraceError
-from profiler.trace.engine_file import EngineLayer
+from profiler.text import number
 from profiler.trace.manifest import companion
 
-KEPT, FUSED, ABSORBED, NEW, UNEXPLAINED = "kept", "fused", "absorbed", "new", "unexplained"
-STATUSES = (KEPT, FUSED, ABSORBED, NEW, UNEXPLAINED)
 _MUCH_ADDED_PCT = 10.0
-_NORMALISATION = re.compile(r"^(bn|norm|batch_?norm|batchnorm2d)\d*$", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One side of a row. Numbers are sums over all inferences of that side.
-
-    Attributes:
-        holder: the layer or range that computes the unit.
-        kernels, time_ns: kernels, and the sum of their durations.
-        copies, copies_time_ns: memory copies and sets that run for it.
-        rows: rows of the side's work table.
-        layers: the layers whose work this is.
-        by_order: placed by order of execution.
-    """
-
-    holder: str | None
-    kernels: int
-    time_ns: int
-    copies: int
-    copies_time_ns: int
-    categories: tuple[str, ...]
-    kernel_names: tuple[str, ...]
-    rows: Rows = field(compare=False)
-    layers: tuple[EngineLayer, ...]
-    by_order: bool
-
-
-@dataclass(frozen=True)
-class Row:
-    """A unit of the model, or work that serves none.
-
-    Attributes:
-        label: the unit, or the name of the work.
-        block, stage: the parts of the model that it is in ("layer3.0", "layer3"); "" outside the model.
-        status: one of :data:`STATUSES`.
-        into: label of the row whose layer computes this unit, for fused and absorbed ones.
-        why: how we know, in words.
-        cause: of work that serves no unit: "layout or type change", "quantisation", "bias padding" or "other".
-    """
-
-    label: str
-    unit: Unit | None
-    module: str
-    block: str
-    stage: str
-    before: Cell | None
-    after: Cell | None
-    status: str
-    into: str | None
-    why: str
-    cause: str | None = None
+_LITTLE_PCT = 99.0
 
 
 @dataclass(frozen=True)
@@ -101,21 +64,36 @@ class Coverage:
 
 @dataclass(frozen=True, repr=False)
 class Ledger(Tabular):
-    """The whole ledger; ``rows`` in order of execution before, then what is only after."""
+    """The whole ledger; ``rows`` in order of execution before, then what is only after.
+
+    Attributes:
+        match: how the units of the two sides were matched, and how well.
+        advice: what would raise the coverage, one sentence each.
+        no_ratio: why times of the two sides cannot be compared as one number; None when they can.
+    """
 
     before: Run
     after: Run
     before_placement: Placement
     after_placement: Placement
     rows: tuple[Row, ...]
+    match: Match
     findings: tuple[str, ...] = field(default=())
+    advice: tuple[str, ...] = field(default=())
+    no_ratio: str | None = None
 
     @property
     def summary(self) -> str:
-        return f"{len(self.rows):,} rows: " + ", ".join(f"{n:,} {status}" for status, n in self.by_status.items() if n)
+        shares = [self.coverage(side).time_pct for side in ("before", "after")]
+        shown = [f"{number(s)} %" if s is not None else "no work" for s in shares]
+        counts = ", ".join(f"{n:,} {s}" for s, n in self.by_status.items() if n)
+        return f"{len(self.rows):,} rows: {counts}; explained before {shown[0]}, after {shown[1]} of the time"
 
     def to_frame(self) -> pd.DataFrame:
-        """A row a row of the ledger; counts and times are sums over all inferences of a side, missing where it has no such work."""
+        """A row a row of the ledger; counts and times are sums over all inferences of a side, missing where it has no such work.
+
+        Times are those of kernels, copies and sets together.
+        """
         sides = ("before", "after")
         return pd.DataFrame(
             [
@@ -125,7 +103,8 @@ class Ledger(Tabular):
                     "status": row.status,
                     "into": row.into,
                     **{f"kernels_{s}": cell.kernels if (cell := getattr(row, s)) else None for s in sides},
-                    **{f"time_{s}_ns": cell.time_ns if (cell := getattr(row, s)) else None for s in sides},
+                    **{f"time_{s}_ns": cell.gpu_time_ns if (cell := getattr(row, s)) else None for s in sides},
+                    "change": row.change,
                     "why": row.why,
                 }
                 for row in self.rows
@@ -138,9 +117,14 @@ class Ledger(Tabular):
         return Coverage(
             sum(c.kernels for c, _ in cells),
             sum(c.kernels for c in good),
-            sum(c.time_ns + c.copies_time_ns for c, _ in cells),
-            sum(c.time_ns + c.copies_time_ns for c in good),
+            sum(c.gpu_time_ns for c, _ in cells),
+            sum(c.gpu_time_ns for c in good),
         )
+
+    def unexplained(self, side: str) -> list[Row]:
+        """Unexplained rows that have work on a side, by time."""
+        found = [r for r in self.rows if r.status == UNEXPLAINED and getattr(r, side) is not None]
+        return sorted((r for r in found if getattr(r, side).gpu_time_ns), key=lambda r: -getattr(r, side).gpu_time_ns)
 
     @cached_property
     def by_status(self) -> dict[str, int]:
@@ -153,16 +137,15 @@ def engine_file_of(analysis: Run) -> Path | None:
     return companion(analysis.trace.path, analysis.facts.manifest, "layers")
 
 
-def build_ledger(
-    before: Run, after: Run, before_engine: Path | None = None, after_engine: Path | None = None
-) -> Ledger:
-    """Hold the units of two traces against each other.
+def fusion(before: Run, after: Run, before_engine: Path | None = None, after_engine: Path | None = None) -> Ledger:
+    """Compare two traces of one model unit by unit; two engines layer by layer.
 
     Args:
         before_engine, after_engine: engine inspector JSON files; by default those that the manifests name.
 
     Raises:
-        NotComparableError: one side hides its kernels inside graph launches.
+        NotComparableError: one side hides its kernels inside graph launches, or the order makes no sense (an engine before, the
+            framework it was made from after).
         TraceError: one side has no inferences or no kernels.
     """
     for side in (before, after):
@@ -172,242 +155,53 @@ def build_ledger(
             raise TraceError(side.trace.no_kernels_reason)
         if not side.inferences.count:
             raise TraceError(f"{side.trace.path}: {side.inferences.statement}", "Name the ranges with --nvtx PATTERN.")
-    first = placement.place(before.trace, before.inferences, before_engine or engine_file_of(before))
+    first = _place(before, before_engine)
     known = first.paths if first.basis == RANGE else frozenset()
-    second = placement.place(after.trace, after.inferences, after_engine or engine_file_of(after), known)
-    if second.basis == KERNEL and first.basis != KERNEL:
-        table = placement.WorkTable(first.work)
-        kinds = {u: placement.main_category(table.categories(h.work)) for u, h in first.holdings.items()}
-        second = placement.place_by_kernels(second, first.order, kinds)
-    rows = _Join(first, second).rows()
-    ledger = Ledger(before, after, first, second, tuple(rows))
-    return Ledger(before, after, first, second, tuple(rows), tuple(_findings(ledger)))
+    second = _place(after, after_engine, known)
+    _refuse_reversed(before, after, first, second)
+    if known and second.basis == LAYER:
+        as_theirs = as_the_other_names(known, second.paths)
+        if as_theirs != known:
+            second = _place(after, after_engine, as_theirs)
+    match = match_units(first, second)
+    first, second, how = named_alike(first, second, match)
+    sides = Sides(first, second, how)
+    made = EngineRows(sides).rows() if first.basis == second.basis == LAYER else UnitRows(sides).rows()
+    rows = tuple(collapse_equal([*made, *sides.beside_the_model()]))
+    ledger = Ledger(before, after, first, second, rows, match, no_ratio=_no_ratio(first, second))
+    return Ledger(
+        before, after, first, second, rows, match, tuple(_findings(ledger)), tuple(_advice(ledger)), ledger.no_ratio
+    )
 
 
-class _Join:
-    """Matches the units of two placements, and says what became of each."""
+def _place(run: Run, engine_file: Path | None, known: frozenset[str] = frozenset()) -> Placement:
+    described = engine_file or engine_file_of(run)
+    placed = placement.place(run.trace, run.inferences, described, known, run.facts.manifest)
+    listed = run.facts.manifest.extra.get("modules") if run.facts.manifest else None
+    if placed.basis != KERNEL or not isinstance(listed, list):
+        return placed
+    return named_by_modules(placed, [m for m in listed if isinstance(m, dict)])
 
-    def __init__(self, before: Placement, after: Placement) -> None:
-        self.before, self.after = before, after
-        self.tables = {id(p): placement.WorkTable(p.work) for p in (before, after)}
-        self.twin = self._match_operations()
-        self.matched = {self.twin.get(u, u) for u in before.order}
 
-    def _match_operations(self) -> dict[Unit, Unit]:
-        """Operations of a block (a residual addition) that the two sides place in different blocks, or name differently.
+def _refuse_reversed(before: Run, after: Run, first: Placement, second: Placement) -> None:
+    engine = first.basis == LAYER or before.facts.framework == "TensorRT"
+    framework = second.basis == RANGE or (second.basis == KERNEL and after.facts.framework == "PyTorch")
+    if engine and framework:
+        raise NotComparableError(
+            f"{before.trace.path} is a TensorRT engine and {after.trace.path} is PyTorch: the order makes no sense, as an engine is made "
+            "from the model and not the model from the engine.",
+            "Swap the two: the PyTorch trace first.",
+        )
 
-        The framework's side knows such an operation by the modules around it; the engine's side by its block. The innermost
-        block around the neighbours that has an unmatched operation of the same kind is taken, in order of execution.
-        """
-        here, there = set(self.before.order), set(self.after.order)
-        free = [u for u in self.after.order if u.op is not None and u not in here]
-        found: dict[Unit, Unit] = {}
-        for unit in self.before.order:
-            if unit.op is None or unit in there:
-                continue
-            around = [unit.module, *self.before.neighbours.get(unit, ())]
-            blocks = sorted({b for m in around for b in _ancestors(m)}, key=len, reverse=True)
-            for block in blocks:
-                twin = next((f for f in free if f.module == block and (unit.op in (f.op, "operation"))), None)
-                if twin is not None:
-                    free.remove(twin)
-                    found[unit] = twin
-                    break
-        return found
 
-    def rows(self) -> list[Row]:
-        rows = [self._unit_row(unit) for unit in self.before.order]
-        rows += [self._after_only(unit) for unit in self.after.holdings if unit not in self.matched]
-        rows += [self._extra_row(extra, "before") for extra in self.before.extras if len(extra.work)]
-        rows += [self._extra_row(extra, "after") for extra in self.after.extras if len(extra.work)]
-        for side, placed in (("before", self.before), ("after", self.after)):
-            if len(placed.loose):
-                cell = self._cell(placed, None, placed.loose, [], False)
-                why = "launched outside every module" if placed.basis == RANGE else placed.how
-                label = f"({side}: kernels that belong to no unit)"
-                rows.append(_row(label, None, "", cell, side, UNEXPLAINED, None, why))
-        return rows
-
-    def _unit_row(self, unit: Unit) -> Row:
-        held = self.before.holdings[unit]
-        before = self._cell(self.before, _holder(self.before, unit, held), held.work, held.layers, held.by_order)
-        twin = self.twin.get(unit, unit)
-        there = self.after.holdings.get(twin)
-        if there is None:
-            status, into, why = self._vanished(unit, before)
-            return _unit_row(unit, before, None, status, into, why)
-        holder = _holder(self.after, twin, there)
-        after = self._cell(self.after, holder, there.work, there.layers, there.by_order)
-        order = f"; {self.after.how}" if there.by_order else ""
-        if there.layers or self.after.basis != LAYER:
-            return _unit_row(unit, before, after, KEPT, None, f"computed by {self._what(holder)}{order}")
-        main = self.after.anchors.get(there.inside if there.inside is not None else -1)
-        into = self._label_of(main) if main is not None else None
-        return _unit_row(unit, before, after, FUSED, into, f"computed inside {self._what(holder)}{order}")
-
-    @staticmethod
-    def _what(holder: str | None) -> str:
-        return f"the layer “{holder}”" if holder else "the kernel of its kind and place in the order"
-
-    def _label_of(self, unit: Unit) -> str:
-        back = {t: u for u, t in self.twin.items()}
-        return back.get(unit, unit).label
-
-    def _vanished(self, unit: Unit, before: Cell) -> tuple[str, str | None, str]:
-        """What became of a unit that no layer names: (status, into, why)."""
-        if not before.kernels and not before.copies:
-            return ABSORBED, None, "launches nothing before, and no layer after names it"
-        region = self._region(unit)
-        if region is not None:
-            layer, first = region
+def _no_ratio(first: Placement, second: Placement) -> str | None:
+    for side, words in ((first, "before"), (second, "after")):
+        if side.dla:
             return (
-                FUSED,
-                self._label_of(first),
-                (
-                    f"inside the region “{layer.name}”, which TensorRT compiled as a whole: by order of execution, as the "
-                    "region's name gives its ends only"
-                ),
+                f"A part of the engine {words} runs on the DLA, which nsys records no kernels of: its GPU time is not the model's, "
+                "so no ratio of GPU times is given."
             )
-        if self._is_normalisation(unit, before):
-            product = self._product_before(unit)
-            if product is not None:
-                return ABSORBED, self._label_of(product), self._absorption(product)
-        if before.categories and set(before.categories) == {"layout"}:
-            return ABSORBED, None, "a change of memory layout that the engine does not need"
-        if self.after.basis == KERNEL and self._kind_is_gone(before):
-            return (
-                FUSED,
-                None,
-                (
-                    "no kernel of its kind is left after, so another kernel computes it; which one cannot be known without layer "
-                    "ranges or an engine description"
-                ),
-            )
-        return UNEXPLAINED, None, "no layer after names it"
-
-    def _kind_is_gone(self, before: Cell) -> bool:
-        left = set(self.after.work["category"].unique())
-        return bool(before.categories) and not left & set(before.categories)
-
-    def _region(self, unit: Unit) -> tuple[EngineLayer, Unit] | None:
-        order = {u: i for i, u in enumerate(self.before.order)}
-        for place, first, last in self.after.regions:
-            back = {t: u for u, t in self.twin.items()}
-            low, high = order.get(back.get(first, first)), order.get(back.get(last, last))
-            if low is not None and high is not None and low <= order[unit] <= high:
-                return self.after.layers[place], first
-        return None
-
-    @staticmethod
-    def _is_normalisation(unit: Unit, before: Cell) -> bool:
-        return "normalisation" in before.categories or bool(_NORMALISATION.match(unit.module.rpartition(".")[2]))
-
-    def _product_before(self, unit: Unit) -> Unit | None:
-        """The convolution or matrix product right before a normalisation, if the engine computes it."""
-        place = self.before.order.index(unit)
-        for previous in reversed(self.before.order[:place]):
-            held = self.before.holdings[previous]
-            kinds = self.tables[id(self.before)].categories(held.work)
-            if not len(held.work):
-                continue  # an identity or a dropout in between changes nothing
-            if previous.op is None and any(k in HEAVY_CATEGORIES for k in kinds) and previous in self.after.holdings:
-                return previous
-            return None
-        return None
-
-    def _absorption(self, product: Unit) -> str:
-        layers = [self.after.layers[i] for i in self.after.holdings[product].layers]
-        counts = [
-            v.get("Count") for la in layers for k, v in la.raw.items() if k.endswith("Bias") and isinstance(v, dict)
-        ]
-        held = next((c for c in counts if isinstance(c, int) and c > 0), None)
-        evidence = f"; the layer's bias holds {held:,} values" if held else ""
-        return f"its scale and shift are in the weights and bias of {product.label}{evidence}: no operation of its own is left"
-
-    def _after_only(self, unit: Unit) -> Row:
-        held = self.after.holdings[unit]
-        holder = _holder(self.after, unit, held)
-        cell = self._cell(self.after, holder, held.work, held.layers, held.by_order)
-        if held.layers and len(held.work):
-            why = "the before trace has no work that belongs to it"
-            return _unit_row(unit, None, cell, UNEXPLAINED, None, why)
-        main = self.after.anchors.get(held.inside if held.inside is not None else -1)
-        into = self._label_of(main) if main is not None else None
-        return _unit_row(
-            unit, None, cell, FUSED if into else ABSORBED, into, "launched nothing before, and nothing of its own after"
-        )
-
-    def _extra_row(self, extra: Extra, side: str) -> Row:
-        placed: Placement = getattr(self, side)
-        cell = self._cell(
-            placed, extra.label, extra.work, [extra.layer] if extra.layer is not None else [], extra.by_order
-        )
-        if side == "before":
-            why = f"{extra.why}; not there after"
-            return replace(_row(extra.label, None, extra.module, cell, side, ABSORBED, None, why), cause=extra.cause)
-        return replace(_row(extra.label, None, extra.module, cell, side, NEW, None, extra.why), cause=extra.cause)
-
-    def _cell(self, placed: Placement, holder: str | None, rows: Rows, layers: list[int], by_order: bool) -> Cell:
-        table = self.tables[id(placed)]
-        kernels, time = table.count_and_time(rows, kernels=True)
-        copies, copies_time = table.count_and_time(rows, kernels=False)
-        return Cell(
-            holder,
-            kernels,
-            time,
-            copies,
-            copies_time,
-            table.categories(rows),
-            table.kernel_names(rows),
-            rows,
-            tuple(placed.layers[i] for i in layers),
-            by_order,
-        )
-
-
-def _holder(placed: Placement, unit: Unit, held: Holding) -> str | None:
-    if placed.basis == RANGE:
-        return unit.label
-    if held.layers:
-        return " | ".join(placed.layers[i].name for i in held.layers)
-    return placed.layers[held.inside].name if held.inside is not None else None
-
-
-def _unit_row(unit: Unit, before: Cell | None, after: Cell | None, status: str, into: str | None, why: str) -> Row:
-    block = block_of(unit.module)
-    return Row(unit.label, unit, unit.module, block, stage_of(block), before, after, status, into, why)
-
-
-def _row(
-    label: str, unit: Unit | None, module: str, cell: Cell, side: str, status: str, into: str | None, why: str
-) -> Row:
-    block = block_of(module)
-    before, after = (cell, None) if side == "before" else (None, cell)
-    return Row(label, unit, module, block, stage_of(block), before, after, status, into, why)
-
-
-def block_of(module: str) -> str:
-    """The block of a module: its path up to the first run of numbers ("layer3.0.conv1" → "layer3.0")."""
-    parts = module.split(".")
-    first = next((i for i, p in enumerate(parts) if p.isdigit()), None)
-    if first is None:
-        return parts[0]
-    last = first
-    while last + 1 < len(parts) and parts[last + 1].isdigit():
-        last += 1
-    return ".".join(parts[: last + 1])
-
-
-def stage_of(block: str) -> str:
-    """The stage of a block: what is left without its last number ("layer3.0" → "layer3")."""
-    head, _, tail = block.rpartition(".")
-    return head if head and tail.isdigit() else block
-
-
-def _ancestors(module: str) -> list[str]:
-    """The module and every block around it, the model ("") last."""
-    parts = module.split(".") if module else []
-    return [".".join(parts[:n]) for n in range(len(parts), 0, -1)] + [""]
+    return None
 
 
 @dataclass(frozen=True)
@@ -430,11 +224,11 @@ class Group:
 
     @property
     def before_time_ns(self) -> int:
-        return self._sum("before", "time_ns") + self._sum("before", "copies_time_ns")
+        return self._sum("before", "gpu_time_ns")
 
     @property
     def after_time_ns(self) -> int:
-        return self._sum("after", "time_ns") + self._sum("after", "copies_time_ns")
+        return self._sum("after", "gpu_time_ns")
 
 
 def grouped(rows: Iterable[Row], by: str) -> list[Group]:
@@ -447,7 +241,11 @@ def grouped(rows: Iterable[Row], by: str) -> list[Group]:
 
 def _findings(ledger: Ledger) -> list[str]:
     """What stands out, in plain sentences made from the rows."""
-    found: list[str] = []
+    found: list[str] = [ledger.no_ratio] if ledger.no_ratio else []
+    for side in ("before", "after"):
+        refused = getattr(ledger, f"{side}_placement").refused
+        if refused:
+            found.append(f"{side.capitalize()}: {refused}; it was not used.")
     n = ledger.after_placement.inferences
     total = ledger.coverage("after").time_ns
     causes: dict[str, list[int]] = {}
@@ -455,7 +253,7 @@ def _findings(ledger: Ledger) -> list[str]:
         if row.status == NEW and row.after is not None:
             sums = causes.setdefault(row.cause or placement.OTHER, [0, 0])
             sums[0] += row.after.kernels
-            sums[1] += row.after.time_ns + row.after.copies_time_ns
+            sums[1] += row.after.gpu_time_ns
     kernels, time = (sum(c[i] for c in causes.values()) for i in (0, 1))
     if not time or not total:
         return found
@@ -477,3 +275,26 @@ def _findings(ledger: Ledger) -> list[str]:
 
 def _kernels(number: float) -> str:
     return f"{number:g} kernel{'' if number == 1 else 's'}"
+
+
+def _advice(ledger: Ledger) -> list[str]:
+    """What would raise the coverage."""
+    found: list[str] = []
+    low = {side: (ledger.coverage(side).time_pct or 100.0) < _LITTLE_PCT for side in ("before", "after")}
+    if not any(low.values()) and (
+        ledger.match.anchors_agreed == ledger.match.anchors or BY_NAME in ledger.match.how.values()
+    ):
+        return found
+    for side in ("before", "after"):
+        placed: Placement = getattr(ledger, f"{side}_placement")
+        run: Run = getattr(ledger, side)
+        if run.facts.framework == "TensorRT" and (placed.basis != LAYER or placed.nameless):
+            found.append(
+                f"{side.capitalize()}: build the engine with profiling_verbosity=DETAILED (trtexec --profilingVerbosity=detailed), "
+                f"so that its layers name the nodes they are made of, or give its description with --{side}-engine FILE."
+            )
+        elif run.facts.framework != "TensorRT" and not placed.paths:
+            found.append(
+                f"{side.capitalize()}: add module ranges to the script, two lines: import profiler; profiler.annotate(model)."
+            )
+    return found

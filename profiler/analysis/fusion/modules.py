@@ -1,6 +1,7 @@
 """Which module of the model each piece of GPU work belongs to, on the framework's side.
 
-A range per module, named as ``named_modules()`` names it, says so. Work that no leaf module's range holds (a residual
+A range per module says so (:mod:`profiler.analysis.fusion.range_names` reads the dialects); without them a range per class or per
+operator at least tells what each piece is. Work that no leaf module's range holds (a residual
 addition in the ``forward`` of a block) is an operation of its block: of the block whose range holds it, or, in a trace with
 ranges of leaf modules only, of the block that the modules before and after it share; then it is marked as placed by order.
 """
@@ -10,27 +11,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from profiler.analysis.names.parse import shorten
+from profiler.analysis.fusion.operators import HEAVY_CATEGORIES, operation_of
+from profiler.analysis.fusion.range_names import CLASS, MODULE, OPERATOR, RangeName, range_name
 from profiler.analysis.run.inferences import Inferences
 from profiler.analysis.statistics import combined, first_of_each
 from profiler.trace import Trace
+from profiler.trace.nvtx import NvtxIndex
 
-_MODULE = re.compile(r"^[A-Za-z_]\w*(\.\w+)*$")
-_FUNCTOR = re.compile(
-    r"(?:CUDAFunctorOnSelf_|CUDAFunctor_|BinaryFunctor<[^>]{0,500}?)(add|sub|mul|div)|(\w{1,64}?)_kernel_cuda|(Mul|Div|Add)Functor"
-)
-_OTHERS = (
-    ("CatArray", "concat"),
-    ("sigmoid", "sigmoid"),
-    ("silu", "silu"),
-    ("softmax", "softmax"),
-    ("upsample", "resize"),
-)
+_TENSORRT_DOMAIN = re.compile(r"tensorrt|nvinfer|myelin", re.IGNORECASE)
+_MOST_PRODUCTS = 4
 
 
 @dataclass(frozen=True, order=True)
@@ -66,7 +61,9 @@ class ModuleSide:
         units: those that have work.
         order: units in order of execution in the first inference, those that launch nothing included.
         neighbours: for an operation of a block the modules executed before and after it.
-        paths: all module paths that have a range.
+        paths: all module paths that have a range; empty where the ranges name classes or operators only.
+        source: what ranges say so, in words; None when there are none.
+        told: what a range's name says beside the path: class or operator, and the input's shape.
     """
 
     work: pd.DataFrame
@@ -74,82 +71,212 @@ class ModuleSide:
     order: tuple[Unit, ...]
     neighbours: dict[Unit, tuple[str, str]]
     paths: frozenset[str]
+    source: str | None
+    told: dict[Unit, RangeName]
 
 
 def module_side(trace: Trace, inferences: Inferences, work: pd.DataFrame) -> ModuleSide:
     """Place every piece of GPU work of the inferences in the model."""
     ranges, index = trace.nvtx_ranges, trace.nvtx_index
-    of_range = _inference_of_ranges(trace, inferences)
-    texts, codes = [str(t) for t in ranges["text"].cat.categories], ranges["text"].cat.codes.to_numpy()
-    is_module = (
-        np.asarray([bool(_MODULE.match(t)) for t in texts], dtype=bool)[codes] if texts else np.zeros(0, dtype=bool)
-    )
-    is_module &= (of_range >= 0) & (ranges["domain"] != "TensorRT").to_numpy()
-    if inferences.count:
-        rows = inferences.ranges["row"].to_numpy()
-        is_module[rows[rows >= 0]] = False  # inferred ones have no range
-    rows = np.flatnonzero(is_module)
-    paths = frozenset(texts[c] for c in np.unique(codes[rows]))
-    containers = paths & {path[:at] for path in paths for at, c in enumerate(path) if c == "."}
-    is_container = np.asarray([t in containers for t in texts], dtype=bool)
+    of_range = inferences.assign_calls(ranges[["tid", "pid", "start_ns"]])
+    leaves = _leaves(trace, inferences, of_range, work)
+    texts, codes, rows = leaves.names, leaves.codes, leaves.rows
     # ranges are sorted by start, so the running number within the inference is the call
     call = pd.DataFrame({"inference": of_range[rows], "text": codes[rows]}).groupby(["inference", "text"]).cumcount()
     call_of = np.zeros(len(ranges), dtype=np.int32)
     call_of[rows] = call.to_numpy()
-    leaves = rows[~is_container[codes[rows]]]
     holder = _nearest(index.parent, index.level, rows, len(ranges))
     nvtx = work["nvtx"].to_numpy()
-    at = np.where(nvtx >= 0, holder[np.maximum(nvtx, 0)], -1) if len(ranges) else np.full(len(work), -1)
-    in_leaf = (at >= 0) & ~is_container[codes[at]] if len(ranges) else np.zeros(len(work), dtype=bool)
+    at = _at(holder, nvtx)
+    in_leaf = (at >= 0) & leaves.is_leaf[at] if len(ranges) else np.zeros(len(work), dtype=bool)
 
     found = _Units(len(work))
     held = at[in_leaf]
-    found.add(np.flatnonzero(in_leaf), [codes[held], call_of[held]], lambda text, n: Unit(texts[text], n))
+    found.add(np.flatnonzero(in_leaf), [codes[held], call_of[held]], leaves.unit)
     neighbours: dict[Unit, tuple[str, str]] = {}
-    loose = np.flatnonzero(~in_leaf) if paths else np.empty(0, dtype=np.int64)
+    copies = (work["kind"] == "memcpy").to_numpy()
+    loose = np.flatnonzero(~in_leaf & ~copies) if leaves.source is not None else np.empty(0, dtype=np.int64)
+    leaf_rows = rows[leaves.is_leaf[rows]]
+    part = work.iloc[loose]
+    times = part["start_ns"].to_numpy()
     if len(loose):
-        names = work["name"].cat
-        part = work.iloc[loose]
         launch, called = trace.api_calls["start_ns"].to_numpy(), part["api_call"].to_numpy()
-        times = part["start_ns"].to_numpy()
         if len(launch):
             times = np.where(called >= 0, launch[np.maximum(called, 0)], times)
         before, after = _around(
-            ranges["start_ns"].to_numpy(), leaves, codes, of_range, part["inference"].to_numpy(), times
+            ranges["start_ns"].to_numpy(), leaf_rows, codes, of_range, part["inference"].to_numpy(), times
         )
-        own = np.where(at[loose] >= 0, codes[at[loose]], -1) if len(ranges) else np.full(len(loose), -1)
+        if not leaves.has_paths:  # class and operator names give no place in the model
+            before, after = np.full_like(before, -1), np.full_like(after, -1)
+        own = np.where((at[loose] >= 0) & leaves.has_paths, codes[at[loose]], -1) if len(ranges) else before
         blocks = _Labels()
         parent = blocks.of(
             [own, before, after], lambda o, b, a: texts[o] if o >= 0 else _common(_text(texts, b), _text(texts, a))
         )
+        operator = _at(_nearest(index.parent, index.level, leaves.operators, len(ranges)), nvtx[loose])
+        spoken = np.where(operator >= 0, leaves.operator_codes[operator], -1) if len(ranges) else operator
+        names, kinds = work["name"].cat, part["kind"].cat
         ops = _Labels()
         op = ops.of(
-            [part["kind"].cat.codes.to_numpy(), names.codes.to_numpy()[loose]],
-            lambda kind, name: (
-                operation_of(str(names.categories[name])) if kind == 0 else str(part["kind"].cat.categories[kind])
+            [kinds.codes.to_numpy(), np.where(spoken >= 0, -1, names.codes.to_numpy()[loose]), spoken],
+            lambda kind, name, said: (
+                leaves.operator_names[said]
+                if said >= 0
+                else operation_of(str(names.categories[name]))
+                if kind == 0
+                else str(kinds.categories[kind])
             ),
         )
-        number = (
-            pd.DataFrame({"i": part["inference"].to_numpy(), "p": parent, "o": op}).groupby(["i", "p", "o"]).cumcount()
-        )
+        place = pd.DataFrame({"i": part["inference"].to_numpy(), "p": parent, "o": op})
+        number = place.groupby(["i", "p", "o"]).cumcount()
+        if (operator >= 0).any():  # the kernels of one operator's range are one operation, others one each
+            place["g"] = np.where(operator >= 0, operator, -1 - np.arange(len(loose)))
+            first = place.drop_duplicates()
+            number = place.merge(first.assign(n=first.groupby(["i", "p", "o"]).cumcount()), how="left")["n"]
         placed = found.add(
             loose, [parent, op, number.to_numpy()], lambda p, o, n: Unit(blocks.labels[p], n, ops.labels[o])
         )
-        for unit, first in placed.items():
-            neighbours[unit] = (_text(texts, before[first]), _text(texts, after[first]))
+        for unit, row in placed.items():
+            neighbours[unit] = (_text(texts, before[row]), _text(texts, after[row]))
     by_order = np.zeros(len(work), dtype=bool)
     by_order[loose] = at[loose] < 0
 
-    first_leaves = leaves[of_range[leaves] == 0]
-    order = [(int(ranges["start_ns"].iloc[r]), Unit(texts[codes[r]], int(call_of[r]))) for r in first_leaves]
-    if len(loose):
-        early = np.flatnonzero(part["inference"].to_numpy() == 0)
-        order += [(int(times[k]), found.units[found.of[loose[k]]]) for k in early]
+    first_leaves = leaf_rows[of_range[leaf_rows] == 0]
+    order = [(int(ranges["start_ns"].iloc[r]), leaves.unit(codes[r], int(call_of[r]))) for r in first_leaves]
+    early = np.flatnonzero(part["inference"].to_numpy() == 0)
+    order += [(int(times[k]), found.units[found.of[loose[k]]]) for k in early]
     sequence = tuple(dict.fromkeys(u for _, u in sorted(order, key=lambda item: item[0])))
     late = tuple(u for u in found.by_appearance() if u not in set(sequence))
+    told = {leaves.unit(codes[r], int(call_of[r])): leaves.told[codes[r]] for r in first_leaves}
     return ModuleSide(
-        work.assign(unit=found.of, by_order=by_order), tuple(found.units), sequence + late, neighbours, paths
+        work.assign(unit=found.of, by_order=by_order),
+        tuple(found.units),
+        sequence + late,
+        neighbours,
+        frozenset(texts[c] for c in np.unique(codes[rows])) if leaves.has_paths else frozenset(),
+        leaves.source,
+        {u: name for u, name in told.items() if name is not None},
     )
+
+
+@dataclass(frozen=True)
+class _Leaves:
+    """The ranges that stand for pieces of the model.
+
+    Attributes:
+        rows: those ranges, ``codes`` the place of each range's name in ``names`` (-1: none).
+        is_leaf: per range, whether it is a piece of its own and not one that holds others.
+        told: per name what the range's name says of class, operator and shape.
+        operators: outermost ranges of operators, ``operator_codes`` their places in ``operator_names``.
+        source: in words; None when there are no such ranges.
+    """
+
+    rows: np.ndarray
+    codes: np.ndarray
+    names: list[str]
+    is_leaf: np.ndarray
+    told: list[RangeName | None]
+    operators: np.ndarray
+    operator_codes: np.ndarray
+    operator_names: list[str]
+    source: str | None
+    has_paths: bool
+
+    def unit(self, code: int, call: int) -> Unit:
+        return Unit(self.names[code], call) if self.has_paths else Unit("", call, self.names[code].lower())
+
+
+def _leaves(trace: Trace, inferences: Inferences, of_range: np.ndarray, work: pd.DataFrame) -> _Leaves:
+    ranges, index = trace.nvtx_ranges, trace.nvtx_index
+    said = [range_name(str(t)) for t in ranges["text"].cat.categories]
+    text_codes = ranges["text"].cat.codes.to_numpy()
+    usable = (of_range >= 0) & ~is_tensorrt(ranges)
+    if inferences.count:
+        own = inferences.ranges["row"].to_numpy()
+        usable[own[own >= 0]] = False  # inferred ones have no range
+
+    def chosen(what: str) -> tuple[np.ndarray, np.ndarray, list[str], list[RangeName | None]]:
+        paths = {s.name for s in said if s is not None and s.what == MODULE}
+        fits = [
+            s is not None and s.what == what and (not s.phase or any(p.startswith(f"{s.name}.") for p in paths))
+            for s in said
+        ]
+        names = list(dict.fromkeys(s.name for s, fit in zip(said, fits) if fit and s is not None))
+        place = {name: k for k, name in enumerate(names)}
+        table = np.asarray(
+            [place[s.name] if fit and s is not None else -1 for s, fit in zip(said, fits)], dtype=np.int32
+        )
+        codes = np.where(usable, table[text_codes], -1) if len(table) else np.full(len(ranges), -1, dtype=np.int32)
+        told: list[RangeName | None] = [None] * len(names)
+        for s, fit in zip(said, fits):
+            if fit and s is not None and (told[place[s.name]] is None or s.shape):
+                told[place[s.name]] = s
+        return np.flatnonzero(codes >= 0), codes, names, told
+
+    operators, operator_codes, operator_names, operator_told = chosen(OPERATOR)
+    operators = operators[~_inside(index.parent, index.level, operators, len(ranges))[operators]]
+    rows, codes, names, told = chosen(MODULE)
+    there = {names[c] for c in np.unique(codes[rows])}
+    containers = there & {path[:k] for path in there for k, c in enumerate(path) if c == "."}
+    is_leaf = (codes >= 0) & ~np.asarray([n in containers for n in names], dtype=bool)[codes] if names else codes >= 0
+    kept = _pieces(index, rows[is_leaf[rows]], codes, work, len(ranges))
+    if kept is not None:
+        is_leaf &= ~np.isin(codes, kept)
+        rows = rows[~np.isin(codes[rows], kept)]
+    if is_leaf.any():
+        return _Leaves(
+            rows, codes, names, is_leaf, told, operators, operator_codes, operator_names, "module ranges", True
+        )
+    rows, codes, names, told = chosen(CLASS)
+    if len(rows):
+        is_leaf = codes >= 0
+        is_leaf[index.parent[rows[index.parent[rows] >= 0]]] = False
+        source = "ranges with the class of each module"
+        return _Leaves(rows, codes, names, is_leaf, told, operators, operator_codes, operator_names, source, False)
+    if len(operators):
+        is_leaf = np.zeros(len(ranges), dtype=bool)
+        is_leaf[operators] = True
+        source = "operator ranges of PyTorch (emit_nvtx)"
+        return _Leaves(
+            operators, operator_codes, operator_names, is_leaf, operator_told, operators, operator_codes,
+            operator_names, source, False,
+        )  # fmt: skip
+    nothing = np.empty(0, dtype=np.int64)
+    return _Leaves(nothing, codes, [], codes >= 0, [], nothing, operator_codes, [], None, False)
+
+
+def _pieces(index: NvtxIndex, leaves: np.ndarray, codes: np.ndarray, work: pd.DataFrame, n: int) -> list[int] | None:
+    """Names of ranges that hold a whole program's work although they look like modules; None where there are none.
+
+    One name that holds four or more products an inference, while no other range holds any, is a phase of a program
+    ("resnet", "inference_part") and no leaf module.
+    """
+    heavy = work["category"].isin(HEAVY_CATEGORIES).to_numpy()
+    if not heavy.any():
+        return None
+    at = _at(_nearest(index.parent, index.level, leaves, n), work["nvtx"].to_numpy()[heavy])
+    found, counts = np.unique(codes[at[at >= 0]], return_counts=True)
+    inferences = max(int(work["inference"].max()) + 1, 1)
+    return [int(found[0])] if len(found) == 1 and counts[0] >= _MOST_PRODUCTS * inferences else None
+
+
+def is_tensorrt(ranges: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Which ranges TensorRT makes itself: in its own domain and in those of its compiler Myelin."""
+    domains = ranges["domain"].cat
+    wanted = [bool(_TENSORRT_DOMAIN.search(str(d))) for d in domains.categories]
+    codes = domains.codes.to_numpy()
+    return np.asarray([*wanted, False], dtype=bool)[codes]  # code -1: no domain
+
+
+def _at(holder: np.ndarray, nvtx: np.ndarray) -> np.ndarray:
+    """The range that holds each piece of work, given its innermost range; -1 for none."""
+    return np.where(nvtx >= 0, holder[np.maximum(nvtx, 0)], -1) if len(holder) else np.full(len(nvtx), -1)
+
+
+def _inside(parent: np.ndarray, level: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
+    """For each range whether another of ``rows`` is around it."""
+    around = _nearest(parent, level, rows, n)
+    return (parent >= 0) & (around[np.maximum(parent, 0)] >= 0) if n else np.zeros(0, dtype=bool)
 
 
 def _text(texts: list[str], code: int) -> str:
@@ -202,12 +329,6 @@ class _Units:
         return [unit for at, _, unit in sorted(zip(first.tolist(), range(len(first)), self.units)) if at >= 0]
 
 
-def _inference_of_ranges(trace: Trace, inferences: Inferences) -> np.ndarray:
-    """The inference that each NVTX range starts in (on its own thread), or -1."""
-    ranges = trace.nvtx_ranges
-    return inferences.assign_calls(ranges[["tid", "pid", "start_ns"]])
-
-
 def _nearest(parent: np.ndarray, level: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
     """For each range the nearest range among ``rows`` that is it or holds it, or -1."""
     found = np.full(n, -1, dtype=np.int64)
@@ -245,13 +366,3 @@ def _common(first: str, second: str) -> str:
             break
         shared.append(a)
     return ".".join(shared)
-
-
-@lru_cache(maxsize=65_536)
-def operation_of(kernel: str) -> str:
-    """What a framework's own kernel computes, as far as its name tells: "add", "mul", "concat", …, else "operation"."""
-    kernel = shorten(kernel)
-    match = _FUNCTOR.search(kernel)
-    if match:
-        return next(g for g in match.groups() if g).lower().replace("direct_copy", "copy")
-    return next((op for mark, op in _OTHERS if mark in kernel), "operation")

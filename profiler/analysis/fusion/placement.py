@@ -1,32 +1,32 @@
-"""One side of a ledger: every piece of GPU work belongs to a unit of the model, to work that serves none, or to nothing."""
+"""One side of a ledger: every piece of GPU work belongs to a unit of the model, to work that serves none, or to nothing.
+
+Both sides are made alike, from the best source that a trace has: the engine's layers (their ranges, or a description of the engine
+and the order of kernels), module ranges, ranges of classes or operators, and at last the kernels' names and kinds in order.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from profiler.analysis.fusion.kernel_units import kernel_side
 from profiler.analysis.fusion.layer_names import LayerName, OnnxNode, parse_layer_name, resolve_calls
-from profiler.analysis.fusion.layers import EngineSide, engine_side
-from profiler.analysis.fusion.modules import Unit, module_side
+from profiler.analysis.fusion.layers import EngineSide, find_layers, is_dla_transfer
+from profiler.analysis.fusion.modules import ModuleSide, Unit, module_side
+from profiler.analysis.fusion.operators import UNKNOWN, Kinds, is_heavy, kinds_of, usual_place
+from profiler.analysis.fusion.work_table import NO_ROWS, Rows, WorkTable, rows_by_code
 from profiler.analysis.run.inferences import Inferences
 from profiler.analysis.run.work import gpu_work
-from profiler.analysis.statistics import count_codes, in_order_of_appearance, sum_by_code
 from profiler.trace import Trace
 from profiler.trace.engine_file import EngineLayer
+from profiler.trace.manifest import Manifest
 
-HEAVY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "Attention"})
-HEAVY_CATEGORIES = ("convolution", "gemm", "attention")
 LAYOUT, QUANTISATION, BIAS_PADDING, OTHER = "layout or type change", "quantisation", "bias padding", "other"
+COPIES = "memory copies"
 """Causes of work that serves no unit of the model."""
-Rows = npt.NDArray[np.int64]
-"""Rows of a side's work table, ascending."""
-NO_ROWS: Rows = np.empty(0, dtype=np.int64)
 RANGE, LAYER, KERNEL = "module ranges", "engine layers", "kernels alone"
 
 
@@ -35,24 +35,28 @@ class Holding:
     """What holds a unit on one side.
 
     Attributes:
-        work: rows of the side's work table; empty for a unit that another unit's layer computes.
+        work: rows of the side's work table; empty for a unit that another unit's layer or kernel computes.
         layers: places of the layers whose main operation this unit is.
-        inside: place of a layer that computes this unit beside its main operation, None otherwise.
+        inside: the unit whose layer or kernel computes this one beside its main operation, None otherwise.
         by_order: placed by order of execution, not by a range.
+        kinds: the kinds of operator that it can be.
+        shape: of the tensor that it makes (or, on the framework's side, reads); None where nothing tells.
     """
 
     work: Rows = field(default_factory=lambda: NO_ROWS)
     layers: list[int] = field(default_factory=list)
-    inside: int | None = None
+    inside: Unit | None = None
     by_order: bool = False
+    kinds: Kinds = UNKNOWN
+    shape: tuple[int, ...] | None = None
 
 
 @dataclass
 class Extra:
-    """Work that serves no unit of the model: a reformat, a quantisation, a bias padding."""
+    """Work that serves no unit of the model: a reformat, a quantisation, a bias padding. ``cause`` None: nothing tells what it is."""
 
     label: str
-    cause: str
+    cause: str | None
     why: str
     module: str
     work: Rows
@@ -67,17 +71,23 @@ class Placement:
     Attributes:
         work: GPU work of the inferences (see :func:`gpu_work`).
         basis: :data:`RANGE`, :data:`LAYER` or :data:`KERNEL`.
-        how: in words.
+        source: where units and their work are from, in words.
+        how: how work was given to units, in words.
         holdings: per unit what holds it; units that launch nothing are there with no work.
         order: units by execution.
         extras: work that serves no unit.
         loose: rows of ``work`` that belong nowhere.
-        anchors: per layer the unit whose row its work is in.
-        regions: (first, last) units of regions whose inner operations are not named.
+        mains: per layer the unit whose row its work is in.
+        regions: (layer, first, last) units of regions whose inner operations are not named.
+        paths: module paths that the side names.
+        nameless: units whose place in the model nothing tells; they are known by kind and order.
+        dla: layers that run on the DLA, which nsys records no kernels of.
+        refused: why a description of layers was not used; None otherwise.
     """
 
     work: pd.DataFrame
     basis: str
+    source: str
     how: str
     inferences: int
     holdings: dict[Unit, Holding]
@@ -85,99 +95,261 @@ class Placement:
     extras: tuple[Extra, ...]
     loose: Rows
     layers: tuple[EngineLayer, ...] = ()
-    anchors: dict[int, Unit] = field(default_factory=dict)
+    mains: dict[int, Unit] = field(default_factory=dict)
     regions: tuple[tuple[int, Unit, Unit], ...] = ()
     neighbours: dict[Unit, tuple[str, str]] = field(default_factory=dict)
     paths: frozenset[str] = frozenset()
+    nameless: frozenset[Unit] = frozenset()
+    dla: frozenset[int] = frozenset()
+    refused: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Placement({self.source}: {len(self.holdings):,} units, {len(self.work):,} pieces of GPU work)"
 
 
 def place(
-    trace: Trace, inferences: Inferences, engine_file: Path | None = None, known: frozenset[str] = frozenset()
+    trace: Trace,
+    inferences: Inferences,
+    engine_file: Path | None = None,
+    known: frozenset[str] = frozenset(),
+    manifest: Manifest | None = None,
 ) -> Placement:
     """Place all GPU work of the inferences of one trace.
 
     Args:
         engine_file: an engine inspector's JSON, used where the trace does not describe its layers.
         known: module paths of the other side, to tell a repeated call from a module with a number in its name.
+        manifest: of the run; its list of modules says of what class each is.
     """
     work = gpu_work(trace, inferences)
-    engine = engine_side(trace, inferences, work, engine_file)
+    engine, refused = find_layers(trace, inferences, work, engine_file)
     if engine is not None:
-        return _place_layers(engine, inferences.count, known)
+        return _copies_apart(_place_layers(engine, inferences.count, known, refused))
     modules = module_side(trace, inferences, work)
-    holdings = {unit: Holding() for unit in modules.order}
-    rows = rows_by_code(modules.work["unit"].to_numpy(), len(modules.units))
-    by_order = modules.work["by_order"].to_numpy()
-    for unit, mine in zip(modules.units, rows):
-        holdings[unit] = Holding(mine, by_order=bool(by_order[mine].any()))
-    loose = np.flatnonzero(modules.work["unit"].to_numpy() < 0)
+    if modules.source is not None:
+        return _copies_apart(_place_modules(modules, inferences.count, refused, manifest))
+    found = kernel_side(work, inferences.count)
+    holdings = {u.unit: Holding(u.work, inside=u.inside, by_order=True, kinds=u.kinds) for u in found.units}
+    extras = [
+        Extra(e.label, BIAS_PADDING if e.pads_bias else LAYOUT, e.why, "", e.work, None, True) for e in found.extras
+    ]
     return Placement(
         work,
-        RANGE if modules.paths else KERNEL,
-        "by launch inside the module's NVTX range"
-        if modules.paths
-        else "the trace has neither module ranges nor layers; only kernel names are known",
+        KERNEL,
+        found.source,
+        f"{found.how}, as the trace has neither module ranges nor layers",
         inferences.count,
         holdings,
-        modules.order,
-        (),
-        loose,
-        neighbours=modules.neighbours,
-        paths=modules.paths,
+        tuple(holdings),
+        tuple(extras),
+        found.loose,
+        nameless=frozenset(holdings),
+        refused=refused,
     )
 
 
-def _place_layers(engine: EngineSide, inferences: int, known: frozenset[str]) -> Placement:
-    names = [parse_layer_name(layer.name, layer.metadata) for layer in engine.layers]
-    resolved = resolve_calls((n for name in names for n in name.nodes), known)
-    blocks = _blocks(known or {n.module for n in resolved.values() if n.module})
-    units: dict[OnnxNode, Unit] = {}
-    numbers: dict[tuple[str, str], int] = {}
-    for name in names:
-        for node in name.operations:
-            if node not in units and resolved[node].module is not None:
-                units[node] = _unit(resolved[node], blocks, numbers)
+def _copies_apart(side: Placement) -> Placement:
+    """Copies that no unit makes (of inputs and outputs) in rows of their own, by direction."""
+    names = side.work["name"].cat
+    copied = (side.work["kind"] == "memcpy").to_numpy()[side.loose]
+    codes = names.codes.to_numpy()[side.loose]
+    extras = tuple(
+        Extra(
+            f"memory copies: {names.categories[code]}", COPIES, "recorded as copies outside every unit", "", mine, None
+        )
+        for code in dict.fromkeys(codes[copied].tolist())
+        for mine in (side.loose[copied & (codes == code)],)
+    )
+    return replace(side, extras=(*side.extras, *extras), loose=side.loose[~copied])
+
+
+def _place_modules(modules: ModuleSide, inferences: int, refused: str | None, manifest: Manifest | None) -> Placement:
+    table = WorkTable(modules.work)
+    listed = manifest.extra.get("modules") if manifest else None
+    classes = {
+        str(m.get("name")): str(m.get("type"))
+        for m in (listed if isinstance(listed, list) else ())
+        if isinstance(m, dict)
+    }
+    rows = dict(zip(modules.units, rows_by_code(modules.work["unit"].to_numpy(), len(modules.units))))
+    by_order = modules.work["by_order"].to_numpy()
+    holdings = {}
+    for unit in modules.order:
+        mine, told = rows.get(unit, NO_ROWS), modules.told.get(unit)
+        kinds = table.kinds(mine)
+        word = unit.op if unit.op is not None else classes.get(unit.module)
+        kinds = kinds_of(word) or kinds
+        if unit.op is None and word is None and not kinds:
+            kinds = kinds_of(unit.module.rpartition(".")[2])
+        holdings[unit] = Holding(
+            mine, by_order=bool(by_order[mine].any()), kinds=kinds, shape=told.shape if told else None
+        )
+    source = str(modules.source)
+    return Placement(
+        modules.work,
+        RANGE,
+        source,
+        f"by launch inside the {source.replace('ranges', 'range', 1)}"
+        if not modules.paths
+        else "by launch inside the module's NVTX range",
+        inferences,
+        holdings,
+        modules.order,
+        (),
+        np.flatnonzero(modules.work["unit"].to_numpy() < 0),
+        neighbours=modules.neighbours,
+        paths=modules.paths,
+        nameless=frozenset() if modules.paths else frozenset(holdings),
+        refused=refused,
+    )
+
+
+class _Layers:
+    """What the layers' names, taken apart, say: which layer computes which node."""
+
+    def __init__(self, engine: EngineSide, known: frozenset[str]) -> None:
+        self.names = [parse_layer_name(layer.name, layer.metadata) for layer in engine.layers]
+        self.table = WorkTable(engine.work)
+        self.rows = rows_by_code(engine.work["layer"].to_numpy(), len(engine.layers))
+        nodes = [n for name in self.names for n in name.nodes]
+        self.resolved = resolve_calls(nodes, known)
+        blocks = _blocks(known or {n.module for n in self.resolved.values() if n.module})
+        self.units: dict[OnnxNode, Unit] = {}
+        self.kinds: dict[Unit, Kinds] = {}
+        numbers: dict[tuple[str, str], int] = {}
+        self._calls: dict[str, tuple[str | None, int]] = {}
+        self.owner: dict[OnnxNode, int] = {}
+        for name in self.names:
+            for node in name.operations:
+                if node not in self.units:
+                    self.units[node] = unit = _unit(self._called(self.resolved[node]), blocks, numbers)
+                    self.kinds[unit] = node.kinds or self.kinds.get(unit, UNKNOWN)
+        self.nameless = frozenset(u for n, u in self.units.items() if self.resolved[n].module is None)
+        for place_, name in enumerate(self.names):
+            heavy = any(is_heavy(n.kinds) for n in name.operations)
+            for node in name.operations:
+                if name.computes_product if heavy else not name.only_moves:
+                    self.owner.setdefault(node, place_)
+        for place_, name in enumerate(self.names):  # what only a preparing layer names
+            for node in name.operations:
+                self.owner.setdefault(node, place_)
+        self._numbers, self._engine = numbers, engine
+
+    def _called(self, node: OnnxNode) -> OnnxNode:
+        """Torch-TensorRT's names do not number the calls of a module: a new one begins where the operator that was its first recurs."""
+        if not node.name.startswith("[") or node.module is None:
+            return node
+        first, call = self._calls.get(node.module, (node.op, -1))
+        call += first == node.op
+        self._calls[node.module] = first, call
+        return replace(node, call=call)
+
+    def own(self, place_: int) -> list[Unit]:
+        """Units that this layer computes, its product first."""
+        nodes = [n for n in self.in_order(place_) if self.owner[n] == place_]
+        return list(dict.fromkeys(self.units[n] for n in sorted(nodes, key=lambda n: not is_heavy(n.kinds))))
+
+    def in_order(self, place_: int) -> list[OnnxNode]:
+        """The layer's operations in order of computation; Metadata lists them in none, so there in the usual one."""
+        nodes = list(self.names[place_].operations)
+        if self._engine.layers[place_].metadata:
+            nodes.sort(key=lambda n: (not is_heavy(n.kinds), usual_place(n.op or "")))
+        return nodes
+
+    def shared(self, place_: int) -> Unit | None:
+        """The unit that this layer computes together with an earlier one."""
+        nodes = self.names[place_].operations
+        nodes = tuple(sorted(nodes, key=lambda n: not is_heavy(n.kinds)))
+        return next((self.units[n] for n in nodes if self.owner[n] != place_), None)
+
+    def by_kind(self, place_: int) -> Unit | None:
+        """A unit for a layer whose name tells nothing: of the kind that its type or its kernels tell."""
+        layer = self._engine.layers[place_]
+        kinds = kinds_of(layer.kind) or self.table.kinds(self.rows[place_])
+        if not kinds or kinds & frozenset({"layout", "nothing", "quantisation"}):
+            return None
+        op = min(kinds_of(layer.kind) or {self.table.categories(self.rows[place_])[0]})
+        number = self._numbers.get(("", op), 0)
+        self._numbers["", op] = number + 1
+        unit = Unit("", number, op)
+        self.kinds[unit] = kinds
+        self.nameless |= {unit}
+        return unit
+
+
+def _place_layers(engine: EngineSide, inferences: int, known: frozenset[str], refused: str | None) -> Placement:
+    parsed = _Layers(engine, known)
     holdings: dict[Unit, Holding] = {}
     extras: list[Extra] = []
-    anchors: dict[int, Unit] = {}
+    mains: dict[int, Unit] = {}
     regions: list[tuple[int, Unit, Unit]] = []
-    placed_in = engine.work["layer"].to_numpy()
-    rows_of_layer = rows_by_code(placed_in, len(engine.layers))
     was_by_order = engine.work["by_order"].to_numpy()
-    for place_, (layer, name) in enumerate(zip(engine.layers, names)):
-        rows = rows_of_layer[place_]
+    dla = _on_dla(engine, parsed)
+    for place_, (layer, name) in enumerate(zip(engine.layers, parsed.names)):
+        rows = parsed.rows[place_]
         by_order = bool(was_by_order[rows].any())
-        own = [units[n] for n in name.operations if n in units]
-        main = _main_operation(layer, name, units)
+        own = parsed.own(place_)
+        if name.only_moves and all(u in parsed.nameless for u in own):
+            own = []
+        cause, why = _why_extra(layer, name)
+        main = own[0] if own else None
+        if main is None and cause is None and len(rows):
+            main = parsed.shared(place_) or (parsed.by_kind(place_) if not name.nodes or not parsed.units else None)
+            main = main or parsed.by_kind(place_)
         if main is None:
-            module = _served_module(name, resolved)
-            extras.append(Extra(layer.name, *_why_extra(layer, name), module, rows, place_, by_order))
+            extras.append(Extra(layer.name, cause, why, _served_module(name, parsed.resolved), rows, place_, by_order))
             continue
-        anchors[place_] = main
+        mains[place_] = main
         holding = holdings.setdefault(main, Holding())
         holding.layers.append(place_)
         holding.work = np.concatenate((holding.work, rows))
         holding.by_order |= by_order
-        for unit in own:
-            if unit != main:
-                inner = holdings.setdefault(unit, Holding())
-                inner.inside = place_ if inner.inside is None else inner.inside
+        holding.kinds = parsed.kinds.get(main, UNKNOWN) or kinds_of(layer.kind) or parsed.table.kinds(rows)
+        holding.shape = holding.shape or (layer.outputs[0].dims if layer.outputs else None)
+        for unit in own[1:]:
+            inner = holdings.setdefault(unit, Holding(kinds=parsed.kinds[unit]))
+            inner.inside = main if inner.inside is None else inner.inside
         if name.region and len(own) >= 2:
-            regions.append((place_, own[0], own[-1]))
-    order = tuple(dict.fromkeys(units[n] for name in names for n in name.operations if n in units))
+            regions.append((place_, parsed.units[name.operations[0]], parsed.units[name.operations[-1]]))
+    listed = (parsed.units[n] for place_ in range(len(parsed.names)) for n in parsed.in_order(place_))
+    order = tuple(u for u in dict.fromkeys((*listed, *mains.values())) if u in holdings)
     return Placement(
         engine.work,
         LAYER,
+        engine.source,
         engine.how,
         inferences,
         holdings,
-        order,
+        order if not parsed.nameless else _by_layers(order, mains, parsed),
         tuple(extras),
-        np.flatnonzero(placed_in < 0),
+        np.flatnonzero(engine.work["layer"].to_numpy() < 0),
         engine.layers,
-        anchors,
+        mains,
         tuple(regions),
-        paths=frozenset(u.module for u in order),
+        paths=frozenset(u.module for u in order if u not in parsed.nameless),
+        nameless=parsed.nameless,
+        dla=dla,
+        refused=refused,
+    )
+
+
+def _by_layers(order: tuple[Unit, ...], mains: dict[int, Unit], parsed: _Layers) -> tuple[Unit, ...]:
+    """Units layer by layer, for units of layers that name nothing stand at their layer's place."""
+    listed: list[Unit] = []
+    for place_, main in mains.items():
+        listed += [main, *(parsed.units[n] for n in parsed.in_order(place_))]
+    there = set(order)
+    return tuple(u for u in dict.fromkeys(listed) if u in there)
+
+
+def _on_dla(engine: EngineSide, parsed: _Layers) -> frozenset[int]:
+    """Regions without a kernel in an engine that copies tensors to and from the DLA."""
+    if not any(is_dla_transfer(layer.name) or (layer.kind or "").upper() == "DLA" for layer in engine.layers):
+        return frozenset()
+    return frozenset(
+        place_
+        for place_, (layer, name) in enumerate(zip(engine.layers, parsed.names))
+        if (name.region or (layer.kind or "").upper() == "DLA") and not len(parsed.rows[place_])
     )
 
 
@@ -192,21 +364,12 @@ def _blocks(paths: frozenset[str] | set[str]) -> frozenset[str]:
 
 def _unit(node: OnnxNode, blocks: frozenset[str], numbers: dict[tuple[str, str], int]) -> Unit:
     module = node.module or ""
-    if module not in blocks:
+    if node.module is not None and module not in blocks:
         return Unit(module, node.call)
     op = (node.op or "operation").lower()
     number = numbers.get((module, op), 0)
-    numbers[(module, op)] = number + 1
+    numbers[module, op] = number + 1
     return Unit(module, number, op)
-
-
-def _main_operation(layer: EngineLayer, name: LayerName, units: dict[OnnxNode, Unit]) -> Unit | None:
-    """The unit whose row gets the layer's work: its convolution or matrix product, else its first operation."""
-    own = [n for n in name.operations if n in units]
-    heavy = next((n for n in own if n.op in HEAVY), None)
-    if heavy is not None:
-        return units[heavy]
-    return units[own[0]] if own else None
 
 
 def _served_module(name: LayerName, resolved: dict[OnnxNode, OnnxNode]) -> str:
@@ -216,114 +379,19 @@ def _served_module(name: LayerName, resolved: dict[OnnxNode, OnnxNode]) -> str:
     return next((resolved.get(n, n).module or "" for n in name.nodes if n.module), "")
 
 
-def _why_extra(layer: EngineLayer, name: LayerName) -> tuple[str, str]:
-    """The cause of a layer that computes no unit, and how we know."""
-    if layer.origin == "QDQ" or any(n.kind == "quantize" for n in name.nodes):
+def _why_extra(layer: EngineLayer, name: LayerName) -> tuple[str | None, str]:
+    """The cause of a layer that computes no unit, and how we know; None when nothing tells it."""
+    if layer.origin == "QDQ" or (any(n.kind == "quantize" for n in name.nodes) and not name.operations):
         return QUANTISATION, "the layer quantises or dequantises a tensor"
     if name.reformat_for is not None or (layer.kind or "").lower() == "reformat":
         return LAYOUT, "the layer changes the memory layout or type of a tensor for the layer it serves"
+    if is_dla_transfer(layer.name) or layer.name.endswith(" copy finish"):
+        return LAYOUT, "by its name, the layer copies a tensor to or from the DLA's memory"
+    if name.only_moves:
+        return LAYOUT, "the layer's name lists changes of layout and type only"
     if (layer.kind or "").lower() in ("noop", "constant"):
         return OTHER, "the layer launches nothing"
-    return OTHER, "added by TensorRT; its name gives no node of the model"
-
-
-def place_by_kernels(side: Placement, other: Sequence[Unit], other_categories: dict[Unit, str]) -> Placement:
-    """Place the kernels of a side that has no ranges and no layers, by kind and order, against the units of the other side.
-
-    Convolutions, matrix products and poolings go to the other side's units of the same kind, in order of execution, when
-    both have the same number of them in every inference; layout changes and what else serves no unit become extras. Nothing
-    is claimed of kernels of other kinds.
-    """
-    holdings: dict[Unit, Holding] = {}
-    extras: dict[str, Extra] = {}
-    inference = side.work["inference"].to_numpy()
-    categories = side.work["category"].cat
-    roles = [_role(str(c)) for c in categories.categories]
-    units_of = {
-        role: [u for u in other if _role(other_categories.get(u, "")) == role] for role in ("product", "pooling")
-    }
-    is_loose = np.ones(len(side.work), dtype=bool)
-    for role in dict.fromkeys(roles):
-        wanted = np.asarray([r == role for r in roles], dtype=bool)
-        rows = np.flatnonzero(wanted[categories.codes.to_numpy()])
-        if not len(rows):
-            continue
-        units = units_of.get(role, [])
-        fits = np.bincount(inference[rows]) == len(units)  # in these inferences there is a kernel for every unit
-        ordered = rows[fits[inference[rows]]].reshape(-1, len(units)) if units else np.empty((0, 0), dtype=np.int64)
-        for unit, mine in zip(units, ordered.T if len(ordered) else ()):
-            holdings[unit] = Holding(mine, by_order=True)
-        is_loose[ordered.ravel()] = False
-        if role == "layout":
-            names = side.work["name"].cat
-            for code, mine in enumerate(rows_by_code(names.codes.to_numpy()[rows], len(names.categories))):
-                name = str(names.categories[code])
-                if len(mine):
-                    extras[name] = Extra(name, *_why_kernel(name), "", rows[mine], None, True)
-            is_loose[rows] = False
-    loose = np.flatnonzero(is_loose)
-    how = "by kind and order of the kernels, as the trace has neither module ranges nor layers; within a block two may be swapped"
-    return Placement(
-        side.work,
-        KERNEL,
-        how,
-        side.inferences,
-        holdings,
-        tuple(u for u in other if u in holdings),
-        tuple(sorted(extras.values(), key=lambda extra: int(extra.work[0]))),
-        loose,
-    )
-
-
-def _role(category: str) -> str:
-    return "product" if category in HEAVY_CATEGORIES else category
-
-
-def _why_kernel(name: str) -> tuple[str, str]:
-    if "padBias" in name:
-        return BIAS_PADDING, "by its name, it pads the bias of a convolution, anew in each inference"
-    return LAYOUT, "by its name, it changes the memory layout or type of a tensor"
-
-
-def rows_by_code(codes: npt.NDArray[np.integer], n: int) -> list[Rows]:
-    """For each code 0 … n - 1 the rows that have it, ascending."""
-    order = np.argsort(codes, kind="stable")
-    edges = np.searchsorted(codes[order], np.arange(n + 1))
-    return [order[a:b] for a, b in itertools.pairwise(edges)]
-
-
-class WorkTable:
-    """Sums over rows of a work table, on plain arrays: a ledger asks for thousands of them."""
-
-    def __init__(self, work: pd.DataFrame) -> None:
-        self._kernel = (work["kind"] == "kernel").to_numpy()
-        self._duration = work["duration_ns"].to_numpy(dtype=np.int64)
-        self._category, self._name = (
-            (work[c].cat.codes.to_numpy(), [str(label) for label in work[c].cat.categories])
-            for c in ("category", "name")
-        )
-
-    def count_and_time(self, rows: Rows, kernels: bool) -> tuple[int, int]:
-        """Number and total duration (ns) of the kernels, or of the copies and sets, among the rows."""
-        at = rows[self._kernel[rows] == kernels]
-        return len(at), int(self._duration[at].sum())
-
-    def categories(self, rows: Rows) -> tuple[str, ...]:
-        """Kinds of the kernels among the rows, by time."""
-        codes, labels = self._category
-        at = rows[self._kernel[rows]]
-        counts = count_codes(codes[at], len(labels))
-        times = sum_by_code(codes[at], self._duration[at], len(labels))
-        there = [(-int(times[k]), labels[k]) for k in np.flatnonzero(counts)]
-        return tuple(label for _, label in sorted(there))
-
-    def kernel_names(self, rows: Rows) -> tuple[str, ...]:
-        """Names of the kernels among the rows, each once, in order."""
-        codes, labels = self._name
-        at = rows[self._kernel[rows]]
-        return tuple(labels[c] for c in codes[at[in_order_of_appearance(codes[at])]])
-
-
-def main_category(categories: Sequence[str]) -> str:
-    """What a unit is for: a product if it runs one (beside layout changes that can take longer), else what takes longest."""
-    return next((c for c in categories if c in HEAVY_CATEGORIES), categories[0] if categories else "")
+    helpers = [n for n in name.nodes if n.kind == "helper"]
+    if helpers and len(helpers) == len(name.nodes):
+        return LAYOUT, "by its name, the layer reshapes or transposes a tensor for the layer it serves"
+    return None, "a layer of the engine whose name gives no operation of the model"

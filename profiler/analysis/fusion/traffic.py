@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from profiler.analysis.fusion.ledger import Ledger, Row
+from profiler.analysis.fusion.join import Row
+from profiler.analysis.fusion.ledger import Ledger
 from profiler.analysis.fusion.modules import Unit
-from profiler.analysis.fusion.placement import LAYER, RANGE, Placement, WorkTable
+from profiler.analysis.fusion.placement import LAYER, RANGE, Placement
+from profiler.analysis.fusion.work_table import WorkTable
 from profiler.analysis.run.run import Run
 from profiler.analysis.run.tensor_cores import SampledMetric, gpu_index, sample, windows
 from profiler.trace.engine_file import EngineLayer, data_type, element_bytes
@@ -223,7 +225,7 @@ def _shape_list(value: Any) -> list[Shape] | None:
 def _engine_shapes(engine: Placement) -> dict[Unit, _UnitShape]:
     """From the tensors of the layers: main operations directly, what is fused or absorbed from the tensor it works on."""
     found: dict[Unit, _UnitShape] = {}
-    for place, main in engine.anchors.items():
+    for place, main in engine.mains.items():
         layer = engine.layers[place]
         if not layer.inputs or not layer.outputs or layer.inputs[0].dims is None or layer.outputs[0].dims is None:
             continue
@@ -232,7 +234,7 @@ def _engine_shapes(engine: Placement) -> dict[Unit, _UnitShape]:
         weights = _weight_count(layer)
         found.setdefault(main, _UnitShape(read + product + weights, read))
         for unit, held in engine.holdings.items():
-            if held.inside == place and unit != main:
+            if held.inside == main and not held.layers:
                 if unit.op == "add":
                     found.setdefault(unit, _UnitShape(3 * product, product))
                 elif product != last and unit.module.rpartition(".")[2].startswith(("maxpool", "pool", "avgpool")):

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from profiler.analysis.fusion.counterparts import Counterparts
-from profiler.analysis.fusion.ledger import build_ledger
+from profiler.analysis.fusion.ledger import fusion
 from profiler.analysis.run.run import Run
 from profiler.analysis.run.timeline import Timeline
 from profiler.report.chrome_trace import TimelineWindow, chrome_trace, compressed
@@ -79,7 +79,7 @@ def pair() -> tuple[dict[str, TimelineWindow], Counterparts]:
         "after": side_of(bundled("trt-int8-stream-b8"), 1),
     }
     analyses = [s.timeline.analysis for s in sides.values()]
-    return sides, Counterparts(build_ledger(*analyses))
+    return sides, Counterparts(fusion(*analyses))
 
 
 def test_before_and_after_are_two_processes(pair: tuple[dict[str, TimelineWindow], Counterparts]) -> None:

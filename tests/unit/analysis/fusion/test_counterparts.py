@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from profiler.analysis.fusion.counterparts import OTHER, Counterparts
-from profiler.analysis.fusion.ledger import build_ledger
+from profiler.analysis.fusion.ledger import fusion
 from profiler.analysis.run.run import Run
 from profiler.trace import open_trace
 from tests.support.traces import bundled
@@ -14,7 +14,7 @@ from tests.support.traces import bundled
 @pytest.fixture(scope="module")
 def links() -> Counterparts:
     before, after = (Run(open_trace(bundled(run))) for run in ("torch-fp32-eager-b8", "trt-int8-stream-b8"))
-    return Counterparts(build_ledger(before, after))
+    return Counterparts(fusion(before, after))
 
 
 @pytest.mark.parametrize("side", ["before", "after"])

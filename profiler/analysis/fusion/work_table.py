@@ -1,0 +1,74 @@
+"""Rows of a table of GPU work, and sums over them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from profiler.analysis.fusion.operators import HEAVY_CATEGORIES, UNKNOWN, Kinds, kinds_of_kernel
+from profiler.analysis.statistics import count_codes, in_order_of_appearance, sum_by_code
+
+Rows = npt.NDArray[np.int64]
+"""Rows of a side's work table, ascending."""
+NO_ROWS: Rows = np.empty(0, dtype=np.int64)
+
+
+def rows_by_code(codes: npt.NDArray[np.integer], n: int) -> list[Rows]:
+    """For each code 0 … n - 1 the rows that have it, ascending."""
+    order = np.argsort(codes, kind="stable")
+    edges = np.searchsorted(codes[order], np.arange(n + 1))
+    return [order[a:b] for a, b in itertools.pairwise(edges)]
+
+
+class WorkTable:
+    """Sums over rows of a work table, on plain arrays: a ledger asks for thousands of them."""
+
+    def __init__(self, work: pd.DataFrame) -> None:
+        self._kernel = (work["kind"] == "kernel").to_numpy()
+        self._duration = work["duration_ns"].to_numpy(dtype=np.int64)
+        self._category, self._name = (
+            (work[c].cat.codes.to_numpy(), [str(label) for label in work[c].cat.categories])
+            for c in ("category", "name")
+        )
+
+    def count_and_time(self, rows: Rows, kernels: bool) -> tuple[int, int]:
+        """Number and total duration (ns) of the kernels, or of the copies and sets, among the rows."""
+        at = rows[self._kernel[rows] == kernels]
+        return len(at), int(self._duration[at].sum())
+
+    def categories(self, rows: Rows) -> tuple[str, ...]:
+        """Kinds of the kernels among the rows, by time."""
+        codes, labels = self._category
+        at = rows[self._kernel[rows]]
+        counts = count_codes(codes[at], len(labels))
+        times = sum_by_code(codes[at], self._duration[at], len(labels))
+        there = [(-int(times[k]), labels[k]) for k in np.flatnonzero(counts)]
+        return tuple(label for _, label in sorted(there))
+
+    def kernel_names(self, rows: Rows) -> tuple[str, ...]:
+        """Names of the kernels among the rows, each once, in order."""
+        codes, labels = self._name
+        at = rows[self._kernel[rows]]
+        return tuple(labels[c] for c in codes[at[in_order_of_appearance(codes[at])]])
+
+    def kinds(self, rows: Rows) -> Kinds:
+        """The kinds of operator that a unit with these kernels can be: of its product if it runs one, else of its longest kernel."""
+        categories = self.categories(rows)
+        if not categories:
+            return UNKNOWN
+        main = main_category(categories)
+        codes, labels = self._category
+        at = rows[self._kernel[rows]]
+        return frozenset().union(
+            *(kinds_of_kernel(n, main) for n in self.kernel_names(at[codes[at] == labels.index(main)]))
+        )
+
+
+def main_category(categories: Sequence[str]) -> str:
+    """What a unit is for: a product if it runs one (beside layout changes that can take longer), else what takes longest."""
+    heavy = next((c for c in categories if c in HEAVY_CATEGORIES), None)
+    return heavy or next((c for c in categories if c != "layout"), categories[0] if categories else "")
