@@ -175,6 +175,21 @@ def compress_xz(source: Path, target: Path, replace: bool = True) -> None:
         shutil.copyfileobj(files.enter_context(source.open("rb")), packed, _CHUNK)
 
 
+State = tuple[int, int, int, int, int]
+
+
+def state_of(file: Path | int) -> State | None:
+    """Device, inode, size and times of a file (or of an open one); None when it has gone.
+
+    Two equal states mean the same content, unless somebody sets clocks back: writing changes the fourth, and renaming the fifth.
+    """
+    try:
+        found = os.fstat(file) if isinstance(file, int) else file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file as hexadecimal text."""
     digest = hashlib.sha256()

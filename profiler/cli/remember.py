@@ -16,7 +16,7 @@ from typing import TextIO
 
 from profiler import store
 from profiler.cli.output import check_target
-from profiler.files import write_file
+from profiler.files import state_of, write_file
 from profiler.fleet.code import code_digest
 
 _LEAST_BYTES = 32 * 2**20
@@ -37,8 +37,10 @@ def run(
     if args.no_cache or not store.is_on():
         return verb(args)
     check_target(args)
-    key = _key(args, traces)
-    if key is None:
+    inputs = _inputs(args, traces)
+    states = [state_of(path) for path in inputs or ()]
+    key = _key(args, inputs) if inputs else None
+    if not inputs or key is None:
         return verb(args)
     kept = store.Store()
     found = kept.get(key)
@@ -55,7 +57,7 @@ def run(
         args.output = asked
         if output.getvalue():
             _write(args, output.getvalue())
-    if not status:
+    if not status and states == [state_of(path) for path in inputs]:  # what was read is what the key was made of
         kept.put(key, {"output": output.getvalue(), "messages": messages.text.getvalue()})
     return status
 
@@ -82,17 +84,20 @@ class _Tee(io.TextIOBase):
         self._through.flush()
 
 
-def _key(args: argparse.Namespace, traces: tuple[str, ...]) -> str | None:
+def _inputs(args: argparse.Namespace, traces: tuple[str, ...]) -> list[Path] | None:
+    """The files of which the output is made; None where it is not worth keeping."""
     paths = [Path(getattr(args, name)) for name in traces]
     try:
         if sum(path.stat().st_size for path in paths) < _LEAST_BYTES:
             return None
         inputs = [*paths, *(p for path in paths for p in _beside(path))]
-        inputs += [Path(v) for name, v in sorted(vars(args).items()) if name.endswith("_engine") and v is not None]
     except OSError:
         return None
-    if len(inputs) > len(paths) + _MAX_FILES_BESIDE:
-        return None
+    inputs += [Path(v) for name, v in sorted(vars(args).items()) if name.endswith("_engine") and v is not None]
+    return inputs if len(inputs) <= len(paths) + _MAX_FILES_BESIDE else None
+
+
+def _key(args: argparse.Namespace, inputs: list[Path]) -> str | None:
     digests = [store.content_digest(path) for path in inputs]
     if None in digests:
         return None

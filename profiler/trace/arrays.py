@@ -15,6 +15,7 @@ import pandas as pd
 
 IntArray = npt.NDArray[np.integer[Any]]
 Int64Array = npt.NDArray[np.int64]
+Float64Array = npt.NDArray[np.float64]
 MISSING = np.iinfo(np.int64).min
 """Stands for NULL in integer columns: no nsys field can hold it."""
 MAX_NS = 2**61

@@ -22,6 +22,7 @@ from profiler.trace.arrays import MISSING, IntArray
 
 _Part = TypeVar("_Part")
 
+TOO_LONG = 2
 _BATCH_ROWS = 1 << 16
 _MAX_WORKERS = 4
 _ENDED = -1  # among the numbers of rows: the others stop
@@ -74,7 +75,7 @@ def texts(
     """A text column as codes in rowid order (-1: NULL) and the distinct texts.
 
     Args:
-        sql: as for :func:`integers`, with two expressions: whether the text is NULL, and the text ('' for NULL).
+        sql: as for :func:`integers`, with two expressions: whether the text is NULL (or :data:`TOO_LONG`), and the text ('' for NULL).
 
     Raises:
         BulkError: a value is not text in UTF-8, or the file cannot be read so.
@@ -89,7 +90,10 @@ def texts(
             coded = batch.column(1).dictionary_encode()
             own = [places.setdefault(text, len(places)) for text in coded.dictionary.to_pylist()]
             codes = np.asarray(own, dtype=np.int32)[coded.indices.to_numpy()]
-            pieces.append(np.where(batch.column(0).to_numpy() == 1, np.int32(-1), codes))
+            marks = batch.column(0).to_numpy()
+            if (marks == TOO_LONG).any():
+                raise BulkError("a text is too long")
+            pieces.append(np.where(marks == 1, np.int32(-1), codes))
         return pieces, places
 
     everything: list[npt.NDArray[np.int32]] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -15,17 +15,19 @@ import numpy.typing as npt
 import sqlite_utils
 
 from profiler.errors import TraceError
+from profiler.files import state_of
 from profiler.trace import bulk
-from profiler.trace.arrays import MISSING, IntArray, take
+from profiler.trace.arrays import MISSING, Int64Array, IntArray, take
 from profiler.trace.guard import TIME_LIMIT_VARIABLE, TimeLimit, harden, plain_tables, query_seconds, quoted, restrict
 
-Int64Array = npt.NDArray[np.int64]
 __all__ = ["MISSING", "Database"]
 MAX_CHECKED_BYTES = 1 << 26
 """Larger files are checked on request only: the check reads the whole file, in about 3 s per GB."""
 _ROWS_AT_ONCE = 50_000
 _MIN_ROW_BYTES = 4  # a pointer of two bytes, the payload's size and the row's number
 _Result = TypeVar("_Result")
+MAX_NAME = 1 << 20
+"""Characters of the longest name that is read. Names of CUTLASS kernels have some thousands, payloads of ranges tens of thousands."""
 _LARGE_TABLE = 50_000
 """Rows from which a table is read by :mod:`profiler.trace.bulk`."""
 DURATION_BITS = 40
@@ -65,9 +67,10 @@ class Database:
             # a Trace that a dashboard keeps is read from several threads in turn, so the check is off and a lock is used
             connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
             try:
-                self._state = self._file_state()
-                self._size = self._state[1] if self._state else 0
-                harden(connection, self._limit)
+                self._opened = path.open("rb")
+                self._state = state_of(self._opened.fileno())
+                self._size = self._state[2] if self._state else 0
+                self._texts = harden(connection, self._limit, label)
                 self._limit.start()
                 self.tables: Mapping[str, frozenset[str]] = plain_tables(connection, label)
                 restrict(connection, self.tables)
@@ -75,18 +78,26 @@ class Database:
                 self.structure = "not checked, as the file is large (python -m profiler info --check TRACE does)"
                 if self._size <= MAX_CHECKED_BYTES:
                     self.check_structure()
+                self.check_is_at_path()
             except BaseException:
                 connection.close()
+                self._close_file()
                 raise
 
     def close(self) -> None:
         self._db.conn.close()
+        self._close_file()
+
+    def _close_file(self) -> None:
+        opened = getattr(self, "_opened", None)
+        if opened is not None:
+            opened.close()
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, UnicodeError, OverflowError) as error:
+        except (sqlite3.Error, OSError, UnicodeError, OverflowError) as error:
             if str(error) == "interrupted":
                 raise TraceError(
                     f"{self.label}: a query took more than {self._limit.seconds:g} s and was ended.",
@@ -115,20 +126,22 @@ class Database:
             )
         self.structure = "sound"
 
-    def _file_state(self) -> tuple[int, int, int] | None:
-        """What changes when somebody writes to the file; None when it has gone, which an open file does not mind."""
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_size, found.st_mtime_ns
-
     def _check_unchanged(self) -> None:
-        now = self._file_state()
-        if now is not None and self._state is not None and now[0] == self._state[0] and now != self._state:
+        now = state_of(self._opened.fileno())
+        if now is None or self._state is None or now[:4] != self._state[:4]:
             raise TraceError(
                 f"{self.label}: was changed while it was being read.", "Wait until it is written, and open it again."
             )
+
+    def check_is_at_path(self) -> None:
+        """For whoever reads the file by its path, too: that the path still names the file that was opened, and it is as it was.
+
+        Raises:
+            TraceError: another file has taken its place, or it was changed.
+        """
+        self._check_unchanged()
+        if state_of(self._path) != state_of(self._opened.fileno()):
+            raise TraceError(f"{self.label}: was replaced by another file while it was being read.", "Open it again.")
 
     def has(self, table: str, *columns: str) -> bool:
         """Whether the table is there with all of these columns."""
@@ -153,6 +166,7 @@ class Database:
         with self._lock, self._errors():
             self._check_unchanged()
             self._limit.start()
+            self._texts.start()
             cursor = self._db.execute(sql, list(values))
             while part := cursor.fetchmany(_ROWS_AT_ONCE):
                 found += part
@@ -205,19 +219,26 @@ class Database:
         picked = ", ".join(quoted(c) for c in columns)
         condition = f"rowid BETWEEN ? AND ?{f' AND ({where})' if where else ''}"
         sql = f"SELECT {picked} FROM {quoted(table)} NOT INDEXED WHERE {condition} ORDER BY rowid"  # noqa: S608 - as above
-        try:
-            arrays = self._watched(lambda: bulk.integers(self._uri, sql, len(columns), bounds, table, self._tick))
-        except bulk.BulkError:
-            return None
-        return dict(zip(columns, arrays))
+        arrays = self._in_bulk(lambda: bulk.integers(self._uri, sql, len(columns), bounds, table, self._tick))
+        return None if arrays is None else dict(zip(columns, arrays))
 
-    def _watched(self, reading: Callable[[], _Result]) -> _Result:
-        """A bulk reading under the rules of :meth:`rows`: of an unchanged file, and not for ever."""
+    def _in_bulk(self, reading: Callable[[], _Result]) -> _Result | None:
+        """A bulk reading under the rules of :meth:`rows`: of an unchanged file, and not for ever.
+
+        It opens the file by its path. None where another file has that path by now (the connection still reads the one that was
+        opened), or where something in the table needs the plain way and its messages.
+        """
+        before = state_of(self._path)
+        if before is None or before != state_of(self._opened.fileno()):
+            return None
         self._check_unchanged()
         self._limit.start()
-        found = reading()
+        try:
+            found = reading()
+        except bulk.BulkError:
+            return None
         self._check_unchanged()
-        return found
+        return found if state_of(self._path) == before else None
 
     def _tick(self) -> None:
         if self._limit.is_over():
@@ -243,10 +264,10 @@ class Database:
             f'SELECT CASE WHEN {fits} THEN {name} * {limit} + ("end" - "start") END FROM {quoted(table)} NOT INDEXED '  # noqa: S608 - quoted
             "WHERE rowid BETWEEN ? AND ?"
         )
-        try:
-            (keys,) = self._watched(lambda: bulk.integers(self._uri, sql, 1, bounds, table, self._tick))
-        except bulk.BulkError:
+        read = self._in_bulk(lambda: bulk.integers(self._uri, sql, 1, bounds, table, self._tick))
+        if read is None:
             return None
+        (keys,) = read
         return keys.astype(np.int64) if len(keys) and keys.min() >= 0 else None
 
     def rowids(self, table: str) -> tuple[int, int] | None:
@@ -300,12 +321,17 @@ class Database:
         bounds = self.rowids(table)
         if bounds is not None and bounds[1] - bounds[0] >= _LARGE_TABLE:
             condition = f"rowid BETWEEN ? AND ?{f' AND ({where})' if where else ''}"
-            sql = f"SELECT {name} IS NULL, coalesce({name}, '') FROM {quoted(table)} NOT INDEXED WHERE {condition} ORDER BY rowid"  # noqa: S608 - as above
-            with contextlib.suppress(bulk.BulkError):
-                return self._watched(lambda: bulk.texts(self._uri, sql, bounds, table, self._tick))
+            is_long = f"length({name}) > {MAX_NAME}"
+            mark = f"CASE WHEN {is_long} THEN {bulk.TOO_LONG} ELSE {name} IS NULL END"
+            picked = f"{mark}, CASE WHEN {is_long} THEN '' ELSE coalesce({name}, '') END"
+            sql = f"SELECT {picked} FROM {quoted(table)} NOT INDEXED WHERE {condition} ORDER BY rowid"  # noqa: S608 - as above
+            found = self._in_bulk(lambda: bulk.texts(self._uri, sql, bounds, table, self._tick))
+            if found is not None:
+                return found
         sql = f"SELECT {name} FROM {quoted(table)} {f'WHERE {where}' if where else ''}"  # noqa: S608 - as above
         places: dict[object, int] = {None: -1}
         codes = [places.setdefault(text, len(places) - 1) for (text,) in self.rows(sql)]
+        self._check_lengths(table, places)
         return np.asarray(codes, dtype=np.int32), [str(text) for text in places if text is not None]
 
     def is_empty(self, table: str) -> bool:
@@ -322,12 +348,23 @@ class Database:
         if len(wanted) > _MANY_STRINGS:
             everything = self.rows("SELECT id, value FROM StringIds")
             asked = set(wanted)
-            return {int(key): str(value) for key, value in everything if key in asked and value is not None}
-        found: dict[int, str] = {}
+            found = {int(key): str(value) for key, value in everything if key in asked and value is not None}
+            self._check_lengths("StringIds", found.values())
+            return found
+        found = {}
         for first in range(0, len(wanted), 500):
             part = wanted[first : first + 500]
             marks = ",".join("?" * len(part))
             for key, value in self.rows(f"SELECT id, value FROM StringIds WHERE id IN ({marks})", part):  # noqa: S608 - marks
                 if value is not None:
                     found[int(key)] = str(value)
+        self._check_lengths("StringIds", found.values())
         return found
+
+    def _check_lengths(self, table: str, texts: Iterable[object]) -> None:
+        longest = max((len(text) for text in texts if isinstance(text, (str, bytes))), default=0)
+        if longest > MAX_NAME:
+            raise TraceError(
+                f"{self.label}: table {table} holds a name of {longest:,} characters, and at most {MAX_NAME:,} are read.",
+                "No compiler and no program writes such names: the file is damaged, or was changed after the export.",
+            )

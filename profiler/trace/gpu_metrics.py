@@ -6,21 +6,17 @@ in ``GENERIC_EVENTS``. The low 8 bits of ``typeId`` are the GPU's index in both.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from profiler.errors import TraceError
-from profiler.trace.arrays import MISSING
+from profiler.trace.arrays import MAX_NS, MISSING, Float64Array, Int64Array, is_time
 from profiler.trace.database import Database
-
-Int64Array = npt.NDArray[np.int64]
-Float64Array = npt.NDArray[np.float64]
 
 _TENSOR_ACTIVE = re.compile(r"^Tensor Active\b", re.IGNORECASE)
 _DRAM_READ = re.compile(r"^DRAM Read (Bandwidth|Throughput)\b", re.IGNORECASE)
@@ -62,11 +58,14 @@ class GpuMetrics:
     Attributes:
         storage: "GPU_METRICS", "GENERIC_EVENTS" or None when the trace holds no samples.
         names: metric names per GPU index.
+        problems: what was left out because it is not as nsys writes it, by id.
     """
 
     storage: str | None
     names: dict[int, tuple[str, ...]]
     _database: Database
+    problems: dict[str, str] = field(default_factory=dict)
+    _ids: dict[tuple[int, str], list[tuple[int, int]]] = field(default_factory=dict)
     _cache: dict[tuple[int, str], MetricSeries] = field(default_factory=dict)
     _json_rows: dict[int, list[tuple[int, dict[str, Any]]]] = field(default_factory=dict)
 
@@ -75,15 +74,24 @@ class GpuMetrics:
         if database.has("GPU_METRICS", "timestamp", "typeId", "metricId", "value") and database.has(
             "TARGET_INFO_GPU_METRICS", "typeId", "metricId", "metricName"
         ):
-            names: dict[int, list[str]] = {}
-            for type_id, name in database.rows(
-                "SELECT DISTINCT t.typeId, t.metricName FROM TARGET_INFO_GPU_METRICS t "
-                "WHERE EXISTS (SELECT 1 FROM GPU_METRICS) ORDER BY t.typeId, t.metricId"
+            ids: dict[tuple[int, str], list[tuple[int, int]]] = {}
+            problems: dict[str, str] = {}
+            for type_id, metric_id, name in database.rows(
+                "SELECT DISTINCT typeId, metricId, metricName FROM TARGET_INFO_GPU_METRICS "
+                "WHERE EXISTS (SELECT 1 FROM GPU_METRICS) ORDER BY typeId, metricId"
             ):
-                if isinstance(type_id, int) and isinstance(name, str):
-                    names.setdefault(type_id & _GPU_INDEX_MASK, []).append(name)
-            if names:
-                return cls("GPU_METRICS", {gpu: tuple(dict.fromkeys(n)) for gpu, n in names.items()}, database)
+                if isinstance(type_id, int) and isinstance(metric_id, int) and isinstance(name, str):
+                    ids.setdefault((type_id & _GPU_INDEX_MASK, name), []).append((type_id, metric_id))
+                    continue
+                problems[f"gpu-metrics-{name}"] = (
+                    f"The GPU metric {str(name)[:80]!r} is left out: typeId {str(type_id)[:40]!r} and metricId {str(metric_id)[:40]!r} "
+                    "were found where whole numbers were expected."
+                )
+            if ids or problems:
+                names: dict[int, list[str]] = {}
+                for gpu, name in ids:
+                    names.setdefault(gpu, []).append(name)
+                return cls("GPU_METRICS", {gpu: tuple(n) for gpu, n in names.items()}, database, problems, ids)
         if database.has("GENERIC_EVENTS", "typeId", "data"):
             metrics = cls("GENERIC_EVENTS", {}, database)
             metrics._read_json()
@@ -122,37 +130,33 @@ class GpuMetrics:
         return self._cache[key]
 
     def _load(self, gpu: int, name: str) -> MetricSeries:
-        if self.storage == "GPU_METRICS":
-            with contextlib.suppress(TraceError):  # a value that is no whole number
-                return self._load_integers(gpu, name)
-            rows = self._database.rows(
-                "SELECT timestamp, value FROM GPU_METRICS WHERE (typeId & ?) = ? AND (typeId, metricId) IN "
-                "(SELECT typeId, metricId FROM TARGET_INFO_GPU_METRICS WHERE metricName = ?) ORDER BY timestamp",
-                (_GPU_INDEX_MASK, gpu, name),
-            )
-        else:
-            rows = [(when, sample.get(name)) for when, sample in self._json_rows.get(gpu, [])]
-        pairs = [(when, _number(value)) for when, value in rows]
-        kept = [(when, value) for when, value in pairs if value is not None and isinstance(when, int)]
-        times = np.asarray([when for when, _ in kept], dtype=np.int64)
-        return MetricSeries(name, times, np.asarray([value for _, value in kept], dtype=np.float64))
-
-    def _load_integers(self, gpu: int, name: str) -> MetricSeries:
-        """The same for whole numbers, which is what nsys stores.
-
-        Raises:
-            TraceError: something else is there.
-        """
-        ids = self._database.rows(
-            "SELECT DISTINCT typeId, metricId FROM TARGET_INFO_GPU_METRICS WHERE metricName = ? AND (typeId & ?) = ?",
-            (name, _GPU_INDEX_MASK, gpu),
-        )
-        where = " OR ".join(f"(typeId = {int(t)} AND metricId = {int(m)})" for t, m in ids)
-        raw = self._database.integers("GPU_METRICS", ["timestamp", "value"], f"({where})")
-        known = (raw["timestamp"] != MISSING) & (raw["value"] != MISSING)
+        if self.storage != "GPU_METRICS":
+            return self._series(name, [(when, sample.get(name)) for when, sample in self._json_rows.get(gpu, [])])
+        where = " OR ".join(f"(typeId = {t} AND metricId = {m})" for t, m in self._ids.get((gpu, name), []))
+        if not where:
+            return self._series(name, [])
+        try:
+            raw = self._database.integers("GPU_METRICS", ["timestamp", "value"], f"({where})")
+        except TraceError:  # a value that is no whole number, which is what nsys stores
+            rows = self._database.rows(f"SELECT timestamp, value FROM GPU_METRICS WHERE {where}")  # noqa: S608 - whole numbers
+            return self._series(name, rows)
+        known = is_time(raw["timestamp"]) & (raw["value"] != MISSING)
         times = raw["timestamp"][known].astype(np.int64, copy=False)
         order = np.argsort(times, kind="stable")
         return MetricSeries(name, times[order], raw["value"][known][order].astype(np.float64))
+
+    def _series(self, name: str, rows: Sequence[tuple[Any, Any]]) -> MetricSeries:
+        """The rows that are a time and a number, by time."""
+        pairs = [(when, _number(value)) for when, value in rows]
+        good = [(w, v) for w, v in pairs if v is not None and isinstance(w, int) and abs(w) <= MAX_NS]
+        if len(good) < len(pairs) and self.storage == "GPU_METRICS":
+            self.problems[f"gpu-metrics-{name}"] = (
+                f"{len(pairs) - len(good):,} of {len(pairs):,} samples of the GPU metric {name[:80]!r} are left out: their time or "
+                "value is no number."
+            )
+        good.sort(key=lambda pair: pair[0])
+        times = np.asarray([when for when, _ in good], dtype=np.int64)
+        return MetricSeries(name, times, np.asarray([value for _, value in good], dtype=np.float64))
 
     def find(self, gpu: int, pattern: re.Pattern[str]) -> MetricSeries | None:
         """The first percentage metric whose name matches."""
@@ -180,6 +184,6 @@ class GpuMetrics:
 def _number(value: Any) -> float | None:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if np.isfinite(number) else None

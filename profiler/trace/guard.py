@@ -19,9 +19,13 @@ from profiler.trace.schema import is_nsys_table
 TIME_LIMIT_VARIABLE = "PROFILER_QUERY_SECONDS"
 _DEFAULT_SECONDS = 900.0
 """Reading all kernels of a trace of 10 million took seconds; this ends what would never end."""
-_STEPS_BETWEEN_LOOKS = 1_000_000
+_STEPS_BETWEEN_LOOKS = 20_000
 _MAX_TABLES = 5_000
 _MAX_TEXT_BYTES = 1 << 26
+_MAX_TEXTS_BYTES = 1 << 28
+"""Of all texts that one query gives."""
+_QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|--[^\n]*|/\*.*?\*/""", re.DOTALL)
+_CHECK = re.compile(r"\bCHECK\b", re.IGNORECASE)
 _PLAIN_TABLE = re.compile(r"CREATE TABLE\b", re.IGNORECASE)  # SQLite itself stores the statement with these two words
 
 _ALLOWED_PRAGMAS = frozenset({"table_info", "table_xinfo", "quick_check", "integrity_check"})
@@ -65,6 +69,26 @@ class TimeLimit:
         return time.monotonic() > self._until
 
 
+class TextLimit:
+    """Decodes the texts of a query, and ends it when they are too much for memory. ``start`` before each."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._left = _MAX_TEXTS_BYTES
+
+    def start(self) -> None:
+        self._left = _MAX_TEXTS_BYTES
+
+    def decode(self, raw: bytes) -> str:
+        self._left -= len(raw)
+        if self._left < 0:
+            raise TraceError(
+                f"{self._label}: its names and other texts take more than {_MAX_TEXTS_BYTES:,} bytes, which is the most that is read.",
+                "Record a shorter part of the program, or give its ranges fewer different names.",
+            )
+        return raw.decode("utf-8", "replace")
+
+
 def query_seconds() -> float:
     """How long one query may take: ``$PROFILER_QUERY_SECONDS``, else 15 minutes.
 
@@ -83,9 +107,10 @@ def query_seconds() -> float:
     return seconds
 
 
-def harden(connection: sqlite3.Connection, limit: TimeLimit) -> None:
+def harden(connection: sqlite3.Connection, limit: TimeLimit, label: str) -> TextLimit:
     """Settings for a connection that was opened read-only; :func:`restrict` follows when its tables are known."""
-    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    texts = TextLimit(label)
+    connection.text_factory = texts.decode
     for name, value in _LIMITS.items():
         if hasattr(connection, "setlimit") and hasattr(sqlite3, name):
             connection.setlimit(getattr(sqlite3, name), value)
@@ -95,6 +120,7 @@ def harden(connection: sqlite3.Connection, limit: TimeLimit) -> None:
     for setting in ("trusted_schema=OFF", "query_only=ON", "cell_size_check=ON", "mmap_size=0", "temp_store=MEMORY"):
         connection.execute(f"PRAGMA {setting}").close()
     connection.set_progress_handler(limit.is_over, _STEPS_BETWEEN_LOOKS)
+    return texts
 
 
 def restrict(connection: sqlite3.Connection, tables: Iterable[str]) -> None:
@@ -131,11 +157,15 @@ def plain_tables(connection: sqlite3.Connection, label: str) -> Mapping[str, fro
         if kind not in ("table", "view") or str(name).startswith("sqlite_"):
             continue
         is_plain = kind == "table" and bool(root) and _PLAIN_TABLE.match(str(sql)) is not None
+        if kind == "table" and _CHECK.search(_QUOTED.sub(" ", str(sql))):  # would be run by a check of the structure
+            raise TraceError(
+                f"{label}: table {str(name)[:80]!r} has a CHECK constraint, and nsys writes none.", _CHANGED
+            )
         columns = connection.execute(f"PRAGMA table_xinfo({quoted(str(name))})").fetchall() if is_plain else []
         computed = [str(row[1]) for row in columns if row[6]]
         if is_plain and not computed:
             tables[str(name)] = frozenset(str(row[1]) for row in columns)
-        elif is_nsys_table(str(name)):
+        elif computed or is_nsys_table(str(name)):
             found = f"a table with a computed column ({computed[0][:60]!r})" if computed else _kind(kind)
             raise TraceError(
                 f"{label}: holds {found} named {str(name)[:80]!r}, where nsys writes a plain table.", _CHANGED

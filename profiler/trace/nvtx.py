@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from profiler.trace.arrays import IntArray, is_constant, take
-
-Int64Array = npt.NDArray[np.int64]
+from profiler.trace.arrays import Int64Array, IntArray, is_constant, take
 
 # Event types, from the ENUM_NSYS_EVENT_TYPE table of an export
 PUSH_POP = 59

@@ -124,7 +124,9 @@ class Trace:
         """What was noticed so far, and what can be said without reading more."""
         excerpt = self.excerpt.statement if self.excerpt else None
         hidden = self.graph_level_message if self.has_hidden_graph_kernels else None
-        return diagnosis.collect(self._noticed, self.session, excerpt, self.no_kernels_reason, hidden)
+        metrics = self.__dict__.get("gpu_metrics")  # only if they were read
+        noticed = {**self._noticed, **(metrics.problems if metrics is not None else {})}
+        return diagnosis.collect(noticed, self.session, excerpt, self.no_kernels_reason, hidden)
 
     @cached_property
     def kernel_count(self) -> int:
