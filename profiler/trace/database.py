@@ -12,7 +12,6 @@ from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
-import sqlite_utils
 
 from profiler.errors import TraceError
 from profiler.trace import bulk
@@ -71,7 +70,7 @@ class Database:
                 self._limit.start()
                 self.tables: Mapping[str, frozenset[str]] = plain_tables(connection, label)
                 restrict(connection, self.tables)
-                self._db = sqlite_utils.Database(connection, recursive_triggers=False, execute_plugins=False)
+                self._connection = connection
                 self.structure = "not checked, as the file is large (python -m profiler info --check TRACE does)"
                 if self._size <= MAX_CHECKED_BYTES:
                     self.check_structure()
@@ -80,7 +79,7 @@ class Database:
                 raise
 
     def close(self) -> None:
-        self._db.conn.close()
+        self._connection.close()
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -107,7 +106,7 @@ class Database:
         """
         with self._lock, self._errors():
             self._limit.start()
-            found = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
+            found = str(self._connection.execute("PRAGMA quick_check(1)").fetchone()[0])
         if found != "ok":
             raise TraceError(
                 f"{self.label}: the database is damaged ({' '.join(found.split())[:200]}).",
@@ -153,7 +152,7 @@ class Database:
         with self._lock, self._errors():
             self._check_unchanged()
             self._limit.start()
-            cursor = self._db.execute(sql, list(values))
+            cursor = self._connection.execute(sql, list(values))
             while part := cursor.fetchmany(_ROWS_AT_ONCE):
                 found += part
                 if len(found) > self._size // _MIN_ROW_BYTES:  # pages are referred to more than once
