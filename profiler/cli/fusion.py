@@ -44,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     check_target(args)
     with open_trace(args.before) as before, open_trace(args.after) as after:
-        ledger = fusion(*pair_of(args, before, after), args.before_engine, args.after_engine)
+        sides = pair_of(args, before, after)
+        ledger = fusion(*sides, args.before_engine, args.after_engine)
         document = ledger_document(ledger)
     rows = [flat_row(row, entry) for row, entry in zip(ledger.rows, document["rows"])]
     n_before, n_after = ledger.before_placement.inferences, ledger.after_placement.inferences

@@ -74,6 +74,17 @@ class _VerbParser(argparse.ArgumentParser):
             self.set_defaults(run=verb.run)
 
 
+class _ImportedWhenUsed(ModuleType):
+    """Stands for a library until something of it is used: importing pandas takes longer than some verbs do."""
+
+    def __getattr__(self, name: str) -> Any:
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        library = importlib.import_module(self.__name__)
+        self.__dict__.update(vars(library))
+        return getattr(library, name)
+
+
 def module_of(verb: str) -> ModuleType:
     return importlib.import_module(f"profiler.cli.{verb.replace('-', '_')}")
 
@@ -93,6 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status."""
+    sys.modules.setdefault("pandas", _ImportedWhenUsed("pandas"))
     try:
         args = build_parser().parse_args(argv)
         with progress.listening(terminal_progress()):

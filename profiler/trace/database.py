@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,13 +13,20 @@ from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
-import sqlite_utils
 
 from profiler.errors import TraceError
 from profiler.files import state_of
 from profiler.trace import bulk
 from profiler.trace.arrays import MISSING, Int64Array, IntArray, take
 from profiler.trace.guard import TIME_LIMIT_VARIABLE, TimeLimit, harden, plain_tables, query_seconds, quoted, restrict
+
+# sqlite-utils imports pandas where it is installed, half a second that reading needs nothing of; None makes it do without
+_LOADED = sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
+try:
+    import sqlite_utils
+finally:
+    if _LOADED is None:
+        del sys.modules["pandas"]
 
 __all__ = ["MISSING", "Database"]
 MAX_CHECKED_BYTES = 1 << 26

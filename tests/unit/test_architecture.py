@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.traces import ROOT
 
 
@@ -19,8 +21,8 @@ def test_import_contracts() -> None:
 
 
 def test_the_package_itself_imports_nothing_heavy() -> None:
-    """The TensorRT runner imports ``profiler`` where neither pandas nor sqlite-utils is installed."""
-    code = "import sys, profiler, profiler.errors; print(sorted({'pandas', 'numpy', 'sqlite_utils', 'torch'} & set(sys.modules)))"
+    """The TensorRT runner imports ``profiler`` where pandas is not installed."""
+    code = "import sys, profiler, profiler.errors; print(sorted({'pandas', 'numpy', 'pyarrow', 'torch'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -30,8 +32,17 @@ def test_help_imports_only_what_it_needs() -> None:
     code = "import sys; from profiler.cli import main; main.build_parser().format_help(); print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(ast.literal_eval(done.stdout))
-    assert not {m.split(".")[0] for m in loaded} & {"pandas", "numpy", "pyarrow", "plotly", "sqlite_utils", "tabulate"}
+    assert not {m.split(".")[0] for m in loaded} & {"pandas", "numpy", "pyarrow", "plotly", "tabulate"}
     assert {m for m in loaded if m.startswith("profiler.cli.")} == {"profiler.cli.main", "profiler.cli.verb"}
+
+
+@pytest.mark.parametrize("verb", ["kernels", "compare", "report", "cache", "doctor"])
+def test_help_of_a_verb_does_not_load_what_it_would_compute_with(verb: str) -> None:
+    code = "import sys; from profiler.cli.main import main\ntry: main(sys.argv[1:])\nfinally: print(sorted(sys.modules), file=sys.stderr)"
+    command = [sys.executable, "-c", code, verb, "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert verb in done.stdout
+    assert not {"pandas.core", "pyarrow", "plotly", "tabulate"} & set(ast.literal_eval(done.stderr))
 
 
 def test_every_verb_has_a_module_and_every_module_a_verb() -> None:

@@ -195,7 +195,7 @@ class Inferences(Tabular):
         n = self.count
         table = self.ranges[["start_ns", "end_ns"]].copy()
         table.insert(0, "text", self.ranges["text"].astype(str))
-        spans = pd.concat([_NO_SPANS, *(_spans(work) for work in self.work())])
+        spans = pd.concat([_no_spans(), *(_spans(work) for work in self.work())])
         table = table.join(spans.astype("Int64"))
         ends = table["gpu_end_ns"].fillna(table["end_ns"]).astype(np.int64)
         table.insert(3, "latency_ns", np.maximum(ends, table["end_ns"]) - table["start_ns"])
@@ -427,10 +427,9 @@ def _spans(work: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=present.astype(np.int64))
 
 
-_NO_SPANS = pd.DataFrame(
-    {c: pd.Series(dtype=np.int64) for c in ("gpu_start_ns", "gpu_end_ns", "gpu_span_ns", "gpu_busy_ns", "gpu_idle_ns")},
-    index=pd.Index([], dtype=np.int64),
-)
+def _no_spans() -> pd.DataFrame:
+    columns = ("gpu_start_ns", "gpu_end_ns", "gpu_span_ns", "gpu_busy_ns", "gpu_idle_ns")
+    return pd.DataFrame({c: pd.Series(dtype=np.int64) for c in columns}, index=pd.Index([], dtype=np.int64))
 
 
 def is_launch(names: pd.Series) -> npt.NDArray[np.bool_]:

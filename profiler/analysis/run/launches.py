@@ -67,13 +67,13 @@ def launch_report(trace: Trace, inferences: Inferences, max_gaps: int = 100) -> 
 
 
 def _gaps(trace: Trace, inferences: Inferences, most: int) -> pd.DataFrame:
-    found = pd.concat([_NO_GAPS, *(_gaps_in(trace, work, most) for work in inferences.work())])
+    found = pd.concat([_no_gaps(), *(_gaps_in(trace, work, most) for work in inferences.work())])
     return found.sort_values("duration_ns", ascending=False, kind="stable", ignore_index=True).head(most)
 
 
-_NO_GAPS = pd.DataFrame({"inference": [], "start_ns": [], "duration_ns": [], "after": [], "before": []}).astype(
-    {"inference": np.int32, "start_ns": np.int64, "duration_ns": np.int64, "after": str, "before": str}
-)
+def _no_gaps() -> pd.DataFrame:
+    kinds = {"inference": np.int32, "start_ns": np.int64, "duration_ns": np.int64, "after": str, "before": str}
+    return pd.DataFrame({column: [] for column in kinds}).astype(kinds)
 
 
 def _gaps_in(trace: Trace, work: pd.DataFrame, most: int) -> pd.DataFrame:
