@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dashboard import data
+from dashboard import settings
 from dashboard.views import PAGES
 from tests.support.hostile import MARK, hostile_run
 from tests.support.serving import serving, settled
@@ -33,7 +33,8 @@ def address(tmp_path_factory: pytest.TempPathFactory, temporary: Path) -> Iterat
     runs = tmp_path_factory.mktemp("runs")
     hostile_run(runs / "run")
     with serving(
-        (sys.executable, "-c", _SERVER, "run", "dashboard"), {data.FOLDER_VARIABLE: str(runs), "TMPDIR": str(temporary)}
+        (sys.executable, "-c", _SERVER, "run", "dashboard"),
+        {settings.FOLDER_VARIABLE: str(runs), "TMPDIR": str(temporary)},
     ) as started:
         yield started
     left = [p.name for p in temporary.glob("profiler-*")]

@@ -27,7 +27,7 @@ class Upload(Protocol):
     name: str
     size: int
 
-    def read_fleet(self, n: int = -1, /) -> bytes: ...
+    def read(self, n: int = -1, /) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def keep_upload(upload: Uploaded) -> None:
 def sources() -> dict[str, ResultSource]:
     """Everything that can be chosen, by key: only below the folder that was chosen, and the upload."""
     folder = chosen_folder()
-    found = _in_folder(folder) if folder and Path(folder).is_dir() else []
+    found = _in_folder(str(folder)) if folder else []
     upload: Uploaded | None = st.session_state.get(_UPLOADED)
     if upload is not None:
         found = [*found, ResultSource(UPLOAD_KEY, "uploaded result", upload.files)]
