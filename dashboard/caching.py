@@ -15,6 +15,8 @@ from profiler.analysis.run.run import Run
 T = TypeVar("T")
 P = ParamSpec("P")
 
+HASH: dict[str | type[Any], Callable[[Any], Any]] = {str: lambda text: text.encode("utf-8", "surrogatepass")}
+"""How the caches tell texts apart: names of files need not be UTF-8."""
 Key = tuple[Any, ...]
 """Stands for what is computed from in the caches: nested tuples of texts and numbers, the paths of the traces among them."""
 _FORGET: dict[str, dict[str, Callable[[], None]]] = {}
@@ -30,7 +32,7 @@ def kept(
     """
 
     def decorate(function: Callable[Concatenate[Key, P], T]) -> Callable[Concatenate[Key, P], T]:
-        cached = st.cache_resource(max_entries=max_entries, show_spinner=spinner)(function)
+        cached = st.cache_resource(max_entries=max_entries, show_spinner=spinner, hash_funcs=HASH)(function)
 
         @wraps(function)
         def call(key: Key, /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -16,7 +16,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import progress, settings, sources
-from dashboard.caching import Key, forget, kept, opened
+from dashboard.caching import HASH, Key, forget, kept, opened
 from dashboard.sources import Listing, Source
 from dashboard.uploads import Uploads
 from profiler.analysis.compare import Comparison, compare
@@ -54,7 +54,7 @@ def bundled_sources() -> list[Source]:
     return sources.bundled()
 
 
-@st.cache_data(ttl=10, max_entries=20, show_spinner=False)
+@st.cache_data(ttl=10, max_entries=20, show_spinner=False, hash_funcs=HASH)
 def folder_sources(folder: str) -> Listing:
     """The traces of a folder."""
     return sources.in_folder(Path(folder))
@@ -445,7 +445,7 @@ def measurements() -> list[Measurement | ProfilerError]:
     return found
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=HASH)
 def _measurement(path: str, mtime_ns: int) -> Measurement | ProfilerError:
     del mtime_ns
     try:
@@ -454,7 +454,7 @@ def _measurement(path: str, mtime_ns: int) -> Measurement | ProfilerError:
         return error
 
 
-@st.cache_data(ttl=30, max_entries=20, show_spinner=False)
+@st.cache_data(ttl=30, max_entries=20, show_spinner=False, hash_funcs=HASH)
 def measured_runs(folder: str) -> list[dict[str, Any]]:
     """The figures of all run and bench documents in a folder (see :func:`profiler.capture.summary.collect`)."""
     with contextlib.suppress(OSError):
@@ -462,7 +462,7 @@ def measured_runs(folder: str) -> list[dict[str, Any]]:
     return []
 
 
-@st.cache_data(ttl=30, max_entries=20, show_spinner=False)
+@st.cache_data(ttl=30, max_entries=20, show_spinner=False, hash_funcs=HASH)
 def study_notes(folder: str) -> list[str]:
     """What a study left out, and why."""
     try:

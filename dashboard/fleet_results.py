@@ -10,6 +10,7 @@ from typing import Protocol
 
 import streamlit as st
 
+from dashboard.caching import HASH
 from dashboard.data import chosen_folder
 from profiler.errors import ProfilerError
 from profiler.fleet.results import DOCUMENT, NAMES, FleetResult, read_files, read_fleet
@@ -95,7 +96,7 @@ def sources() -> dict[str, ResultSource]:
     return {source.key: source for source in found}
 
 
-@st.cache_data(ttl=10, max_entries=20, show_spinner=False)
+@st.cache_data(ttl=10, max_entries=20, show_spinner=False, hash_funcs=HASH)
 def _in_folder(folder: str) -> list[ResultSource]:
     root = Path(folder)
     found = []
@@ -126,7 +127,7 @@ def load(source: ResultSource) -> FleetResult | ProfilerError:
         return error
 
 
-@st.cache_resource(max_entries=4, show_spinner="Reading the result…")
+@st.cache_resource(max_entries=4, show_spinner="Reading the result…", hash_funcs=HASH)
 def _load(path: str, mtime_ns: int, size: int) -> FleetResult:
     del mtime_ns, size  # part of the cache key: a result that was made again is read again
     return read_fleet(Path(path))

@@ -13,7 +13,7 @@ from dashboard.data import LoadedTrace, Selection
 from profiler.charts import labels
 from profiler.charts.layout import CONFIG
 from profiler.errors import ProfilerError
-from profiler.text import markdown
+from profiler.text import markdown, visible
 
 _PAGES = "pages"
 
@@ -35,7 +35,7 @@ def chart(
         labels.labelled(figure, lines, scale=scale, theme=theme),
         key=key,
         config=CONFIG,
-        alt=f"Chart: {title}. {'; '.join(lines)}",
+        alt=visible(f"Chart: {title}. {'; '.join(lines)}"),
     )
 
 

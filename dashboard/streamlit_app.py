@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 try:
@@ -14,5 +16,14 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from dashboard.guard import RequestGuard
+from profiler.files import remove_own_folders
 
-app = st.App(Path(__file__).with_name("app.py"), middleware=[Middleware(RequestGuard)])
+
+@asynccontextmanager
+async def lifespan(_app: st.App) -> AsyncIterator[None]:
+    """Remove uploads and what was unpacked when the server ends: a signal ends the process without Python's clean-up at exit."""
+    yield
+    remove_own_folders()
+
+
+app = st.App(Path(__file__).with_name("app.py"), lifespan=lifespan, middleware=[Middleware(RequestGuard)])
