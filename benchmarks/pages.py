@@ -26,7 +26,7 @@ def first_view(before: Path, after: Path) -> int:
 
 def _page(url: str, before: Path, after: Path, whole: bool = False) -> AppTest:
     os.environ["PROFILER_TRACES"] = str(before.absolute().parent)
-    app = AppTest.from_string(f"from dashboard.streamlit_app import main\nmain({url!r})", default_timeout=_TIMEOUT_S)
+    app = AppTest.from_string(f"from dashboard.app import main\nmain({url!r})", default_timeout=_TIMEOUT_S)
     app.query_params["before"], app.query_params["after"] = f"folder/{before.name}", f"folder/{after.name}"
     if whole:
         app.query_params["whole"] = "1"

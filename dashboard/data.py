@@ -1,12 +1,12 @@
-"""Where traces come from, and the only caches of the dashboard."""
+"""What is read and computed of the traces, kept between the runs of the page's script: the only caches of the dashboard."""
 
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import json
-import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,10 @@ from typing import Any, TypeVar
 import pandas as pd
 import streamlit as st
 
-from dashboard import progress
-from dashboard.uploads import Source, Uploads
+from dashboard import progress, settings, sources
+from dashboard.caching import HASH, Key, forget, kept, opened
+from dashboard.sources import Listing, Source
+from dashboard.uploads import Uploads
 from profiler.analysis.compare import Comparison, compare
 from profiler.analysis.custom_layer.cost import RunCost, activations_of, run_cost
 from profiler.analysis.custom_layer.measurement import Measurement, is_measurement, read_measurement
@@ -38,56 +40,24 @@ from profiler.report.story import Claim, claims_from
 from profiler.report.story_facts import StoryFacts, story_facts
 from profiler.report.tables import Table
 from profiler.report.tables import tables as report_tables
-from profiler.resources import bundled_traces
-from profiler.trace import open_trace
+from profiler.trace import Trace, open_trace
 from profiler.trace.build_log import read_build_log
-from profiler.trace.files import TRACE_SUFFIXES
-from profiler.trace.manifest import manifest_of, read_manifest
 
-BUNDLED = bundled_traces()
-FOLDER_VARIABLE = "PROFILER_TRACES"
-_MAX_LISTED = 500
 _SLOW_TO_DIGEST_BYTES = 1 << 28
+_MAX_PATTERN = 200
 T = TypeVar("T")
 
 
-@st.cache_data(ttl=30, max_entries=20, show_spinner=False)
+@st.cache_data(ttl=30, max_entries=1, show_spinner=False)
 def bundled_sources() -> list[Source]:
-    """The runs that ship with the project, those of the default story first."""
-    found = []
-    for path in sorted(BUNDLED.glob("*/manifest.json")):
-        try:
-            manifest = read_manifest(path)
-        except ProfilerError:
-            continue  # one broken folder does not hide the others
-        trace = path.parent / manifest.trace
-        if trace.is_file():
-            found.append(Source(path.parent.name, manifest.title or path.parent.name, trace, "bundled", manifest))
-    return found
+    """The runs that ship with the project."""
+    return sources.bundled()
 
 
-def default_key(sources: Iterable[Source], side: str) -> str | None:
-    """The bundled run whose manifest says that it is the default ``side``."""
-    return next((s.key for s in sources if s.manifest and s.manifest.default == side), None)
-
-
-@st.cache_data(ttl=10, max_entries=20, show_spinner=False)
-def folder_sources(folder: str) -> list[Source]:
-    """Traces in a folder and its direct subfolders (where a run folder holds ``manifest.json`` and its trace)."""
-    root = Path(folder)
-    found: list[Source] = []
-    for path in sorted([*root.iterdir(), *(p for d in root.iterdir() if d.is_dir() for p in d.iterdir())]):
-        if path.name.lower().endswith(TRACE_SUFFIXES) and path.is_file():
-            relative = path.relative_to(root)
-            try:
-                manifest = manifest_of(path)
-            except ProfilerError:
-                manifest = None
-            title = manifest.title if manifest and manifest.title else str(relative)
-            found.append(Source(f"folder/{relative.as_posix()}", title, path, "folder", manifest))
-        if len(found) >= _MAX_LISTED:
-            break
-    return found
+@st.cache_data(ttl=10, max_entries=20, show_spinner=False, hash_funcs=HASH)
+def folder_sources(folder: str) -> Listing:
+    """The traces of a folder."""
+    return sources.in_folder(Path(folder))
 
 
 @st.cache_resource(scope="session", on_release=Uploads.leave, show_spinner=False)
@@ -99,30 +69,38 @@ def _presence(_kept: Uploads) -> Uploads:
 def uploads() -> Uploads:
     """This session's uploads."""
     if "uploads" not in st.session_state:
-        st.session_state["uploads"] = Uploads()
-    kept: Uploads = st.session_state["uploads"]
-    _presence(kept)
-    kept.stay()
-    return kept
+        st.session_state["uploads"] = Uploads(forget)
+    uploaded: Uploads = st.session_state["uploads"]
+    _presence(uploaded)
+    uploaded.stay()
+    return uploaded
 
 
-def chosen_folder() -> str | None:
-    """The folder that was given in the sidebar or by the environment."""
-    return st.session_state.get("folder") or os.environ.get(FOLDER_VARIABLE) or None
+def chosen_folder() -> Path | None:
+    """The folder that was given in the sidebar, else by the environment; None without one that may be read."""
+    given = st.session_state.get("folder")
+    folder = Path(given) if given else settings.folder()
+    try:
+        return folder if folder is not None and settings.is_readable_from(folder) and folder.is_dir() else None
+    except (OSError, ValueError):
+        return None
+
+
+def own_sources() -> dict[str, Source]:
+    """The traces of the chosen folder and the uploads, by key."""
+    folder = chosen_folder()
+    found = list(folder_sources(str(folder)).sources) if folder else []
+    return sources.by_key([*found, *uploads().sources.values()])
 
 
 def all_sources() -> dict[str, Source]:
-    """Everything that can be chosen, by key."""
-    found = {s.key: s for s in bundled_sources()}
-    folder = chosen_folder()
-    if folder and Path(folder).is_dir():
-        found |= {s.key: s for s in folder_sources(folder)}
-    return found | uploads().sources
+    """Everything that can be named, by key."""
+    return sources.by_key(bundled_sources()) | own_sources()
 
 
 @dataclass(frozen=True)
-class Side:
-    """One side of the comparison: a source, and its analysis or what is wrong with it.
+class LoadedTrace:
+    """A trace that was chosen: its source, and its analysis or what is wrong with it.
 
     ``identity`` (path, time of change, size, NVTX pattern, read whole) stands for the analysis in cache keys.
     """
@@ -133,7 +111,27 @@ class Side:
     identity: tuple[str, int, int, str | None, bool] | None = None
 
 
-def load(source: Source, nvtx: str | None, whole: bool = False) -> Side:
+@dataclass(frozen=True)
+class Selection:
+    """What the reader chose. A side is None when nothing is chosen for it."""
+
+    before: LoadedTrace | None
+    after: LoadedTrace | None
+
+    @property
+    def readable(self) -> dict[str, LoadedTrace]:
+        """The sides that could be read, by name."""
+        named = {"before": self.before, "after": self.after}
+        return {name: side for name, side in named.items() if side is not None and side.analysis is not None}
+
+    @property
+    def compared(self) -> Comparison | None:
+        if self.before is None or self.after is None:
+            return None
+        return comparison(self.before, self.after)
+
+
+def load(source: Source, nvtx: str | None, whole: bool = False) -> LoadedTrace:
     """Open and analyse a trace; a bad one becomes an error to show beside the good one. Draws nothing.
 
     Args:
@@ -142,25 +140,31 @@ def load(source: Source, nvtx: str | None, whole: bool = False) -> Side:
     try:
         stat = source.path.stat()
         identity = (str(source.path), stat.st_mtime_ns, stat.st_size, nvtx or None, whole)
-        return Side(source, _analysis(*identity), None, identity)
+        analysis = _analysis(identity)
+        if source.origin == "upload":
+            opened(source.path, analysis)
+        return LoadedTrace(source, analysis, None, identity)
     except OSError as error:
         message = f"{source.title}: the file cannot be read ({error.strerror or error})."
-        return Side(source, None, ProfilerError(message, "Choose another trace."))
+        return LoadedTrace(source, None, ProfilerError(message, "Choose another trace."))
     except ProfilerError as error:
-        return Side(source, None, error)
+        return LoadedTrace(source, None, error)
 
 
-def load_all(wanted: Sequence[tuple[Source, str | None]], whole: bool = False) -> list[Side]:
+def load_all(wanted: Sequence[tuple[Source, str | None]], whole: bool = False) -> list[LoadedTrace]:
     """:func:`load` for several at the same time, with their progress where it takes long."""
     return progress.shown([(source.title, partial(load, source, nvtx, whole)) for source, nvtx in wanted])
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _analysis(path: str, mtime_ns: int, size: int, nvtx: str | None, whole: bool) -> Run:
-    # time of change and size are part of the cache key: a file that changed is read again
+@kept(max_entries=8)
+def _analysis(key: Key) -> Run:
+    # time of change and size are part of the key: a file that changed is read again
+    path, mtime_ns, size, nvtx, whole = key
     analysis = Run(open_trace(path, excerpt=not whole), nvtx)
     # all of it here, with its progress, not in the middle of a page; a broken table is found here, too
     try:
+        if nvtx is not None:
+            _check_pattern(analysis.trace, nvtx)
         for number_of, name in enumerate(_PARTS):
             report(f"analysing: {name.replace('_', ' ')}", number_of / len(_PARTS))
             getattr(analysis, name)
@@ -169,59 +173,79 @@ def _analysis(path: str, mtime_ns: int, size: int, nvtx: str | None, whole: bool
         if analysis.trace.excerpt is None:
             raise
         analysis.trace.close()  # the range that is wanted may be longer than the excerpt
-        return _analysis(path, mtime_ns, size, nvtx, True)
+        return _analysis((path, mtime_ns, size, nvtx, True))
     return analysis
+
+
+def _check_pattern(trace: Trace, pattern: str) -> None:
+    """Patterns of the pages are shell patterns: an address can hold one, and a regular expression can take for ever.
+
+    Raises:
+        UsageError: no range matches it, or it is too long.
+    """
+    if len(pattern) > _MAX_PATTERN:
+        raise UsageError(
+            f"The pattern for NVTX ranges is longer than {_MAX_PATTERN} characters.",
+            "Use a shorter one, such as iter*.",
+        )
+    texts = trace.nvtx_ranges["text"].cat.categories
+    if not any(fnmatch.fnmatchcase(str(text), pattern) for text in texts):
+        known = ", ".join(dict.fromkeys(str(text) for text in texts[:20]))[:300] or "none"
+        raise UsageError(
+            f"No NVTX range of this trace matches the pattern {pattern!r}.",
+            f"Use a shell pattern such as iter*. Ranges in the trace: {known}",
+        )
 
 
 _PARTS = ("facts", "inferences", "launches", "kernels", "tensor_cores", "categories")
 
 
-def comparison(before: Side, after: Side) -> Comparison | None:
+def comparison(before: LoadedTrace, after: LoadedTrace) -> Comparison | None:
     """The comparison of two sides that could be read; None otherwise."""
     if before.analysis is None or after.analysis is None:
         return None
-    return _comparison(before.identity, after.identity, before.analysis, after.analysis)
+    return _comparison((before.identity, after.identity), before.analysis, after.analysis)
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
-def _comparison(before_key: object, after_key: object, _before: Run, _after: Run) -> Comparison:
-    del before_key, after_key  # the analyses themselves are not hashed
+@kept(max_entries=16)
+def _comparison(key: Key, _before: Run, _after: Run) -> Comparison:
+    del key
     return compare(_before, _after)
 
 
-def timeline(side: Side) -> Timeline:
+def timeline(side: LoadedTrace) -> Timeline:
     """The timeline of a side that could be read; its indexes are kept."""
     assert side.analysis is not None
-    return _timeline(side.identity, side.analysis)
+    return _timeline((side.identity,), side.analysis)
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _timeline(key: object, _analysis: Run) -> Timeline:
+@kept(max_entries=8)
+def _timeline(key: Key, _analysis: Run) -> Timeline:
     del key
     return Timeline(_analysis)
 
 
-def counterparts(before: Side, after: Side) -> Counterparts | ProfilerError | None:
+def counterparts(before: LoadedTrace, after: LoadedTrace) -> Counterparts | ProfilerError | None:
     """From the work of one side to that of the other, by the ledger; what is wrong with the ledger otherwise."""
     view = ledger(before, after)
-    return _counterparts(before.identity, after.identity, view.ledger) if isinstance(view, LedgerView) else view
+    return _counterparts((before.identity, after.identity), view.ledger) if isinstance(view, LedgerView) else view
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _counterparts(before_key: object, after_key: object, _ledger: Ledger) -> Counterparts:
-    del before_key, after_key
+@kept(max_entries=8)
+def _counterparts(key: Key, _ledger: Ledger) -> Counterparts:
+    del key
     return Counterparts(_ledger)
 
 
-def evidence(before: Side, after: Side) -> Evidence | None:
+def evidence(before: LoadedTrace, after: LoadedTrace) -> Evidence | None:
     """What is handed over of two sides; None when one cannot be read."""
-    held = comparison(before, after)
-    return _evidence(before.identity, after.identity, held) if held is not None else None
+    compared = comparison(before, after)
+    return _evidence((before.identity, after.identity), compared) if compared is not None else None
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _evidence(before_key: object, after_key: object, _comparison: Comparison) -> Evidence:
-    del before_key, after_key
+@kept(max_entries=4)
+def _evidence(key: Key, _comparison: Comparison) -> Evidence:
+    del key
     made = Evidence(_comparison)
     if sum(side.trace.path.stat().st_size for side in made.sides.values()) > _SLOW_TO_DIGEST_BYTES:
         # the digests of gigabytes take seconds, and nobody needs them before the page Export
@@ -229,39 +253,39 @@ def _evidence(before_key: object, after_key: object, _comparison: Comparison) ->
     return made
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _digested(key: object, _held: Evidence) -> None:
+@kept(max_entries=4)
+def _digested(key: Key, _evidence: Evidence) -> None:
     """Have the provenance ready. Who asks while it is being made waits for it: Streamlit makes what it caches once."""
     del key
     with contextlib.suppress(OSError):  # a file that went is told of where it is asked for
-        _ = _held.provenance
+        _ = _evidence.provenance
 
 
-def tables(held: Evidence) -> list[Table]:
+def tables(evidence: Evidence) -> list[Table]:
     """Every table of a hand-over."""
-    return _tables(_evidence_key(held), held)
+    return _tables(_evidence_key(evidence), evidence)
 
 
-@st.cache_resource(max_entries=4, show_spinner="Collecting the tables…")
-def _tables(key: object, _evidence: Evidence) -> list[Table]:
+@kept(max_entries=4, spinner="Collecting the tables…")
+def _tables(key: Key, _evidence: Evidence) -> list[Table]:
     _digested(key, _evidence)
     return report_tables(_evidence)
 
 
-def figures(held: Evidence) -> list[Drawn]:
+def drawn_figures(evidence: Evidence) -> list[Drawn]:
     """Every figure of a hand-over."""
-    return _figures(_evidence_key(held), held)
+    return _drawn_figures(_evidence_key(evidence), evidence)
 
 
-@st.cache_resource(max_entries=4, show_spinner="Drawing the figures…")
-def _figures(key: object, _evidence: Evidence) -> list[Drawn]:
+@kept(max_entries=4, spinner="Drawing the figures…")
+def _drawn_figures(key: Key, _evidence: Evidence) -> list[Drawn]:
     del key
     return all_figures(_evidence)
 
 
-def _evidence_key(held: Evidence) -> tuple[object, ...]:
+def _evidence_key(evidence: Evidence) -> tuple[object, ...]:
     return tuple(
-        (str(s.trace.path), s.trace.path.stat().st_mtime_ns, s.nvtx, s.trace.excerpt) for s in held.sides.values()
+        (str(s.trace.path), s.trace.path.stat().st_mtime_ns, s.nvtx, s.trace.excerpt) for s in evidence.sides.values()
     )
 
 
@@ -274,46 +298,46 @@ class LedgerView:
     traffic: Traffic
 
 
-def ledger(before: Side, after: Side) -> LedgerView | ProfilerError | None:
+def ledger(before: LoadedTrace, after: LoadedTrace) -> LedgerView | ProfilerError | None:
     """The fusion ledger of two sides; an error that explains itself; None when a side cannot be read."""
-    held = evidence(before, after)
-    if held is None:
+    made = evidence(before, after)
+    if made is None:
         return None
-    built = _with_progress(partial(_built, _evidence_key(held), held))
-    return built if isinstance(built, ProfilerError) else _ledger(_evidence_key(held), held)
+    built = _with_progress(partial(_built, _evidence_key(made), made))
+    return built if isinstance(built, ProfilerError) else _ledger(_evidence_key(made), made)
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _built(key: object, _held: Evidence) -> Ledger | ProfilerError:
+@kept(max_entries=8)
+def _built(key: Key, _evidence: Evidence) -> Ledger | ProfilerError:
     del key
-    return _held.built
+    return _evidence.built
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _ledger(key: object, _held: Evidence) -> LedgerView:
+@kept(max_entries=8)
+def _ledger(key: Key, _evidence: Evidence) -> LedgerView:
     del key
-    assert _held.ledger is not None and _held.ledger_document is not None and _held.traffic is not None
-    return LedgerView(_held.ledger, _held.ledger_document, _held.traffic)
+    assert _evidence.ledger is not None and _evidence.ledger_document is not None and _evidence.traffic is not None
+    return LedgerView(_evidence.ledger, _evidence.ledger_document, _evidence.traffic)
 
 
-def told(held: Evidence) -> tuple[StoryFacts, tuple[Claim, ...]]:
+def story(evidence: Evidence) -> tuple[StoryFacts, tuple[Claim, ...]]:
     """The argument about two traces, and the numbers that it is made from."""
-    return _with_progress(partial(_told, _evidence_key(held), held))
+    return _with_progress(partial(_story, _evidence_key(evidence), evidence))
 
 
 def _with_progress(task: Callable[[], T]) -> T:
-    """Run what the first time holds two traces against each other, and show how far it is."""
-    return progress.shown([("Holding the two traces against each other", task)])[0]
+    """Run what compares two traces, which takes long the first time, and show how far it is."""
+    return progress.shown([("Comparing the two traces", task)])[0]
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _told(key: object, _held: Evidence) -> tuple[StoryFacts, tuple[Claim, ...]]:
+@kept(max_entries=8)
+def _story(key: Key, _evidence: Evidence) -> tuple[StoryFacts, tuple[Claim, ...]]:
     del key
-    facts = story_facts(_held)
+    facts = story_facts(_evidence)
     return facts, claims_from(facts)
 
 
-def steps(sides: Sequence[Side]) -> list[ChainStep] | ProfilerError:
+def steps(sides: Sequence[LoadedTrace]) -> list[ChainStep] | ProfilerError:
     """The chain of measured runs, or what is wrong with it."""
     try:
         return _steps(tuple(s.identity for s in sides), [s for s in sides if s.analysis is not None])
@@ -321,57 +345,51 @@ def steps(sides: Sequence[Side]) -> list[ChainStep] | ProfilerError:
         return error
 
 
-@st.cache_resource(max_entries=16, show_spinner="Splitting the difference…")
-def _steps(keys: object, _sides: list[Side]) -> list[ChainStep]:
-    del keys
+@kept(max_entries=16, spinner="Splitting the difference…")
+def _steps(key: Key, _sides: list[LoadedTrace]) -> list[ChainStep]:
+    del key
     by_run = {id(side.analysis): side for side in _sides}
 
     def kept(before: Run, after: Run) -> Ledger:
         """The ledger that the other pages show of the two."""
-        held = evidence(by_run[id(before)], by_run[id(after)])
-        assert held is not None
-        if isinstance(held.built, ProfilerError):
-            raise held.built
-        return held.built
+        made = evidence(by_run[id(before)], by_run[id(after)])
+        assert made is not None
+        if isinstance(made.built, ProfilerError):
+            raise made.built
+        return made.built
 
     return chain([side.analysis for side in _sides if side.analysis is not None], kept)
 
 
-def tactics(side: Side) -> Autotuning | ProfilerError | None:
+def tactics(side: LoadedTrace) -> Autotuning | ProfilerError | None:
     """Auto-tuning of the engine of a side, from the build log beside its trace; None without one."""
     path = build_log_of(side.analysis) if side.analysis else None
     if path is None:
         return None
     try:
         stat = path.stat()
-        return _tactics(str(path), stat.st_mtime_ns, stat.st_size)
+        return _tactics((str(path), stat.st_mtime_ns, stat.st_size))
     except ProfilerError as error:
         return error
 
 
-@st.cache_resource(max_entries=8, show_spinner="Reading the build log…")
-def _tactics(path: str, mtime_ns: int, size: int) -> Autotuning:
-    del mtime_ns, size
-    return autotuning(read_build_log(Path(path)))
+@kept(max_entries=8, spinner="Reading the build log…")
+def _tactics(key: Key) -> Autotuning:
+    return autotuning(read_build_log(Path(key[0])))
 
 
-def tuning_sentence(tuned: Autotuning) -> str:
-    """What auto-tuning of an engine did, in words."""
-    return f"From the engine's build log, by TensorRT's own timing: {tuned.in_words()}"
-
-
-def engine_layers(side: Side) -> pd.DataFrame | ProfilerError | None:
+def engine_layers(side: LoadedTrace) -> pd.DataFrame | ProfilerError | None:
     """A row a layer of the engine behind a side; None when the side describes no layers."""
     if side.analysis is None:
         return None
     try:
-        return _engine_layers(side.identity, side.analysis)
+        return _engine_layers((side.identity,), side.analysis)
     except ProfilerError as error:
         return error
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
-def _engine_layers(key: object, _analysis: Run) -> pd.DataFrame | None:
+@kept(max_entries=8)
+def _engine_layers(key: Key, _analysis: Run) -> pd.DataFrame | None:
     del key
     table = report_layers(_analysis)
     if table is None:
@@ -387,20 +405,7 @@ def _engine_layers(key: object, _analysis: Run) -> pd.DataFrame | None:
     )
 
 
-def custom_layer_groups() -> dict[str, list[Source]]:
-    """Runs of models with a replaced activation that can be held against each other, by what they share; the largest group first."""
-    found: dict[str, list[Source]] = {}
-    for source in all_sources().values():
-        manifest = source.manifest
-        if manifest is None or manifest.activation is None:
-            continue
-        shared = [manifest.model_label, (manifest.precision or "").upper(), f"batch {manifest.batch}", manifest.gpu]
-        where = "" if source.origin == "bundled" else " (your folder)"
-        found.setdefault(", ".join(str(part) for part in shared if part) + where, []).append(source)
-    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
-
-
-def run_costs(sides: Sequence[Side], group: Sequence[Source]) -> list[RunCost] | ProfilerError:
+def run_costs(sides: Sequence[LoadedTrace], group: Sequence[Source]) -> list[RunCost] | ProfilerError:
     """What the activations of a model cost each of the sides.
 
     Their shapes are from any run that recorded them: of the group, else of the same model, batch and input in another precision.
@@ -415,26 +420,32 @@ def run_costs(sides: Sequence[Side], group: Sequence[Source]) -> list[RunCost] |
             "Record a PyTorch run of it beside the others: python -m profiler capture --framework pytorch --activation …",
         )
     try:
-        return [_run_cost(s.identity, len(activations), s.analysis, activations) for s in sides if s.analysis]
+        return [_run_cost((s.identity, len(activations)), s.analysis, activations) for s in sides if s.analysis]
     except ProfilerError as error:
         return error
 
 
-@st.cache_resource(max_entries=16, show_spinner="Looking for the activations…")
-def _run_cost(key: object, count: int, _analysis: Run, _activations: Any) -> RunCost:
-    del key, count
+@kept(max_entries=16, spinner="Looking for the activations…")
+def _run_cost(key: Key, _analysis: Run, _activations: Any) -> RunCost:
+    del key
     return run_cost(_analysis, _activations)
 
 
 def measurements() -> list[Measurement | ProfilerError]:
     """The measurements of the custom layer's kernels: the bundled one, and those in the chosen folder."""
     folder = chosen_folder()
-    places = [BUNDLED / "custom_layer", *([Path(folder)] if folder else [])]
-    paths = [p for place in places if place.is_dir() for p in sorted(place.glob("*.json"))[:_MAX_LISTED]]
-    return [_measurement(str(p), p.stat().st_mtime_ns) for p in paths if is_measurement(p)]
+    found = []
+    for place in [sources.BUNDLED / "custom_layer", *([folder] if folder else [])]:
+        with contextlib.suppress(OSError):  # a folder that may not be listed, a file that went
+            for path in sorted(place.glob("*.json"))[: sources.MAX_LISTED]:
+                if settings.is_readable_from(path) or place != folder:
+                    with contextlib.suppress(OSError):
+                        if is_measurement(path):
+                            found.append(_measurement(str(path), path.stat().st_mtime_ns))
+    return found
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=HASH)
 def _measurement(path: str, mtime_ns: int) -> Measurement | ProfilerError:
     del mtime_ns
     try:
@@ -443,13 +454,15 @@ def _measurement(path: str, mtime_ns: int) -> Measurement | ProfilerError:
         return error
 
 
-@st.cache_data(ttl=30, max_entries=20, show_spinner=False)
+@st.cache_data(ttl=30, max_entries=20, show_spinner=False, hash_funcs=HASH)
 def measured_runs(folder: str) -> list[dict[str, Any]]:
     """The figures of all run and bench documents in a folder (see :func:`profiler.capture.summary.collect`)."""
-    return collect(Path(folder))
+    with contextlib.suppress(OSError):
+        return collect(Path(folder))
+    return []
 
 
-@st.cache_data(ttl=30, max_entries=20, show_spinner=False)
+@st.cache_data(ttl=30, max_entries=20, show_spinner=False, hash_funcs=HASH)
 def study_notes(folder: str) -> list[str]:
     """What a study left out, and why."""
     try:

@@ -46,7 +46,9 @@ def button() -> None:
 def style(ground: str) -> None:
     """While presenting: the style. First of all that is drawn, so that what it hides is not seen."""
     if on():
-        text = Path(__file__).with_name("presenting.css").read_text("utf-8").replace("GROUND", ground)
+        text = (
+            Path(__file__).with_name("static").joinpath("presenting.css").read_text("utf-8").replace("GROUND", ground)
+        )
         st.html(f"<style>{text}</style>")
 
 

@@ -8,11 +8,12 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import presenting
-from dashboard.data import Side
+from dashboard import data, presenting
+from dashboard.data import LoadedTrace, Selection
 from profiler.charts import labels
 from profiler.charts.layout import CONFIG
-from profiler.text import markdown
+from profiler.errors import ProfilerError
+from profiler.text import markdown, visible
 
 _PAGES = "pages"
 
@@ -20,7 +21,7 @@ _PAGES = "pages"
 def chart(
     figure: go.Figure,
     key: str,
-    sides: Mapping[str, Side] | None = None,
+    sides: Mapping[str, LoadedTrace] | None = None,
     place: DeltaGenerator | None = None,
     about: Sequence[str] = (),
 ) -> None:
@@ -34,7 +35,7 @@ def chart(
         labels.labelled(figure, lines, scale=scale, theme=theme),
         key=key,
         config=CONFIG,
-        alt=f"Chart: {title}. {'; '.join(lines)}",
+        alt=visible(f"Chart: {title}. {'; '.join(lines)}"),
     )
 
 
@@ -58,7 +59,7 @@ def card(place: DeltaGenerator, label: str, value: str, note: str | None = None,
     )
 
 
-def remember(pages: Mapping[str, st.Page]) -> None:
+def keep_pages(pages: Mapping[str, st.Page]) -> None:
     """Keep the pages of this run, by address, so that a page can link to another."""
     st.session_state[_PAGES] = dict(pages)
 
@@ -75,3 +76,37 @@ def how_we_know(lines: Iterable[str], key: str) -> None:
     with st.popover("How we know", icon=":material/fact_check:", type="tertiary", key=key):
         for line in lines:
             st.markdown(markdown(line))
+
+
+def show_problems(selection: Selection) -> None:
+    """What keeps a side from being shown, and what to do about it."""
+    for name, side in (("before", selection.before), ("after", selection.after)):
+        if side is None:
+            st.info(
+                f"Nothing is chosen as “{name}”. Choose a trace in the sidebar, or upload one there.",
+                icon=":material/info:",
+            )
+        elif side.error is not None:
+            error = side.error
+            if side.source.origin == "upload":  # the reader knows the file, not the place where it was put
+                error = ProfilerError(error.message.replace(str(side.source.path), side.source.path.name), error.hint)
+            show_error(error, f"{name}: {markdown(side.source.title)} cannot be read.")
+
+
+def show_error(error: ProfilerError, heading: str | None = None) -> None:
+    """A message for the reader, with what to do about it."""
+    start = f"**{heading}** " if heading else ""
+    hint = f"  \n{markdown(error.hint)}" if error.hint else ""
+    st.error(f"{start}{markdown(error.message)}{hint}")
+
+
+def ledger_view(selection: Selection) -> data.LedgerView | None:
+    """The fusion ledger of the pair; what keeps it from being made is shown, and None returned."""
+    show_problems(selection)
+    if selection.before is None or selection.after is None:
+        return None
+    view = data.ledger(selection.before, selection.after)
+    if isinstance(view, ProfilerError):
+        show_error(view)
+        return None
+    return view

@@ -1,91 +1,156 @@
-"""The frame around every page: which two traces are held against each other."""
+"""The sidebar: which traces are open, and which two of them are before and after."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import streamlit as st
 
-from dashboard import data, presenting
-from dashboard.uploads import Candidate, order
-from profiler.analysis.compare import Comparison
-from profiler.errors import ProfilerError
+from dashboard import data, presenting, settings, sources
+from dashboard.data import Selection
+from dashboard.show import show_error
+from dashboard.sources import SIDES, Candidate, Source
 from profiler.text import markdown
 from profiler.trace.files import TRACE_SUFFIXES
 
 NONE = "none"
-SIDES = ("before", "after")
-_WHOLE = "whole"
+_WHOLE, _BUNDLED = "whole", "bundled"
+_MAX_NOTES = 5
 
 
-@dataclass(frozen=True)
-class Pair:
-    """What the reader chose. A side is None when nothing is chosen for it."""
-
-    before: data.Side | None
-    after: data.Side | None
-
-    @property
-    def readable(self) -> dict[str, data.Side]:
-        """The sides that could be read, by name."""
-        named = {"before": self.before, "after": self.after}
-        return {name: side for name, side in named.items() if side is not None and side.analysis is not None}
-
-    @property
-    def comparison(self) -> Comparison | None:
-        if self.before is None or self.after is None:
-            return None
-        return data.comparison(self.before, self.after)
-
-
-def choose() -> Pair:
-    """Draw the sidebar and return the choice. Before and after live in the URL."""
+def choose() -> Selection:
+    """Draw the sidebar and return the choice, which stands in the address."""
     with st.sidebar:
         _add_traces()
-        sources = data.all_sources()
-        keys = [*sources, NONE]
-        chosen = {}
+        offered = _offered()
+        for side, key in zip(SIDES, _opening(offered)):
+            if side not in st.session_state:
+                st.session_state[side] = key or NONE
+        titles = sources.titles(offered)
         for side in SIDES:
-            _from_address(side, keys, data.default_key(sources.values(), side) or NONE)
-            chosen[side] = st.selectbox(
+            if st.session_state[side] not in offered:  # an upload that was removed
+                st.session_state[side] = NONE
+            st.query_params[side] = st.selectbox(
                 side.capitalize(),
-                keys,
-                format_func=lambda key: _label(sources, key),
+                [*offered, NONE],
+                format_func=lambda key: titles.get(key, "(nothing)"),
                 key=side,
-                help="Runs that ship with the project, traces of your folder, and your uploads.",
+                help="The runs of your folder and your uploads; the bundled runs where there are none, or on request.",
             )
-            st.query_params[side] = chosen[side]
-        st.button("Swap before and after", on_click=_swap, width="stretch")
-        nvtx = _nvtx_patterns()
+        st.button("Swap before and after", on_click=swap, width="stretch")
+        _offer_bundled()
+        patterns = _nvtx_patterns()
         presenting.button()
-    whole = _read_whole()
-    picked = {side: key for side, key in chosen.items() if key and key != NONE}
-    loaded = data.load_all([(sources[key], nvtx[side] or None) for side, key in picked.items()], whole)
-    sides = dict(zip(picked, loaded))
-    _mind_excerpts(sides, whole)
-    for name, side in sides.items():
-        _mind_environment(name, side)
-    return Pair(sides.get("before"), sides.get("after"))
+    chosen = [offered.get(st.session_state[side]) for side in SIDES]
+    own = sources.without_demo(chosen)
+    if own != chosen:
+        st.info(
+            "Your trace is not compared with a bundled run. Upload or choose a second trace of yours.",
+            icon=":material/info:",
+        )
+    whole = _flag(_WHOLE)
+    wanted = {side: source for side, source in zip(SIDES, own) if source is not None}
+    opened = data.load_all([(source, patterns[side] or None) for side, source in wanted.items()], whole)
+    traces = dict(zip(wanted, opened))
+    _announce_excerpts(traces, whole)
+    for side, trace in traces.items():
+        _warn_of_environment(side, trace)
+    return Selection(traces.get("before"), traces.get("after"))
 
 
-def _read_whole() -> bool:
-    """Whether very large traces are read whole; in the address like the choice itself."""
-    if _WHOLE not in st.session_state:
-        st.session_state[_WHOLE] = st.query_params.get(_WHOLE) == "1"
-    if st.session_state[_WHOLE]:
-        st.query_params[_WHOLE] = "1"
+def _offered() -> dict[str, Source]:
+    """What the lists hold: the reader's own traces; the bundled runs where there are none, where asked for, and where a link names one."""
+    own = data.own_sources()
+    bundled = sources.by_key(data.bundled_sources())
+    if not own:
+        return bundled
+    if _flag(_BUNDLED):
+        return own | bundled
+    named = [st.session_state.get(side, st.query_params.get(side)) for side in SIDES]
+    return own | {key: bundled[key] for key in named if key in bundled}
+
+
+def _offer_bundled() -> None:
+    if data.own_sources():
+        st.toggle("Also list the bundled runs", key=_BUNDLED, help="The runs that ship with the project, as examples.")
+
+
+def _flag(name: str) -> bool:
+    """A switch that stands in the session and in the address."""
+    if name not in st.session_state:
+        st.session_state[name] = st.query_params.get(name) == "1"
+    if st.session_state[name]:
+        st.query_params[name] = "1"
     else:
-        st.query_params.pop(_WHOLE, None)
-    return bool(st.session_state[_WHOLE])
+        st.query_params.pop(name, None)
+    return bool(st.session_state[name])
+
+
+def _opening(offered: Mapping[str, Source]) -> tuple[str | None, str | None]:
+    """What a session opens with: what its address names, else a pair that belongs together."""
+    if all(side in st.session_state for side in SIDES):
+        return None, None
+    named = {side: st.query_params.get(side) for side in SIDES}
+    unknown = {side: key for side, key in named.items() if key not in (None, NONE, *offered)}
+    for side, key in unknown.items():
+        st.warning(
+            f"The link names a trace that is not here: {markdown(str(key)[:100])}. Another is shown for “{side}”."
+        )
+    known = {side: key for side, key in named.items() if side not in unknown and key is not None}
+    pair = dict(zip(SIDES, _pair_of(list(offered.values()))))
+    beside = [offered[key] for key in known.values() if key in offered]
+    found = []
+    for side in SIDES:
+        source = pair[side]
+        if side not in known and source is not None and any(other.origin != source.origin for other in beside):
+            source = None  # what a link names is not compared with what it does not name
+        found.append(known.get(side) or (source.key if source else None))
+    return found[0], found[1]
+
+
+def _pair_of(offered: Sequence[Source]) -> tuple[Source | None, Source | None]:
+    """The pair of the reader's own traces, else of the bundled ones. Of two that nothing is known of, the slower one comes before."""
+    own = [s for s in offered if s.origin != "bundled"]
+    before, after = sources.opening_pair(own or offered)
+    if before is not None or not own:
+        return before, after
+    if len(own) == 2:
+        return _ordered(own[0], own[1])[:2]
+    return _alone(max(own, key=lambda s: s.recorded))
+
+
+def _ordered(first: Source, second: Source) -> tuple[Source, Source, str]:
+    """The two as before and after, and why."""
+    is_before, why = sources.order(_candidate(first), _candidate(second))
+    return (first, second, why) if is_before else (second, first, why)
+
+
+def _alone(source: Source) -> tuple[Source | None, Source | None]:
+    """One trace, at the side where it most likely belongs; the other is free for a second one."""
+    return (None, source) if _candidate(source).framework == "TensorRT" else (source, None)
+
+
+def swap() -> None:
+    """Turn before and after around."""
+    state = st.session_state
+    for first, second in (SIDES, tuple(f"nvtx_{side}" for side in SIDES)):
+        state[first], state[second] = state.get(second), state.get(first)
+
+
+def _open_folder() -> None:
+    """A folder was named: the session opens with its traces."""
+    for side in SIDES:
+        st.session_state.pop(side, None)
+        st.query_params.pop(side, None)
 
 
 def _set_whole(value: bool) -> None:
     st.session_state[_WHOLE] = value
 
 
-def _mind_excerpts(sides: dict[str, data.Side], whole: bool) -> None:
+def _announce_excerpts(sides: dict[str, data.LoadedTrace], whole: bool) -> None:
     """Say above every page what is not the whole trace, and let the reader choose."""
     traces = {name: side.analysis.trace for name, side in sides.items() if side.analysis is not None}
     if whole:
@@ -110,14 +175,14 @@ def _mind_excerpts(sides: dict[str, data.Side], whole: bool) -> None:
         )
 
 
-def _mind_environment(name: str, side: data.Side) -> None:
+def _warn_of_environment(name: str, side: data.LoadedTrace) -> None:
     """Say once a session of each trace that it holds what nobody means to share."""
     if side.analysis is None or not side.analysis.trace.session.holds_environment:
         return
-    told: set[object] = st.session_state.setdefault("told_of_environment", set())
-    which = side.identity[:3] if side.identity else None
-    if which not in told:
-        told.add(which)
+    warned: set[object] = st.session_state.setdefault("warned_of_environment", set())
+    file = side.identity[:3] if side.identity else None
+    if file not in warned:
+        warned.add(file)
         st.toast(
             f"The trace “{name}” holds the environment or the command line of the traced program. For a copy to share: "
             "`python -m profiler sanitize TRACE -o COPY`",
@@ -125,26 +190,11 @@ def _mind_environment(name: str, side: data.Side) -> None:
         )
 
 
-def _label(sources: dict[str, data.Source], key: str) -> str:
-    return sources[key].title if key in sources else "(nothing)"
-
-
-def _from_address(side: str, keys: list[str], default: str) -> None:
-    """Take the choice of a link, once; a link, or an upload that was removed, can name a trace that is not here."""
-    if st.session_state.get(side) in keys:
-        return
-    wanted = st.query_params.get(side) if side not in st.session_state else None
-    if wanted is not None and wanted not in keys:
-        name = markdown(wanted[:100])
-        st.warning(f"The link names a trace that is not here: {name}. The default is shown for “{side}”.")
-    st.session_state[side] = wanted if wanted in keys else default
-
-
 def _nvtx_patterns() -> dict[str, str]:
     """Which NVTX ranges are inferences, per side; in the address like the choice itself."""
     patterns = {}
     with st.expander("Which ranges are inferences?"):
-        st.caption("NVTX ranges by shell pattern (iter*) or regular expression. Left empty, they are found.")
+        st.caption("NVTX ranges by shell pattern, such as iter*. If empty, they are found automatically.")
         for side in SIDES:
             key = f"nvtx_{side}"
             if key not in st.session_state:
@@ -157,12 +207,6 @@ def _nvtx_patterns() -> dict[str, str]:
     return patterns
 
 
-def _swap() -> None:
-    state = st.session_state
-    state["before"], state["after"] = state["after"], state["before"]
-    state["nvtx_before"], state["nvtx_after"] = state["nvtx_after"], state["nvtx_before"]
-
-
 def _add_traces() -> None:
     with st.expander("Open your own traces", expanded=False, icon=":material/upload_file:"):
         st.caption(
@@ -173,7 +217,7 @@ def _add_traces() -> None:
             "Upload traces",
             accept_multiple_files=True,
             key=f"uploader_{st.session_state.get('upload_round', 0)}",
-            help="Drop several at once: of two traces, PyTorch's or the slower one becomes “before”. Stored in a private "
+            help="Drop several at once: of two traces, the one of PyTorch, or the slower one, becomes “before”. Stored in a private "
             "temporary folder of the machine that runs this dashboard, and removed when the session ends.",
         )
         if files:
@@ -192,11 +236,12 @@ def _add_traces() -> None:
         folder = st.text_input(
             "Or a folder on the machine that runs this dashboard",
             key="folder",
-            placeholder="/path/to/traces",
-            help=f"Also set by the environment variable {data.FOLDER_VARIABLE}. Its traces appear in the two lists.",
+            on_change=_open_folder,
+            placeholder=", ".join(map(str, settings.roots())),
+            help=f"A folder inside {' or '.join(map(str, settings.roots()))}. To open another one, start the dashboard there or with the "
+            f"environment variable {settings.FOLDER_VARIABLE}=DIR.",
         )
-        if folder:
-            _check_folder(folder)
+        _show_folder(folder)
 
 
 def _receive(files: list[tuple[str, BinaryIO]], total: int) -> None:
@@ -208,26 +253,43 @@ def _receive(files: list[tuple[str, BinaryIO]], total: int) -> None:
         stored[name] = written
         bar.progress(min(1.0, sum(stored.values()) / max(total, 1)), f"Storing {markdown(name[:60])}…")
 
+    waiting = _waiting_upload()
     drop = data.uploads().receive(files, progress)
     bar.progress(1.0, "Reading…")
     notes = list(drop.notes)
-    if len(drop.sources) == 1:
-        st.session_state["after"] = drop.sources[0].key
-    elif drop.sources:
-        first, second = drop.sources[:2]
-        is_before, why = order(*(_candidate(source) for source in (first, second)))
-        before, after = (first, second) if is_before else (second, first)
-        st.session_state["before"], st.session_state["after"] = before.key, after.key
-        notes.append(f"“{before.title}” was taken for before: {why}. Swap them below if that is wrong.")
-        if len(drop.sources) > 2:
-            notes.append(f"{len(drop.sources)} traces came; the others can be chosen below.")
+    notes += _choose_uploaded(drop.sources, waiting)
     st.session_state["upload_notes"], st.session_state["upload_errors"] = notes, drop.errors
     # a new widget, so that the uploaded bytes do not stay in memory beside the copy on disk
     st.session_state["upload_round"] = st.session_state.get("upload_round", 0) + 1
     st.rerun()
 
 
-def _candidate(source: data.Source) -> Candidate:
+def _waiting_upload() -> Source | None:
+    """The upload that is shown alone, and waits for a second trace."""
+    chosen = [st.session_state.get(side, NONE) for side in SIDES]
+    uploaded = [data.uploads().sources[key] for key in chosen if key in data.uploads().sources]
+    return uploaded[0] if len(uploaded) == 1 and NONE in chosen else None
+
+
+def _choose_uploaded(came: Sequence[Source], waiting: Source | None) -> list[str]:
+    """Choose what was uploaded: two as a pair, one beside the upload that waits for it, else alone; returns what to say of it."""
+    pair = [*([waiting] if waiting and len(came) == 1 and waiting.key != came[0].key else []), *came][:2]
+    if not pair:
+        return []
+    if len(pair) == 1:
+        before, after = _alone(pair[0])
+        notes = ["One trace is open. Upload a second one to compare the two."]
+    else:
+        before, after, why = _ordered(pair[0], pair[1])
+        notes = [f"“{before.title}” is “before”: {why}. If that is wrong, swap them below."]
+    for side, source in zip(SIDES, (before, after)):
+        st.session_state[side] = source.key if source else NONE
+    if len(came) > 2:
+        notes.append(f"{len(came)} traces were uploaded. Choose the others below.")
+    return notes
+
+
+def _candidate(source: Source) -> Candidate:
     analysis = data.load(source, None).analysis
     if analysis is None:
         return Candidate(source.title, source.manifest.framework if source.manifest else None, None)
@@ -235,50 +297,26 @@ def _candidate(source: data.Source) -> Candidate:
     return Candidate(source.title, analysis.facts.framework, float(latency.median()) if len(latency) else None)
 
 
-def _check_folder(folder: str) -> None:
-    path = Path(folder)
-    try:
-        found = data.folder_sources(folder) if path.is_dir() else None
-    except OSError as error:
-        st.error(f"{markdown(folder)}: cannot be read ({error.strerror}).")
-        return
-    if found is None:
-        st.error(f"{markdown(folder)}: no such folder on the machine that runs this dashboard.")
-    elif not found:
-        st.warning(f"{markdown(folder)}: no trace in it. Expected files ending in {', '.join(TRACE_SUFFIXES)}.")
-    else:
-        st.caption(f"{len(found)} traces found; choose them above.")
-
-
-def show_problems(pair: Pair) -> None:
-    """What keeps a side from being shown, and what to do about it."""
-    for name, side in (("before", pair.before), ("after", pair.after)):
-        if side is None:
-            st.info(
-                f"Nothing is chosen as “{name}”. Choose a trace in the sidebar, or upload one there.",
-                icon=":material/info:",
+def _show_folder(given: str) -> None:
+    """What became of the folder of traces, and what of it was left out."""
+    folder = data.chosen_folder()
+    if folder is None:
+        if given and not settings.is_readable_from(Path(given)):
+            st.error(
+                f"{markdown(given)}: outside the folders that this dashboard may read ({markdown(', '.join(map(str, settings.roots())))}). "
+                f"Start it with {settings.FOLDER_VARIABLE}=DIR to open another one."
             )
-        elif side.error is not None:
-            error = side.error
-            if side.source.origin == "upload":  # the reader knows the file, not the place where it was put
-                error = ProfilerError(error.message.replace(str(side.source.path), side.source.path.name), error.hint)
-            show_error(error, f"{name}: {markdown(side.source.title)} cannot be read.")
-
-
-def show_error(error: ProfilerError, heading: str | None = None) -> None:
-    """A message for the reader, with what to do about it."""
-    start = f"**{heading}** " if heading else ""
-    hint = f"  \n{markdown(error.hint)}" if error.hint else ""
-    st.error(f"{start}{markdown(error.message)}{hint}")
-
-
-def ledger_view(pair: Pair) -> data.LedgerView | None:
-    """The fusion ledger of the pair; what keeps it from being made is shown, and None returned."""
-    show_problems(pair)
-    if pair.before is None or pair.after is None:
-        return None
-    view = data.ledger(pair.before, pair.after)
-    if isinstance(view, ProfilerError):
-        show_error(view)
-        return None
-    return view
+        elif given or settings.folder():
+            st.error(
+                f"{markdown(given or str(settings.folder()))}: no such folder on the machine that runs this dashboard."
+            )
+        return
+    listing = data.folder_sources(str(folder))
+    if listing.sources:
+        st.caption(f"{len(listing.sources)} traces found; choose them below.")
+    elif given:
+        st.warning(f"{markdown(given)}: no trace in it. Expected files ending in {', '.join(TRACE_SUFFIXES)}.")
+    for note in listing.notes[:_MAX_NOTES]:
+        st.caption(f":material/warning: {markdown(note)}")
+    if len(listing.notes) > _MAX_NOTES:
+        st.caption(f"{len(listing.notes) - _MAX_NOTES} more notes of this kind.")

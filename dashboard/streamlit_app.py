@@ -1,61 +1,29 @@
-"""The dashboard: ``streamlit run dashboard`` from the repository's root."""
+"""The server: ``streamlit run dashboard`` runs this file, which serves ``app.py`` behind the checks of :mod:`dashboard.guard`."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 try:
-    import dashboard.views  # noqa: F401
-except (
-    ModuleNotFoundError
-):  # started without the editable install: Streamlit puts only this script's folder on the path
+    import dashboard  # noqa: F401
+except ModuleNotFoundError:  # not installed: Streamlit puts only this script's folder on the path
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import streamlit as st
+from starlette.middleware import Middleware
 
-from dashboard import presenting, show, tour
-from dashboard import sidebar as frame
-from dashboard.views import PAGES
-from profiler.charts import labels
-
-
-def main(first: str = "overview") -> None:
-    """Draw the app; ``first`` is the page that opens at the root address."""
-    presenting.from_address()
-    st.set_page_config(
-        page_title="TensorRT evidence",
-        page_icon=str(Path(__file__).with_name("icon.png")),
-        layout="wide",
-        initial_sidebar_state="collapsed" if presenting.on() else "auto",
-    )
-    st.html(Path(__file__).with_name("style.css"))
-    presenting.style(labels.ground(st.context.theme.type))
-    holder: list[frame.Pair] = []
-    pages = [
-        st.Page(
-            lambda render=view.render: render(holder[0]),
-            title=view.TITLE,
-            icon=view.ICON,
-            url_path="" if first == view.URL else view.URL,
-            default=first == view.URL,
-        )
-        for view in PAGES
-    ]
-    by_url = {view.URL: page for view, page in zip(PAGES, pages, strict=True)}
-    # Streamlit opens its default page at the root address alone, and people type or keep its name
-    named = st.Page(lambda: None, title=by_url[first].title, url_path=first, visibility="hidden")
-    tour.begin()
-    page = st.navigation([*pages, named], expanded=True)
-    if page is named:
-        st.switch_page(by_url[first], query_params=st.query_params.to_dict())
-    show.remember(by_url)
-    holder.append(frame.choose())
-    presenting.controls(pages, page)
-    if page is by_url["overview"]:
-        tour.draw()
-    page.run()
+from dashboard.guard import RequestGuard
+from profiler.files import remove_own_folders
 
 
-if __name__ == "__main__":
-    main()
+@asynccontextmanager
+async def lifespan(_app: st.App) -> AsyncIterator[None]:
+    """Remove uploads and what was unpacked when the server ends: a signal ends the process without Python's clean-up at exit."""
+    yield
+    remove_own_folders()
+
+
+app = st.App(Path(__file__).with_name("app.py"), lifespan=lifespan, middleware=[Middleware(RequestGuard)])

@@ -18,13 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from dashboard.sources import Source
 from profiler.errors import ProfilerError, TraceError
 from profiler.files import atomic_file, make_private_folder, remove_private_folder
 from profiler.trace.archive import ZIP_MAGIC, extract_zip
 from profiler.trace.build_log import read_build_log
 from profiler.trace.engine_file import read_engine_file, read_engine_json
 from profiler.trace.files import SQLITE_MAGIC, TRACE_SUFFIXES
-from profiler.trace.manifest import FORMAT, Manifest, find_manifest, manifest_of, read_manifest
+from profiler.trace.manifest import FORMAT, find_manifest, manifest_of, read_manifest
 from profiler.trace.streams import chunks
 
 LEAVE_AFTER_S = 180.0
@@ -36,24 +37,6 @@ _EXPECTED = (
     "the engine inspector's JSON, a verbose TensorRT build log."
 )
 _KINDS = {"layers": "engine description", "build_log": "build log"}
-
-
-@dataclass(frozen=True)
-class Source:
-    """A trace that can be chosen.
-
-    Attributes:
-        key: what stands in the URL; never a path of the machine.
-        title: what the reader sees.
-        path: the file.
-        origin: "bundled", "folder" or "upload".
-    """
-
-    key: str
-    title: str
-    path: Path
-    origin: str
-    manifest: Manifest | None = None
 
 
 @dataclass
@@ -74,7 +57,9 @@ class Drop:
 class Uploads:
     """Uploaded traces of one browser session, in a private folder that goes when the session does."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_remove: Callable[[Path], None] = lambda _path: None) -> None:
+        """``on_remove`` is called with each trace that goes, so that nothing that was read of it is kept either."""
+        self._on_remove = on_remove
         self._home: Path | None = None
         self._going: threading.Timer | None = None
         self._lock = threading.Lock()
@@ -150,18 +135,18 @@ class Uploads:
 
     def _owner(self, path: Path, kind: str, traces: Sequence[Path]) -> Path:
         """The trace that a file belongs to: the one that a manifest names, else the only one, else the one that lacks such a file."""
-        held = list(traces) or [s.path for s in reversed(self.sources.values())][:1]
+        candidates = list(traces) or [s.path for s in reversed(self.sources.values())][:1]
         if kind == "manifest":
-            named = [t for t in held if t.name == read_manifest(path).trace]
+            named = [t for t in candidates if t.name == read_manifest(path).trace]
             if named:
                 return named[0]
-        elif len(held) > 1:
-            held = [t for t in held if _framework(t) != "PyTorch" and not _extra(t).get(kind)]
-        if len(held) == 1:
-            return held[0]
+        elif len(candidates) > 1:
+            candidates = [t for t in candidates if _framework(t) != "PyTorch" and not _extra(t).get(kind)]
+        if len(candidates) == 1:
+            return candidates[0]
         what = "the manifest" if kind == "manifest" else f"the {_KINDS[kind]}"
         raise TraceError(
-            f"{path.name}: {what} fits {'none' if not held else 'several'} of the traces here.",
+            f"{path.name}: {what} fits {'none' if not candidates else 'several'} of the traces here.",
             "Drop it together with its trace alone, or pack the run's folder as .zip.",
         )
 
@@ -169,6 +154,7 @@ class Uploads:
         source = self.sources.pop(key, None)
         if source is None:
             return
+        self._on_remove(source.path)
         source.path.unlink(missing_ok=True)
         if not any(other.path.parent == source.path.parent for other in self.sources.values()):
             shutil.rmtree(source.path.parent, ignore_errors=True)
@@ -197,44 +183,12 @@ class Uploads:
 
     def discard(self) -> None:
         """Remove everything that was uploaded."""
+        for source in self.sources.values():
+            self._on_remove(source.path)
         self.sources.clear()
         if self._home is not None:
             remove_private_folder(self._home)
             self._home = None
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One of two traces of which one came before: what the guess is made from; None where not known."""
-
-    name: str
-    framework: str | None
-    latency_ns: float | None
-
-
-def order(first: Candidate, second: Candidate) -> tuple[bool, str]:
-    """Whether the first of two is "before", and why.
-
-    What is not TensorRT comes before what is; else what the names say; else the slower one; else the first that was dropped.
-    """
-    frameworks = (first.framework, second.framework)
-    if frameworks.count("TensorRT") == 1:
-        other = next(name for name in frameworks if name != "TensorRT")
-        return frameworks[
-            1
-        ] == "TensorRT", f"the other is TensorRT, and this one {f'is {other}' if other else 'is not'}"
-    sides = [_side_in_name(c.name) for c in (first, second)]
-    if set(sides) == {"before", "after"} or (None in sides and any(sides)):
-        return sides[0] == "before" or sides[1] == "after", "their names say so"
-    if first.latency_ns is not None and second.latency_ns is not None and first.latency_ns != second.latency_ns:
-        return first.latency_ns > second.latency_ns, "one is slower"
-    return True, "it was dropped first"
-
-
-def _side_in_name(name: str) -> str | None:
-    words = set(re.split(r"[^a-z]+", name.lower()))
-    before, after = words & {"before", "baseline", "old", "base"}, words & {"after", "optimised", "optimized", "new"}
-    return "before" if before and not after else "after" if after and not before else None
 
 
 def _store(name: str, stream: BinaryIO, folder: Path, progress: Callable[[str, int], None]) -> Path:

@@ -338,6 +338,12 @@ def private_folder(kind: str) -> Iterator[Path]:
         remove_private_folder(folder)
 
 
+def remove_own_folders() -> None:
+    """Remove all private folders of this process."""
+    for folder in list(_locks):
+        remove_private_folder(folder)
+
+
 def remove_abandoned_folders() -> list[Path]:
     """Remove the private folders of this user whose process has ended, and say which."""
     removed = []

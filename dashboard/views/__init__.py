@@ -1,4 +1,4 @@
-"""One file a page. Each has ``TITLE``, ``ICON``, ``URL`` and ``render(pair)``."""
+"""One file a page. Each has ``TITLE``, ``ICON``, ``URL`` and ``render(selection)``."""
 
 from dashboard.views import (
     capture,

@@ -8,8 +8,9 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import data
-from dashboard.show import chart
-from dashboard.sidebar import Pair, show_error
+from dashboard.data import Selection
+from dashboard.show import chart, show_error
+from dashboard.sources import Source
 from dashboard.tables import show_table
 from profiler.analysis.custom_layer.cost import IDLE, Exchange, RunCost, exchange
 from profiler.analysis.custom_layer.measurement import EAGER, KERNEL, Measurement
@@ -32,15 +33,15 @@ EAGER_RUN, COMPILED, PLUGIN, OPERATORS = (
 ROLES = (EAGER_RUN, COMPILED, PLUGIN, OPERATORS)
 
 
-def render(pair: Pair) -> None:
-    del pair  # this page is about one layer in several runs, not about the chosen two
+def render(selection: Selection) -> None:
+    del selection  # this page is about one layer in several runs, not about the chosen two
     st.title("Custom layer")
     st.caption(
         "QuickGELU, x · sigmoid(1.702 x), in the place of the model's ReLUs: as PyTorch operators, as this project's CUDA kernel in a "
         "TensorRT plugin, and as stock ONNX operators that TensorRT fuses by itself. A plugin runs what TensorRT has no layer for, and "
         "keeps TensorRT from fusing the activation into the convolution before it."
     )
-    groups = data.custom_layer_groups()
+    groups = _groups()
     if not groups:
         st.info(
             "No run here has a replaced activation. Record some: python -m profiler study --activation quickgelu --plugin FILE.so, "
@@ -57,7 +58,20 @@ def render(pair: Pair) -> None:
             _measurement(found)
 
 
-def role_of(source: data.Source) -> str | None:
+def _groups() -> dict[str, list[Source]]:
+    """Runs of models with a replaced activation that can be compared, by what they share; the largest group first."""
+    found: dict[str, list[Source]] = {}
+    for source in data.all_sources().values():
+        manifest = source.manifest
+        if manifest is None or manifest.activation is None:
+            continue
+        shared = [manifest.model_label, (manifest.precision or "").upper(), f"batch {manifest.batch}", manifest.gpu]
+        where = "" if source.origin == "bundled" else " (your folder)"
+        found.setdefault(", ".join(str(part) for part in shared if part) + where, []).append(source)
+    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+
+
+def role_of(source: Source) -> str | None:
     """Which of the four runs a source is; None for other modes."""
     manifest = source.manifest
     if manifest is None:
@@ -68,9 +82,9 @@ def role_of(source: data.Source) -> str | None:
     return PLUGIN if isinstance(parameters, dict) and parameters.get("plugins") else OPERATORS
 
 
-def chosen(group: Sequence[data.Source]) -> dict[str, data.Source]:
+def chosen(group: Sequence[Source]) -> dict[str, Source]:
     """One source a role: for TensorRT the mode that both engines were recorded in, CUDA graph before stream."""
-    by_role: dict[str, dict[str, data.Source]] = {}
+    by_role: dict[str, dict[str, Source]] = {}
     for source in group:
         role = role_of(source)
         if role is not None and source.manifest is not None:
@@ -86,7 +100,7 @@ def chosen(group: Sequence[data.Source]) -> dict[str, data.Source]:
     return found
 
 
-def _runs(name: str, group: list[data.Source]) -> None:
+def _runs(name: str, group: list[Source]) -> None:
     roles = chosen(group)
     missing = [role for role in ROLES if role not in roles]
     sides = {role: data.load(source, None) for role, source in roles.items()}
@@ -183,7 +197,7 @@ def _table(runs: dict[str, RunCost]) -> None:
     )
 
 
-def _latencies(group: Sequence[data.Source], about: str) -> None:
+def _latencies(group: Sequence[Source], about: str) -> None:
     rows = []
     for source in group:
         manifest = source.manifest
@@ -303,6 +317,20 @@ def _activations(runs: dict[str, RunCost]) -> None:
         )
 
 
+def _agreement(table: pd.DataFrame) -> pd.DataFrame:
+    cells: list[tuple[str | None, str | None, str | None]] = [
+        (
+            None if pd.isna(error) else f"{error:.3g}",
+            None if pd.isna(bound) else f"{bound:g}",
+            None if pd.isna(bound) else "yes" if within else "NO",
+        )
+        for error, bound, within in zip(table["max_error"], table["bound"], table["within"], strict=True)
+    ]
+    shown = table.rename(columns={"form": "computed by", "max_error": "largest error"})
+    shown[["largest error", "bound", "within"]] = pd.DataFrame(cells, index=table.index, dtype=object)
+    return shown
+
+
 def _measurement(found: Measurement) -> None:
     st.subheader("The kernel alone")
     source = f"From {markdown(found.name)}: measured on one {markdown(found.gpu)}" + (
@@ -312,14 +340,7 @@ def _measurement(found: Measurement) -> None:
     st.markdown("**Agreement with float64**, largest error of each set of inputs")
     show_table(
         st,
-        found.agreement.assign(
-            max_error=[None if pd.isna(v) else f"{v:.3g}" for v in found.agreement["max_error"]],
-            bound=[None if pd.isna(v) else f"{v:g}" for v in found.agreement["bound"]],
-            within=[
-                None if pd.isna(bound) else "yes" if within else "NO"
-                for bound, within in zip(found.agreement["bound"], found.agreement["within"], strict=True)
-            ],
-        ).rename(columns={"form": "computed by", "max_error": "largest error"}),
+        _agreement(found.agreement),
         hide_index=True,
         key="custom_layer_agreement",
         placeholder="—",

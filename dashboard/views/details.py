@@ -7,8 +7,8 @@ import json
 import pandas as pd
 import streamlit as st
 
-from dashboard.data import Side
-from dashboard.sidebar import Pair, show_problems
+from dashboard.data import LoadedTrace, Selection
+from dashboard.show import show_problems
 from dashboard.tables import show_table
 from profiler.report.documents import info_document
 from profiler.text import markdown, number, number_of_bytes
@@ -37,14 +37,14 @@ _COUNTS = {
 }
 
 
-def render(pair: Pair) -> None:
+def render(selection: Selection) -> None:
     st.title("Trace details")
-    show_problems(pair)
-    for name, side in pair.readable.items():
+    show_problems(selection)
+    for name, side in selection.readable.items():
         _side(name, side)
 
 
-def _side(name: str, side: Side) -> None:
+def _side(name: str, side: LoadedTrace) -> None:
     assert side.analysis is not None
     trace = side.analysis.trace
     document = info_document(trace)

@@ -6,8 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import data
-from dashboard.show import chart
-from dashboard.sidebar import Pair, show_error, show_problems
+from dashboard.data import Selection
+from dashboard.show import chart, show_error, show_problems
 from dashboard.tables import NAME_WIDTH, show_table
 from profiler.analysis.run.autotuning import Autotuning
 from profiler.charts.tactics import candidate_times
@@ -18,13 +18,13 @@ ICON = ":material/account_tree:"
 URL = "engine"
 
 
-def render(pair: Pair) -> None:
+def render(selection: Selection) -> None:
     st.title("Engine")
-    show_problems(pair)
+    show_problems(selection)
     shown = 0
-    for name, side in pair.readable.items():
+    for name, side in selection.readable.items():
         shown += _side(name, side)
-    if pair.readable and not shown:
+    if selection.readable and not shown:
         st.info(
             "Neither side is a TensorRT engine that describes its layers. Build with detailed profiling verbosity, "
             "or lay the engine inspector's JSON beside the trace and name it in the manifest as “layers”.",
@@ -32,7 +32,7 @@ def render(pair: Pair) -> None:
         )
 
 
-def _side(name: str, side: data.Side) -> bool:
+def _side(name: str, side: data.LoadedTrace) -> bool:
     layers = data.engine_layers(side)
     if layers is None:
         return False
@@ -59,7 +59,7 @@ def _side(name: str, side: data.Side) -> bool:
     return True
 
 
-def _autotuning(name: str, side: data.Side) -> None:
+def _autotuning(name: str, side: data.LoadedTrace) -> None:
     tuned = data.tactics(side)
     if tuned is None:
         st.caption("No build log lies beside this trace, so the candidates that were timed are not known.")
@@ -68,7 +68,7 @@ def _autotuning(name: str, side: data.Side) -> None:
     if not isinstance(tuned, Autotuning):
         show_error(tuned)
         return
-    st.caption(data.tuning_sentence(tuned))
+    st.caption(tuning_sentence(tuned))
     layers = tuned.layers
     if not len(layers):
         return
@@ -92,3 +92,8 @@ def _autotuning(name: str, side: data.Side) -> None:
         placeholder="",
         column_config={"time, µs": st.column_config.NumberColumn(format="%,.2f")},
     )
+
+
+def tuning_sentence(tuned: Autotuning) -> str:
+    """What auto-tuning of an engine did, in words."""
+    return f"From the engine's build log, by TensorRT's own timing: {tuned.in_words()}"

@@ -6,15 +6,16 @@ import io
 import re
 import shlex
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import data
-from dashboard.show import chart, link
-from dashboard.sidebar import Pair, show_error, show_problems
+from dashboard.data import Selection
+from dashboard.show import chart, link, show_error, show_problems
 from dashboard.tables import show_table
 from profiler.charts import images
 from profiler.charts.figures import Drawn
@@ -40,17 +41,17 @@ _MIME = {
 }
 
 
-def render(pair: Pair) -> None:
+def render(selection: Selection) -> None:
     st.title("Export")
     st.caption("What the two traces prove, as files that need neither this dashboard nor the traces.")
-    show_problems(pair)
-    if pair.before is None or pair.after is None:
+    show_problems(selection)
+    if selection.before is None or selection.after is None:
         return
-    evidence = data.evidence(pair.before, pair.after)
+    evidence = data.evidence(selection.before, selection.after)
     if evidence is None:
         return
-    name = _file_name(pair.before.source.key, pair.after.source.key)
-    drawn = data.figures(evidence)
+    name = _file_name(selection.before.source.key, selection.after.source.key)
+    drawn = data.drawn_figures(evidence)
     above = st.container()
     outcomes = _gates(evidence)
     with above:
@@ -145,11 +146,11 @@ def _tables(tables: list[Table], name: str) -> None:
     one, all_of_them = _buttons()
     for kind, make in makers.items():
         label = "CSV" if kind == "csv" else "Parquet"
-        _save(one, label, lambda make=make: make(chosen), f"{chosen.id}.{kind}", f"table_{kind}")
+        _save(one, label, partial(make, chosen), f"{chosen.id}.{kind}", f"table_{kind}")
         _save(
             all_of_them,
             f"All {len(tables)} as {label}",
-            lambda kind=kind, make=make: _zipped((f"{t.id}.{kind}", make(t)) for t in tables),
+            partial(_all_tables, tables, kind, make),
             f"{name}_{kind}.zip",
             f"tables_{kind}",
         )
@@ -188,19 +189,29 @@ def _figures(drawn: list[Drawn], name: str) -> None:
         _save(
             one,
             kind.upper(),
-            lambda kind=kind: images.render([chosen], [kind])[chosen.id, kind],
+            partial(_one_figure, chosen, kind),
             f"{chosen.id}.{kind}",
             f"figure_{kind}",
         )
         _save(
             all_of_them,
             f"All {len(drawn)} as {kind.upper()}",
-            lambda kind=kind: _zipped(
-                (f"{i}.{k}", content) for (i, k), content in images.render(drawn, [kind]).items()
-            ),
+            partial(_all_figures, drawn, kind),
             f"{name}_{kind}.zip",
             f"figures_{kind}",
         )
+
+
+def _all_tables(tables: Sequence[Table], kind: str, make: Callable[[Table], bytes]) -> bytes:
+    return _zipped((f"{t.id}.{kind}", make(t)) for t in tables)
+
+
+def _one_figure(drawn: Drawn, kind: str) -> bytes:
+    return images.render([drawn], [kind])[drawn.id, kind]
+
+
+def _all_figures(drawn: Sequence[Drawn], kind: str) -> bytes:
+    return _zipped((f"{i}.{k}", content) for (i, k), content in images.render(drawn, [kind]).items())
 
 
 def _zipped(files: Iterable[tuple[str, bytes]]) -> bytes:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from dashboard import data, results
-from dashboard.show import card, cards, chart
-from dashboard.sidebar import Pair, show_error
+from dashboard import fleet_results, settings
+from dashboard.data import Selection
+from dashboard.show import card, cards, chart, show_error
 from dashboard.tables import NAME_WIDTH, show_table
 from profiler.analysis.names.classify import CATEGORY_LABELS
 from profiler.charts.fleet import across_traces, excess_bars
@@ -30,8 +32,8 @@ _MAX_KERNELS = 500
 _UNITS = {"ns": ("ms", 1e-6), "%": ("%", 1.0), "kernels": ("kernels per inference", 1.0)}
 
 
-def render(pair: Pair) -> None:
-    del pair  # this page is about many traces, not about two
+def render(selection: Selection) -> None:
+    del selection  # this page is about many traces, not about two
     st.title("Fleet")
     st.caption(
         "Many traces of the same program (ranks, nodes, repetitions) held against each other: which one is slow, and in which kernels. "
@@ -41,7 +43,7 @@ def render(pair: Pair) -> None:
     source = _choose()
     if source is None:
         return
-    loaded = results.load(source)
+    loaded = fleet_results.load(source)
     if isinstance(loaded, ProfilerError):
         show_error(loaded)
         return
@@ -75,17 +77,17 @@ def _upload() -> None:
         )
         if files:
             try:
-                results.keep_upload(results.take_upload(files))
+                fleet_results.keep_upload(fleet_results.take_upload(files))
             except ProfilerError as error:
                 show_error(error)
                 return
-            st.session_state[_KEY] = results.UPLOAD_KEY
+            st.session_state[_KEY] = fleet_results.UPLOAD_KEY
             st.session_state["fleet_upload_round"] = number_of_upload + 1
             st.rerun()
 
 
-def _choose() -> results.ResultSource | None:
-    found = results.sources()
+def _choose() -> fleet_results.ResultSource | None:
+    found = fleet_results.sources()
     if not found:
         st.info(
             "No result of fleet is here yet. Make one, and name the folder that holds it in the sidebar under “Open your own traces”, or "
@@ -94,7 +96,7 @@ def _choose() -> results.ResultSource | None:
         )
         st.code(
             f"{_COMMAND}\n\n# try it with the runs that ship with the project:\npython -m profiler fleet traces -o fleet-result\n"
-            f"{data.FOLDER_VARIABLE}=fleet-result streamlit run dashboard",
+            f"{settings.FOLDER_VARIABLE}=fleet-result streamlit run dashboard",
             language="bash",
             wrap_lines=True,
         )
@@ -110,7 +112,7 @@ def _choose() -> results.ResultSource | None:
     return found[key]
 
 
-def _head(source: results.ResultSource, result: FleetResult) -> None:
+def _head(source: fleet_results.ResultSource, result: FleetResult) -> None:
     document, outliers = result.document, result.frame("outliers")
     row = cards("fleet")
     card(row, "Traces read", number(len(result.frame("traces"))))
@@ -130,10 +132,11 @@ def _head(source: results.ResultSource, result: FleetResult) -> None:
 def _group(result: FleetResult) -> str:
     groups = result.frame("groups").sort_values(["stragglers", "traces", "group"], ascending=[False, False, True])
     labels = {
-        g.group: f"{g.group}: {g.traces} traces, " + (f"{g.stragglers} stragglers" if g.judged else "too few to judge")
-        for g in groups.itertuples()
+        str(g["group"]): f"{g['group']}: {g['traces']} traces, "
+        + (f"{g['stragglers']} stragglers" if g["judged"] else "too few to judge")
+        for g in groups.to_dict("records")
     }
-    return str(st.selectbox("Group of equal runs", list(labels), format_func=labels.get, key="fleet_group"))
+    return str(st.selectbox("Group of equal runs", list(labels), format_func=labels.__getitem__, key="fleet_group"))
 
 
 def _distribution(result: FleetResult, group: str, mine: dict[str, pd.DataFrame]) -> None:
@@ -153,7 +156,7 @@ def _distribution(result: FleetResult, group: str, mine: dict[str, pd.DataFrame]
         "Figure",
         columns,
         index=next((columns.index(m) for m in loudest if m in columns), 0),
-        format_func={m.column: m.label.capitalize() for m in known}.get,
+        format_func={m.column: m.label.capitalize() for m in known}.__getitem__,
         key=f"fleet_metric_{group}",
     )
     metric = next(m for m in known if m.column == column)
@@ -190,11 +193,11 @@ def _labels(traces: pd.DataFrame) -> list[str]:
     ranks = [
         " ".join(
             [
-                *([str(t.node)] if isinstance(t.node, str) else []),
-                *([f"rank {int(t.rank)}"] if pd.notna(t.rank) else []),
+                *([node] if isinstance(node, str) else []),
+                *([f"rank {int(rank)}"] if pd.notna(rank) else []),
             ]
         )
-        for t in traces.itertuples()
+        for node, rank in zip(traces["node"].tolist(), traces["rank"].tolist())
     ]
     return ranks if all(ranks) and len(set(ranks)) == len(ranks) else [str(t) for t in traces["trace"]]
 
@@ -269,7 +272,7 @@ def _causes(rows: pd.DataFrame, label: str) -> None:
         )
 
 
-def _note(row: dict[str, object]) -> str:
+def _note(row: Mapping[Hashable, Any]) -> str:
     said = [] if pd.isna(row["value_ns"]) else [f"{duration(row['value_ns'])}, the others {duration(row['median_ns'])}"]
     if pd.notna(row["per_inference"]):
         said.append(f"{number(row['per_inference'])} per inference, the others {number(row['median_per_inference'])}")
@@ -354,7 +357,7 @@ def _errors(result: FleetResult) -> None:
             )
 
 
-def _downloads(source: results.ResultSource) -> None:
+def _downloads(source: fleet_results.ResultSource) -> None:
     with st.expander("Download the tables", icon=":material/download:"):
         columns = st.columns(5)
         for place, name in enumerate(NAMES):

@@ -9,8 +9,8 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import data
-from dashboard.show import card, cards, chart
-from dashboard.sidebar import Pair, ledger_view
+from dashboard.data import Selection
+from dashboard.show import card, cards, chart, ledger_view
 from dashboard.tables import safe, show_table
 from profiler.analysis.fusion.join import Row
 from profiler.analysis.fusion.ledger import grouped
@@ -30,13 +30,13 @@ _STATUS_HELP = {
 }
 
 
-def render(pair: Pair) -> None:
+def render(selection: Selection) -> None:
     st.title("Fusion")
-    view = ledger_view(pair)
+    view = ledger_view(selection)
     if view is None:
         return
     _head(view)
-    _picture(pair, view)
+    _picture(selection, view)
     _table(view)
 
 
@@ -52,7 +52,8 @@ def _head(view: data.LedgerView) -> None:
             f"{coverage.kernels_explained:,} of {coverage.kernels:,} kernels",
             f"Share of GPU time in rows that are not “unexplained”. Work is placed {markdown(view.document['how'][side])}.",
         )
-    for statuses in (("kept", "fused"), ("absorbed", "new")):
+    pairs: tuple[tuple[str, str], ...] = (("kept", "fused"), ("absorbed", "new"))
+    for statuses in pairs:
         card(
             row,
             " / ".join(statuses),
@@ -70,7 +71,7 @@ def _head(view: data.LedgerView) -> None:
             show_table(st, pd.DataFrame(contradictions), hide_index=True, key="contradictions")
 
 
-def _picture(pair: Pair, view: data.LedgerView) -> None:
+def _picture(selection: Selection, view: data.LedgerView) -> None:
     blocks = collapse.blocks(view.ledger)
     if not blocks:
         return
@@ -86,7 +87,7 @@ def _picture(pair: Pair, view: data.LedgerView) -> None:
     if figure is None:
         st.caption("Nothing of this block runs on one of the sides.")
         return
-    chart(figure, "collapse", pair.readable)
+    chart(figure, "collapse", selection.readable)
     st.caption(collapse.CAPTION)
 
 

@@ -7,9 +7,9 @@ from itertools import groupby
 import streamlit as st
 
 from dashboard import tour
+from dashboard.data import Selection
 from dashboard.documents import document, glossary
-from dashboard.show import link
-from dashboard.sidebar import Pair, show_error
+from dashboard.show import link, show_error
 from profiler.errors import ProfilerError
 from profiler.text import markdown
 
@@ -20,8 +20,8 @@ URL = "help"
 _TABS = ("How to read the pages", "Glossary", "Methods and limits", "How the figures are made")
 
 
-def render(pair: Pair) -> None:
-    del pair
+def render(selection: Selection) -> None:
+    del selection
     st.title("Help")
     for tab, draw in zip(st.tabs(_TABS), (_reading, _glossary, _limits, _methods)):
         with tab:

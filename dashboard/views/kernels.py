@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from dashboard.data import Side
-from dashboard.show import chart
-from dashboard.sidebar import Pair, show_problems
+from dashboard.data import LoadedTrace, Selection
+from dashboard.show import chart, show_problems
 from dashboard.tables import NAME_WIDTH, show_table
 from profiler.analysis.names.classify import CATEGORY_LABELS, explain
 from profiler.analysis.run.run import Run
@@ -40,29 +39,33 @@ _COLUMNS = {
 }
 
 
-def render(pair: Pair) -> None:
+def render(selection: Selection) -> None:
     st.title("Kernels")
     st.caption(
         "All kernels of each trace. The two sides share few names, or none: compare what the kernels are for, not "
         "what they are called. Choose a row to see its executions. “per inference” counts launches inside inferences "
         "only."
     )
-    show_problems(pair)
-    sides = pair.readable
+    show_problems(selection)
+    sides = selection.readable
     if not sides:
         return
     search = st.text_input(
         "Search kernel names", key="kernel_search", placeholder="part of a name, for example: relu", type="search"
     )
     kinds = st.multiselect(
-        "Kinds", list(CATEGORY_LABELS), format_func=CATEGORY_LABELS.get, key="kernel_kinds", placeholder="all kinds"
+        "Kinds",
+        list(CATEGORY_LABELS),
+        format_func=CATEGORY_LABELS.__getitem__,
+        key="kernel_kinds",
+        placeholder="all kinds",
     )
     for name, side in sides.items():
         st.subheader(f"{name}: {markdown(side.source.title)}")
         _side(name, side, search, kinds)
 
 
-def _side(name: str, side: Side, search: str, kinds: list[str]) -> None:
+def _side(name: str, side: LoadedTrace, search: str, kinds: list[str]) -> None:
     assert side.analysis is not None
     analysis = side.analysis
     if analysis.trace.no_kernels_reason:
@@ -102,7 +105,7 @@ def _table(analysis: Run) -> pd.DataFrame:
     return table
 
 
-def _executions(name: str, side: Side, row: pd.Series) -> None:
+def _executions(name: str, side: LoadedTrace, row: pd.Series) -> None:
     assert side.analysis is not None
     analysis = side.analysis
     trace = analysis.trace

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from dashboard.show import card, cards, chart
-from dashboard.sidebar import Pair, ledger_view
+from dashboard.data import Selection
+from dashboard.show import card, cards, chart, ledger_view
 from dashboard.tables import show_table
 from profiler.analysis.fusion.traffic import SampledBytes, by_stage
 from profiler.charts.traffic import traffic_by_stage
@@ -17,14 +17,14 @@ ICON = ":material/memory:"
 URL = "memory"
 
 
-def render(pair: Pair) -> None:
+def render(selection: Selection) -> None:
     st.title("Memory traffic")
     st.caption(
         "Computed minimum: what each unit must read and write at least, inputs, weights and outputs once each, from "
         "tensor shapes and types. Sampled: what the DRAM counters saw. The sampled figure is lower where data stays "
         "in the L2 cache, and higher where a kernel moves more than it must. Two different figures; never merged."
     )
-    view = ledger_view(pair)
+    view = ledger_view(selection)
     if view is None:
         return
     traffic = view.traffic
@@ -45,7 +45,7 @@ def render(pair: Pair) -> None:
     if unknown:
         reasons = {b.how for r in traffic.rows for b in (r.before, r.after) if b.minimum is None}
         st.warning(f"{unknown} rows have no computed minimum: {markdown('; '.join(sorted(reasons)))}.")
-    chart(traffic_by_stage(by_stage(traffic)), "traffic_stages", pair.readable)
+    chart(traffic_by_stage(by_stage(traffic)), "traffic_stages", selection.readable)
     gone = sum(r.before.minimum or 0 for r in traffic.rows if r.row.status in ("fused", "absorbed"))
     st.markdown(
         f"Units that are fused or absorbed moved **{number_of_bytes(gone)}** at least before; after, what they read "

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import pandas as pd
 import streamlit as st
 
 from dashboard import data
-from dashboard.data import Side
-from dashboard.show import card, cards, chart, how_we_know, link
-from dashboard.sidebar import Pair, show_problems
+from dashboard.data import LoadedTrace, Selection
+from dashboard.show import card, cards, chart, how_we_know, link, show_problems
 from dashboard.tables import show_table
 from profiler.analysis.compare import Comparison, Metric
 from profiler.analysis.fusion.decompose import Decomposition
@@ -42,18 +42,18 @@ _EVIDENCE = {
 }
 
 
-def render(pair: Pair) -> None:
+def render(selection: Selection) -> None:
     st.title("What did TensorRT do to the model?")
-    show_problems(pair)
-    comparison = pair.comparison
-    if comparison is None or pair.before is None or pair.after is None:
-        for name, side in pair.readable.items():
+    show_problems(selection)
+    comparison = selection.compared
+    if comparison is None or selection.before is None or selection.after is None:
+        for name, side in selection.readable.items():
             st.header(f"{name}: {markdown(side.source.title)}")
             _one_side(name, side)
         return
-    held = data.evidence(pair.before, pair.after)
+    held = data.evidence(selection.before, selection.after)
     assert held is not None
-    facts, claims = data.told(held)
+    facts, claims = data.story(held)
     _headline(facts)
     st.markdown(markdown(subject(facts)))
     for refusal in comparison.refusals:
@@ -63,7 +63,7 @@ def render(pair: Pair) -> None:
         st.header(claim.question)
         for sentence in claim.sentences:
             st.markdown(markdown(sentence))
-        _FIGURES[claim.id](pair, held, facts)
+        _FIGURES[claim.id](selection, held, facts)
         with st.container(horizontal=True, gap="medium", vertical_alignment="center", key=f"links_{claim.id}"):
             for url, label in _EVIDENCE[claim.id]:
                 link(url, label, ":material/arrow_forward:")
@@ -92,7 +92,7 @@ def _warnings(comparison: Comparison) -> None:
             st.markdown(f"- {markdown(warning)}")
 
 
-def _latency(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
+def _latency(selection: Selection, held: Evidence, facts: StoryFacts) -> None:
     batch = facts.before.batch if facts.before.batch == facts.after.batch else None
     of = f"Latency, batch {batch}" if batch else "Latency of one inference"
     b, a = facts.clean
@@ -100,10 +100,10 @@ def _latency(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
     if b is not None and a is not None:
         sides = {n: MedianLatency(m.p50_ms, m.low_ms, m.high_ms, m.n) for n, m in (("before", b), ("after", a))}
         how = "without a profiler" if b.measured and a.measured else "partly stated, not measured"
-        chart(two_latencies(sides, f"{of}, {how}"), "latencies", pair.readable)
+        chart(two_latencies(sides, f"{of}, {how}"), "latencies", selection.readable)
     elif t is not None and u is not None:
         sides = {n: MedianLatency(m.median_ms, m.low_ms, m.high_ms, m.n) for n, m in (("before", t), ("after", u))}
-        chart(two_latencies(sides, f"{of}, nsys attached"), "latencies", pair.readable)
+        chart(two_latencies(sides, f"{of}, nsys attached"), "latencies", selection.readable)
     row = cards("latency")
     for metric_id in ("latency", "gpu_span"):
         metric = held.comparison.metric(metric_id)
@@ -111,26 +111,26 @@ def _latency(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
         card(row, label, " → ".join(before_after(metric)), change(metric), _how_we_know(metric))
 
 
-def _origin(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
+def _origin(selection: Selection, held: Evidence, facts: StoryFacts) -> None:
     del facts
     if isinstance(held.split, Decomposition):
-        chart(split_waterfall(held.split), "waterfall", pair.readable)
+        chart(split_waterfall(held.split), "waterfall", selection.readable)
 
 
-def _kernels(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
+def _kernels(selection: Selection, held: Evidence, facts: StoryFacts) -> None:
     comparison = held.comparison
     row = cards("kernels")
     for metric_id in ("kernels_per_inference", "launches_per_inference", "kernel_time"):
         metric = comparison.metric(metric_id)
         card(row, metric.label, " → ".join(before_after(metric)), change(metric), _how_we_know(metric))
     if not isinstance(facts.statuses, str):
-        chart(status_bar(facts.statuses), "statuses", pair.readable)
+        chart(status_bar(facts.statuses), "statuses", selection.readable)
     if not comparison.refusals:
         tables = {"before": comparison.before.categories, "after": comparison.after.categories}
-        chart(category_bars(tables), "by_category", pair.readable)
+        chart(category_bars(tables), "by_category", selection.readable)
 
 
-def _tensor_cores(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
+def _tensor_cores(selection: Selection, held: Evidence, facts: StoryFacts) -> None:
     del facts
     shares = {
         name: {
@@ -141,7 +141,7 @@ def _tensor_cores(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
         if side.trace.kernel_count
     }
     if shares and not held.comparison.refusals:
-        chart(verdict_bars(shares, "Tensor Cores, by name"), "verdicts", pair.readable)
+        chart(verdict_bars(shares, "Tensor Cores, by name"), "verdicts", selection.readable)
     row = cards("tensor_cores")
     for metric_id in ("tensor_cores_yes", "tensor_active"):
         metric = held.comparison.metric(metric_id)
@@ -150,7 +150,7 @@ def _tensor_cores(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
         card(row, metric.label, " → ".join(before_after(metric)), change(metric), _how_we_know(metric) + markdown(more))
 
 
-def _memory(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
+def _memory(selection: Selection, held: Evidence, facts: StoryFacts) -> None:
     row = cards("memory")
     for label, pair_of, note in (
         ("Computed minimum", facts.minimum_bytes, "inputs, weights and outputs of every unit once each"),
@@ -163,11 +163,11 @@ def _memory(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
         delta = f"{unknown} rows without shapes" if unknown else _more_or_less(ratio)
         card(row, label, shown, delta, markdown(f"How we know: {note}, per inference.{reason}"))
     if held.traffic is not None and facts.minimum_bytes.known is not None:
-        chart(traffic_by_stage(by_stage(held.traffic)), "traffic", pair.readable)
+        chart(traffic_by_stage(by_stage(held.traffic)), "traffic", selection.readable)
 
 
-def _quality(pair: Pair, held: Evidence, facts: StoryFacts) -> None:
-    del pair, held
+def _quality(selection: Selection, held: Evidence, facts: StoryFacts) -> None:
+    del selection, held
     row = cards("quality")
     for name, found in zip(("before", "after"), facts.quality, strict=True):
         if found is not None:
@@ -183,7 +183,7 @@ def _quality_card(row: st.delta_generator.DeltaGenerator, name: str, found: Qual
     card(row, f"{label}, {name}", value, noise, markdown(f"How we know: {images}, from the manifest. {note}"))
 
 
-_FIGURES: dict[str, Callable[[Pair, Evidence, StoryFacts], None]] = {
+_FIGURES: dict[str, Callable[[Selection, Evidence, StoryFacts], None]] = {
     "latency": _latency,
     "origin": _origin,
     "kernels": _kernels,
@@ -222,12 +222,18 @@ def _all_metrics(comparison: Comparison) -> None:
             "note": [m.reason or "" for m in comparison.metrics],
         }
     )
-    wide = {"figure": 210, "before": 73, "after": 73, "before ÷ after": 120, "how we know": "large"}
+    wide: dict[str, int | Literal["large"]] = {
+        "figure": 210,
+        "before": 73,
+        "after": 73,
+        "before ÷ after": 120,
+        "how we know": "large",
+    }
     columns = {name: st.column_config.TextColumn(width=width) for name, width in wide.items()}
     show_table(st, frame, hide_index=True, height=35 * (len(frame) + 1) + 3, column_config=columns)
 
 
-def _one_side(name: str, side: Side) -> None:
+def _one_side(name: str, side: LoadedTrace) -> None:
     assert side.analysis is not None
     analysis = side.analysis
     if analysis.trace.no_kernels_reason:

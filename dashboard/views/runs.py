@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from dashboard import data
+from dashboard import data, sources
+from dashboard.data import Selection
 from dashboard.show import chart
-from dashboard.sidebar import Pair
 from dashboard.tables import show_table
 from profiler.charts.latency import latency_bars, quality_front, throughput_lines
 from profiler.text import markdown, plotly_text
@@ -42,8 +42,8 @@ _SHOWN = {
 }
 
 
-def render(pair: Pair) -> None:
-    del pair  # this page is about all runs, not about two
+def render(selection: Selection) -> None:
+    del selection  # this page is about all runs, not about two
     st.title("Runs")
     st.caption(
         "Every run that says how it was measured. Latency and throughput are those without a profiler, by CUDA "
@@ -51,7 +51,7 @@ def render(pair: Pair) -> None:
         "are not accuracy."
     )
     folder = data.chosen_folder()
-    where = [str(data.BUNDLED), *([folder] if folder and Path(folder).is_dir() else [])]
+    where = [str(sources.BUNDLED), *([str(folder)] if folder else [])]
     rows = [{**r, "folder": Path(place).name} for place in where for r in data.measured_runs(place)]
     measured = [r for r in rows if r["p50_ms"] is not None]
     if not measured:

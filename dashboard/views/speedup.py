@@ -8,9 +8,10 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import data
-from dashboard.show import chart
-from dashboard.sidebar import Pair, show_error, show_problems
+from dashboard.data import Selection
+from dashboard.show import chart, show_error, show_problems
 from dashboard.tables import show_table
+from dashboard.views.engine import tuning_sentence
 from profiler.analysis.fusion.decompose import ChainStep, Decomposition
 from profiler.analysis.run.autotuning import Autotuning
 from profiler.charts.tactics import tuned_layers
@@ -22,18 +23,18 @@ ICON = ":material/waterfall_chart:"
 URL = "speedup"
 
 
-def render(pair: Pair) -> None:
+def render(selection: Selection) -> None:
     st.title("Speedup")
     st.caption(
         "The median inference of each side. Its latency is host time plus GPU idle time plus GPU work, so the parts "
         "of the difference sum to the difference exactly. nsys was recording, which makes launches slower: the idle "
         "parts are larger than in production."
     )
-    show_problems(pair)
-    if pair.before is None or pair.after is None or len(pair.readable) < 2:
+    show_problems(selection)
+    if selection.before is None or selection.after is None or len(selection.readable) < 2:
         return
     sources = data.all_sources()
-    ends = {pair.before.source.key, pair.after.source.key}
+    ends = {selection.before.source.key, selection.after.source.key}
     via = st.multiselect(
         "Measured steps in between",
         [k for k in sources if k not in ends],
@@ -42,7 +43,7 @@ def render(pair: Pair) -> None:
         placeholder="none: one step from before to after",
         help="Runs in the order in which you choose them, for example PyTorch FP16, then TensorRT FP16.",
     )
-    sides = [pair.before, *[data.load(sources[k], None) for k in via], pair.after]
+    sides = [selection.before, *[data.load(sources[k], None) for k in via], selection.after]
     for side in sides:
         if side.error is not None:
             show_error(side.error)
@@ -52,21 +53,21 @@ def render(pair: Pair) -> None:
         show_error(steps)
         return
     if len(steps) > 2:
-        _chain(steps, pair.readable)
+        _chain(steps, selection.readable)
     for place, step in enumerate(steps[1:], 1):
         _step(place, steps[place - 1], step, sides[place - 1], sides[place])
-    for name, side in pair.readable.items():
+    for name, side in selection.readable.items():
         _autotuning(name, side)
 
 
-def _chain(steps: list[ChainStep], sides: dict[str, data.Side]) -> None:
+def _chain(steps: list[ChainStep], sides: dict[str, data.LoadedTrace]) -> None:
     saved = [(a.latency_ns - b.latency_ns) / 1e3 for a, b in itertools.pairwise(steps)]
     first, last = steps[0].latency_ns / 1e3, steps[-1].latency_ns / 1e3
     title = f"Measured steps: {duration(steps[0].latency_ns)} → {duration(steps[-1].latency_ns)}"
     chart(waterfall([s.title for s in steps[1:]], saved, first, last, title), "chain", sides)
 
 
-def _step(place: int, before: ChainStep, after: ChainStep, first: data.Side, second: data.Side) -> None:
+def _step(place: int, before: ChainStep, after: ChainStep, first: data.LoadedTrace, second: data.LoadedTrace) -> None:
     ratio = before.latency_ns / after.latency_ns if after.latency_ns else None
     st.subheader(f"{markdown(before.title)} → {markdown(after.title)}: {times(ratio)}")
     if after.split is None:
@@ -75,7 +76,7 @@ def _step(place: int, before: ChainStep, after: ChainStep, first: data.Side, sec
     _split(place, after.split, first, second)
 
 
-def _split(place: int, split: Decomposition, before: data.Side, after: data.Side) -> None:
+def _split(place: int, split: Decomposition, before: data.LoadedTrace, after: data.LoadedTrace) -> None:
     figure = split_waterfall(split)
     chart(figure, f"waterfall_{place}", {"before": before, "after": after})
     table = pd.DataFrame(
@@ -91,10 +92,10 @@ def _split(place: int, split: Decomposition, before: data.Side, after: data.Side
         show_table(st, table, hide_index=True, key=f"parts_{place}", height=35 * (len(table) + 1) + 3)
 
 
-def _autotuning(name: str, side: data.Side) -> None:
+def _autotuning(name: str, side: data.LoadedTrace) -> None:
     tuned = data.tactics(side)
     if isinstance(tuned, Autotuning) and len(tuned.layers):
         st.subheader(f"Auto-tuning of {markdown(side.source.title)} ({name})")
-        st.caption(f"{data.tuning_sentence(tuned)} The page Engine lists every candidate.")
+        st.caption(f"{tuning_sentence(tuned)} The page Engine lists every candidate.")
         figure = tuned_layers(tuned)
         chart(figure, f"tuning_{name}", {name: side})

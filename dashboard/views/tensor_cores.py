@@ -6,9 +6,8 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard.data import Side
-from dashboard.show import card, cards, chart
-from dashboard.sidebar import Pair, show_problems
+from dashboard.data import LoadedTrace, Selection
+from dashboard.show import card, cards, chart, show_problems
 from dashboard.tables import NAME_WIDTH, show_table
 from profiler.analysis.names.classify import CATEGORY_LABELS, explain
 from profiler.analysis.run.tensor_cores import median_inference_samples
@@ -20,7 +19,7 @@ ICON = ":material/grid_on:"
 URL = "tensor-cores"
 
 
-def render(pair: Pair) -> None:
+def render(selection: Selection) -> None:
     st.title("Tensor Cores")
     st.caption(
         "Two kinds of evidence that answer different questions. By name: which share of the kernel time belongs to kernels "
@@ -29,13 +28,13 @@ def render(pair: Pair) -> None:
         "is also a little above zero without any: HFMA2.MMA, which compilers use to move constants, runs on the same pipe "
         "and multiplies no matrices."
     )
-    show_problems(pair)
+    show_problems(selection)
     sides = {
         name: side
-        for name, side in pair.readable.items()
+        for name, side in selection.readable.items()
         if side.analysis and not side.analysis.trace.no_kernels_reason
     }
-    for name, side in pair.readable.items():
+    for name, side in selection.readable.items():
         if name not in sides and side.analysis:
             st.warning(f"{name}: {markdown(side.analysis.trace.no_kernels_reason or '')}")
     if not sides:
@@ -50,13 +49,13 @@ def render(pair: Pair) -> None:
         _tables(name, side)
 
 
-def _shares(side: Side) -> dict[str, float]:
+def _shares(side: LoadedTrace) -> dict[str, float]:
     assert side.analysis is not None
     table = side.analysis.tensor_cores.by_verdict
     return {str(v): float(p) for v, p in zip(table["tensor_cores"], table["share_pct"])}
 
 
-def _sampled(row: DeltaGenerator, name: str, side: Side) -> None:
+def _sampled(row: DeltaGenerator, name: str, side: LoadedTrace) -> None:
     assert side.analysis is not None
     sampled = side.analysis.tensor_cores.sampled
     rate = f" at {number(sampled.frequency_hz / 1e3)} kHz" if sampled.frequency_hz else ""
@@ -74,7 +73,7 @@ def _sampled(row: DeltaGenerator, name: str, side: Side) -> None:
     )
 
 
-def _over_time(sides: dict[str, Side]) -> None:
+def _over_time(sides: dict[str, LoadedTrace]) -> None:
     series = {}
     for name, side in sides.items():
         assert side.analysis is not None
@@ -90,7 +89,7 @@ def _over_time(sides: dict[str, Side]) -> None:
         )
 
 
-def _tables(name: str, side: Side) -> None:
+def _tables(name: str, side: LoadedTrace) -> None:
     assert side.analysis is not None
     report = side.analysis.tensor_cores
     st.subheader(f"{name}: {markdown(side.source.title)}")

@@ -10,9 +10,9 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import data
-from dashboard.data import Side
-from dashboard.facts import facts
-from dashboard.sidebar import Pair, show_problems
+from dashboard.bar_details import bar_details
+from dashboard.data import LoadedTrace, Selection
+from dashboard.show import show_problems
 from dashboard.tables import show_table
 from profiler.analysis.fusion.counterparts import OTHER, Counterparts
 from profiler.analysis.run.run import Run
@@ -30,31 +30,31 @@ _WHOLE_TRACE_WINDOW_NS = 5_000_000
 _WIDTH = 1100  # of the picture, until the browser says its own
 _MAX_LISTED = 500
 _CANVAS = "timeline_canvas"
-_HERE = Path(__file__).resolve().parent.parent
+_STATIC = Path(__file__).resolve().parent.parent / "static"
 
 
 @st.cache_resource(show_spinner=False)
 def _component() -> Any:
-    html, css, js = (_HERE.joinpath(f"timeline.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
+    html, css, js = (_STATIC.joinpath(f"timeline.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
     return st.components.v2.component("timeline", html=html, css=css, js=js)
 
 
-def render(pair: Pair) -> None:
+def render(selection: Selection) -> None:
     st.title("Timeline")
     st.caption(
         "Both start at zero: the moment at which the host enters the inference. NVTX ranges are host time, kernels are GPU time, "
         "so kernels lie to the right of the range that launched them. Drag to pan; Ctrl and the wheel, or W and S, zoom; Shift "
         "and drag zooms to a part. Choose a bar to see what is known of it, and the same module on the other side."
     )
-    show_problems(pair)
-    sides = pair.readable
+    show_problems(selection)
+    sides = selection.readable
     if not sides:
         return
     parts = {}
     for column, (name, side) in zip(st.columns(len(sides)), sides.items()):
         with column:
             parts[name] = _choose(name, side)
-    _picture(pair, parts)
+    _picture(selection, parts)
     with st.expander("Launch calls, and the longest gaps in which the GPU idles inside an inference"):
         for column, (name, side) in zip(st.columns(len(sides)), sides.items()):
             with column:
@@ -62,7 +62,7 @@ def render(pair: Pair) -> None:
                 _launches_and_gaps(name, side.analysis)
 
 
-def _choose(name: str, side: Side) -> Part:
+def _choose(name: str, side: LoadedTrace) -> Part:
     assert side.analysis is not None
     analysis, timeline = side.analysis, data.timeline(side)
     table = analysis.inferences.table
@@ -89,8 +89,8 @@ def _choose(name: str, side: Side) -> Part:
 
 
 @st.fragment
-def _picture(pair: Pair, parts: Mapping[str, Part]) -> None:
-    sides = pair.readable
+def _picture(selection: Selection, parts: Mapping[str, Part]) -> None:
+    sides = selection.readable
     part_key = repr([(name, sides[name].identity, part) for name, part in parts.items()])
     part_id = str(hash(part_key))
     length = max(part.length_ns for part in parts.values())
@@ -101,7 +101,9 @@ def _picture(pair: Pair, parts: Mapping[str, Part]) -> None:
     # key is on its way confuses the browser's side of Streamlit.
     waiting = st.container()
     with waiting:
-        links = _links(pair) if picked else None  # the ledger of long traces takes a while, and is not needed before
+        links = (
+            _links(selection) if picked else None
+        )  # the ledger of long traces takes a while, and is not needed before
     marked = _marked(links if isinstance(links, Counterparts) else None, picked, parts)
     drawn: dict[str, Bars | None] = {}
     described = []
@@ -143,14 +145,14 @@ def _picture(pair: Pair, parts: Mapping[str, Part]) -> None:
         with chosen:
             _details(picked, sides, parts, links)
     _kernels_in_view(sides, parts, low, high)
-    _export(pair, parts, low, high)
+    _export(selection, parts, low, high)
 
 
-def _links(pair: Pair) -> Counterparts | ProfilerError | None:
+def _links(selection: Selection) -> Counterparts | ProfilerError | None:
     """What leads from one side to the other; an error that says why nothing does, None without two sides."""
-    if pair.before is None or pair.after is None or len(pair.readable) < 2:
+    if selection.before is None or selection.after is None or len(selection.readable) < 2:
         return None
-    return data.counterparts(pair.before, pair.after)
+    return data.counterparts(selection.before, selection.after)
 
 
 def _view(sent: Any, part_id: str, length: int) -> tuple[int, int, int]:
@@ -166,12 +168,12 @@ def _view(sent: Any, part_id: str, length: int) -> tuple[int, int, int]:
     return 0, length, _WIDTH
 
 
-def _picked(sent: Any, part_id: str, sides: Mapping[str, Side]) -> dict[str, Any] | None:
+def _picked(sent: Any, part_id: str, sides: Mapping[str, LoadedTrace]) -> dict[str, Any] | None:
     """The chosen bar, checked against what is shown."""
     try:
         if sent["part"] != part_id or sent["side"] not in sides:
             return None
-        picked = {"side": str(sent["side"]), "kind": str(sent["kind"]), "row": int(sent["row"])}
+        picked: dict[str, Any] = {"side": str(sent["side"]), "kind": str(sent["kind"]), "row": int(sent["row"])}
     except (TypeError, KeyError, ValueError, OverflowError):
         return None
     analysis = sides[picked["side"]].analysis
@@ -204,7 +206,7 @@ def _marked(
 
 
 def _together(
-    sides: Mapping[str, Side],
+    sides: Mapping[str, LoadedTrace],
     parts: Mapping[str, Part],
     picked: Mapping[str, Any] | None,
     marked: Mapping[str, list[tuple[str, int]]],
@@ -223,11 +225,13 @@ def _together(
     return [min(ends), max(ends)]
 
 
-def _details(picked: Mapping[str, Any], sides: Mapping[str, Side], parts: Mapping[str, Part], links: Any) -> None:
+def _details(
+    picked: Mapping[str, Any], sides: Mapping[str, LoadedTrace], parts: Mapping[str, Part], links: Any
+) -> None:
     name = picked["side"]
     analysis = sides[name].analysis
     assert analysis is not None
-    title, found = facts(analysis, parts[name], picked["kind"], picked["row"])
+    title, found = bar_details(analysis, parts[name], picked["kind"], picked["row"])
     left, right = st.columns(2)
     with left, st.container(border=True):
         st.markdown(f"**Chosen, {name}**")
@@ -237,7 +241,9 @@ def _details(picked: Mapping[str, Any], sides: Mapping[str, Side], parts: Mappin
         _other_side(picked, sides, parts, links)
 
 
-def _other_side(picked: Mapping[str, Any], sides: Mapping[str, Side], parts: Mapping[str, Part], links: Any) -> None:
+def _other_side(
+    picked: Mapping[str, Any], sides: Mapping[str, LoadedTrace], parts: Mapping[str, Part], links: Any
+) -> None:
     name = picked["side"]
     other = OTHER[name]
     st.markdown(f"**The same module, {other}**")
@@ -276,7 +282,7 @@ def _other_side(picked: Mapping[str, Any], sides: Mapping[str, Side], parts: Map
     )
 
 
-def _kernels_in_view(sides: Mapping[str, Side], parts: Mapping[str, Part], low: int, high: int) -> None:
+def _kernels_in_view(sides: Mapping[str, LoadedTrace], parts: Mapping[str, Part], low: int, high: int) -> None:
     """The same as a table: for reading, for the keyboard, and for copying."""
     with st.expander("Kernels in the part that is shown"):
         for name, part in parts.items():
@@ -295,15 +301,15 @@ def _kernels_in_view(sides: Mapping[str, Side], parts: Mapping[str, Part], low: 
             show_table(st, table, hide_index=True, key=f"in_view_{name}", height=min(320, 35 * (len(table) + 1) + 3))
 
 
-def _export(pair: Pair, parts: Mapping[str, Part], low: int, high: int) -> None:
+def _export(selection: Selection, parts: Mapping[str, Part], low: int, high: int) -> None:
     shown = {
-        name: TimelineWindow(data.timeline(pair.readable[name]), part, low, min(high, part.length_ns))
+        name: TimelineWindow(data.timeline(selection.readable[name]), part, low, min(high, part.length_ns))
         for name, part in parts.items()
         if low < part.length_ns
     }
 
     def document() -> bytes:
-        links = _links(pair)
+        links = _links(selection)
         return compressed(chrome_trace(shown, links if isinstance(links, Counterparts) else None))
 
     st.download_button(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -22,7 +23,7 @@ def attached(source: Path, target: Path) -> Iterator[sqlite3.Connection]:
         head = file.read(60).ljust(60, b"\0")
     # a database that was left in WAL mode is opened as it lies there: SQLite would otherwise create files beside it
     mode = f"mode=ro{'&immutable=1' if 2 in (head[18], head[19]) else ''}"
-    uri = f"file:{quote(str(target.absolute()))}"
+    uri = f"file:{quote(os.fsencode(target.absolute()))}"
     with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
         encoding = _ENCODINGS.get(int.from_bytes(head[56:60], "big"), "UTF-8")
         # the encodings must agree; nothing in the source's schema is run, and its pages are not believed
@@ -35,5 +36,5 @@ def attached(source: Path, target: Path) -> Iterator[sqlite3.Connection]:
             "mmap_size=0",
         ):
             connection.execute(f"PRAGMA {setting}")
-        connection.execute("ATTACH ? AS source", (f"file:{quote(str(source.absolute()))}?{mode}",))
+        connection.execute("ATTACH ? AS source", (f"file:{quote(os.fsencode(source.absolute()))}?{mode}",))
         yield connection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import sys
 import threading
@@ -70,7 +71,7 @@ class Database:
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
         self._limit = TimeLimit(query_seconds())
-        self._uri = uri = f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' if immutable else ''}"
+        self._uri = uri = f"file:{quote(os.fsencode(path.absolute()))}?mode=ro{'&immutable=1' if immutable else ''}"
         with self._errors():
             # a Trace that a dashboard keeps is read from several threads in turn, so the check is off and a lock is used
             connection = sqlite3.connect(uri, uri=True, check_same_thread=False)

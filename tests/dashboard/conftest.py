@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from dashboard import data
+from dashboard import data, settings
 from tests.support.serving import CHROMIUM_FLAGS, chromium, serving
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of traces that the dashboard was started with."""
-    monkeypatch.setenv(data.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(settings.FOLDER_VARIABLE, str(tmp_path))
     data.folder_sources.clear()
     return tmp_path
 

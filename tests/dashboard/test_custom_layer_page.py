@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard import data
+from dashboard import data, settings
 from dashboard.views import custom_layer
 from profiler.capture.summary import collect
 from tests.support.pages import app, text
@@ -28,7 +28,7 @@ def frame(test: AppTest, column: str) -> pd.DataFrame:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(data.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(settings.FOLDER_VARIABLE, str(tmp_path))
     data.folder_sources.clear()
     return tmp_path
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard import data, results
+from dashboard import fleet_results, settings
 from profiler.errors import ProfilerError
 from profiler.fleet.results import DOCUMENT, FILES, read_fleet
 from tests.support.fleet_folder import SLOWED, fleet_folder, make_result, rank_trace
@@ -27,14 +27,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(data.FOLDER_VARIABLE, raising=False)
-    results._in_folder.clear()
-    results._load.clear()
+    monkeypatch.delenv(settings.FOLDER_VARIABLE, raising=False)
+    fleet_results._in_folder.clear()
+    fleet_results._load.clear()
 
 
 @pytest.fixture
 def page(made: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    monkeypatch.setenv(data.FOLDER_VARIABLE, str(made))
+    monkeypatch.setenv(settings.FOLDER_VARIABLE, str(made))
     return app("fleet").run()
 
 
@@ -72,7 +72,7 @@ def test_tables_show_what_the_result_holds(page: AppTest, made: Path) -> None:
 
 def test_a_small_group_is_shown_and_not_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_result(fleet_folder(tmp_path / "traces", 3, 1, broken=False), tmp_path / "result")
-    monkeypatch.setenv(data.FOLDER_VARIABLE, str(tmp_path / "result"))  # the result itself may be named, too
+    monkeypatch.setenv(settings.FOLDER_VARIABLE, str(tmp_path / "result"))  # the result itself may be named, too
     test = app("fleet").run()
     assert not test.exception and "3 traces are too few" in text(test)
     assert {m.label: m.value for m in test.metric}["Stragglers"] == "0"
@@ -82,7 +82,7 @@ def test_a_result_in_which_nothing_could_be_read(tmp_path: Path, monkeypatch: py
     (tmp_path / "traces").mkdir()
     (tmp_path / "traces" / "x.sqlite").write_bytes(b"")
     make_result(tmp_path / "traces", tmp_path / "result")
-    monkeypatch.setenv(data.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(settings.FOLDER_VARIABLE, str(tmp_path))
     test = app("fleet").run()
     assert not test.exception and "x.sqlite" in test.dataframe[0].value["trace"].tolist()
 
@@ -94,7 +94,7 @@ def test_names_are_shown_and_never_run(tmp_path: Path, monkeypatch: pytest.Monke
             maker.kernel(2_000 + i * 200, (900 if rank == 3 else 90), name, launched=1_050 + i)
         maker.write(tmp_path / f"[x](javascript:alert(1))<b> rank{rank}.sqlite".replace("/", ""))
     make_result(tmp_path, tmp_path / "result")
-    monkeypatch.setenv(data.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(settings.FOLDER_VARIABLE, str(tmp_path))
     test = app("fleet").run()
     assert not test.exception and {m.label: m.value for m in test.metric}["Stragglers"] == "1"
     for part in (*test.markdown, *test.caption):
@@ -105,7 +105,7 @@ def test_names_are_shown_and_never_run(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("key", ["folder/../../etc", "/etc", "folder/elsewhere", "upload"])
 def test_the_address_opens_nothing_else(made: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
-    monkeypatch.setenv(data.FOLDER_VARIABLE, str(made))
+    monkeypatch.setenv(settings.FOLDER_VARIABLE, str(made))
     test = app("fleet", result=key).run()
     assert not test.exception and "The link names a result that is not here" in text(test)
     assert test.selectbox(key="fleet_result").value == "folder/monday"
@@ -115,7 +115,7 @@ def test_links_in_the_folder_are_not_followed(made: Path, tmp_path: Path) -> Non
     (tmp_path / "away").symlink_to(made / "monday", target_is_directory=True)
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy" / DOCUMENT).symlink_to(made / "monday" / DOCUMENT)
-    assert results._in_folder(str(tmp_path)) == []
+    assert fleet_results._in_folder(str(tmp_path)) == []
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "other columns", "other format", "no json", "nested"])
@@ -132,7 +132,7 @@ def test_damaged_results_say_so(made: Path, tmp_path: Path, monkeypatch: pytest.
         (target / FILES["merged"]).write_bytes((target / FILES["errors"]).read_bytes())
     else:
         (target / DOCUMENT).write_text({"other format": "{}", "no json": "{", "nested": "[" * 100_000}[damage])
-    monkeypatch.setenv(data.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(settings.FOLDER_VARIABLE, str(tmp_path))
     test = app("fleet").run()
     assert not test.exception and len(test.error) == 1
     assert (DOCUMENT if damage in ("other format", "no json", "nested") else FILES["merged"]) in test.error[
@@ -151,15 +151,15 @@ def _files(result: Path) -> dict[str, _File]:
 
 
 def test_an_uploaded_result_is_shown(made: Path) -> None:
-    upload = results.take_upload(_files(made / "monday").values())
+    upload = fleet_results.take_upload(_files(made / "monday").values())
     assert upload.result.document == read_fleet(made / "monday").document
     test = app("fleet")
     test.session_state["uploaded_fleet_result"] = upload
     test.run()
     assert not test.exception and not test.error
-    assert test.selectbox(key="fleet_result").value == results.UPLOAD_KEY
+    assert test.selectbox(key="fleet_result").value == fleet_results.UPLOAD_KEY
     assert {m.label: m.value for m in test.metric}["Stragglers"] == "1"
-    source = results.ResultSource("upload", "x", upload.files)
+    source = fleet_results.ResultSource("upload", "x", upload.files)
     assert source.content(DOCUMENT) == (made / "monday" / DOCUMENT).read_bytes()
 
 
@@ -180,10 +180,10 @@ def test_an_upload_that_is_no_result(made: Path, change: str, said: str) -> None
     else:
         files["merged.parquet"] = _File("merged.parquet", b"PAR1" * 100)
     with pytest.raises(ProfilerError, match=said):
-        results.take_upload(files.values())
+        fleet_results.take_upload(files.values())
 
 
 def test_an_upload_has_a_limit(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "_MAX_UPLOAD_BYTES", 1000)
+    monkeypatch.setattr(fleet_results, "_MAX_UPLOAD_BYTES", 1000)
     with pytest.raises(ProfilerError, match="larger than"):
-        results.take_upload(_files(made / "monday").values())
+        fleet_results.take_upload(_files(made / "monday").values())

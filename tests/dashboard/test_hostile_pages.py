@@ -12,7 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Block, Element
 
-from dashboard import data, results
+from dashboard import data, fleet_results, settings, sources
 from dashboard.views import PAGES
 from profiler.errors import TraceError
 from profiler.text import _MADE_LATER, markdown, plotly_text
@@ -106,10 +106,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def chosen(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(data.FOLDER_VARIABLE, str(runs))
+    monkeypatch.setenv(settings.FOLDER_VARIABLE, str(runs))
     data.folder_sources.clear()
-    results._in_folder.clear()
-    results._load.clear()
+    fleet_results._in_folder.clear()
+    fleet_results._load.clear()
 
 
 @pytest.mark.parametrize("page", [p.URL for p in PAGES])
@@ -136,7 +136,7 @@ def test_choosing_what_is_hostile_shows_it_as_text(page: str) -> None:
 
 
 def test_our_scripts_make_no_html() -> None:
-    scripts = [*(ROOT / "dashboard").glob("*.js"), *(ROOT / "profiler").rglob("*.js")]
+    scripts = [*(ROOT / "dashboard").rglob("*.js"), *(ROOT / "profiler").rglob("*.js")]
     assert len(scripts) >= 2
     for script in scripts:
         sinks = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|DOMParser|srcdoc"
@@ -174,7 +174,7 @@ def test_an_upload_with_a_hostile_name(attack: str, runs: Path) -> None:
         "../traces/trt-fp16-b8/trace.sqlite.xz",
     ],
 )
-def test_the_address_opens_no_file_that_was_not_chosen(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_address_opens_no_file_that_was_not_chosen(key: str, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr(
         data, "open_trace", lambda path, **_: opened.append(str(path)) or (_ for _ in ()).throw(TraceError("not read"))
@@ -182,7 +182,7 @@ def test_the_address_opens_no_file_that_was_not_chosen(key: str, monkeypatch: py
     data._analysis.clear()
     test = app("overview", before=key, after=key).run()
     assert not test.exception
-    assert all(path.startswith(str(data.BUNDLED)) for path in opened)
+    assert all(path.startswith((str(sources.BUNDLED), str(runs))) for path in opened)
     data._analysis.clear()
 
 
@@ -196,7 +196,7 @@ def test_an_environment_in_the_trace_is_mentioned_once_and_quietly() -> None:
     assert not test.toast
     test.selectbox(key="before").set_value(HOSTILE).run()
     assert not test.toast  # the same trace
-    assert not app("overview").run().toast  # the bundled ones hold none
+    assert not app("overview", before="torch-fp16-b8", after="trt-fp16-b8").run().toast  # the bundled ones hold none
 
 
 def test_markdown_and_plotly_text() -> None:

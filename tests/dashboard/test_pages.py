@@ -283,19 +283,22 @@ def test_nvtx_pattern_of_the_sidebar() -> None:
     test.text_input(key="nvtx_before").input("layer1.0.conv1").run()
     assert {m.label: m.value for m in test.metric}["Kernels"] == "1 → 56"
     test.text_input(key="nvtx_before").input("nothing here").run()
-    assert not test.exception and any("no NVTX range" in e.value.replace("\\", "") for e in test.error)
+    assert not test.exception and any("No NVTX range" in e.value.replace("\\", "") for e in test.error)
 
 
-def test_folder_of_the_sidebar(tmp_path: Path) -> None:
-    simple().write(tmp_path / "mine.sqlite")
+def test_folder_of_the_sidebar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    simple().write(tmp_path / "runs" / "mine.sqlite")
     test = app("overview").run()
-    test.text_input(key="folder").input(str(tmp_path)).run()
-    assert (
-        "folder/mine.sqlite" in test.selectbox(key="before").options
-        or "mine.sqlite" in test.selectbox(key="before").options
-    )
-    test.text_input(key="folder").input("/no/such/folder").run()
-    assert any("no such folder" in e.value for e in test.error)
+    test.text_input(key="folder").input("runs").run()
+    assert "mine.sqlite" in test.selectbox(key="before").options
+    assert (test.selectbox(key="before").value, test.selectbox(key="after").value) == ("folder/mine.sqlite", "none")
+    test.text_input(key="folder").input("runs/none").run()
+    assert not test.exception and any("no such folder" in e.value for e in test.error)
+    for outside in ("/", "..", str(tmp_path.parent), "runs/../..", "\0"):
+        test.text_input(key="folder").input(outside).run()
+        assert not test.exception and any("outside the folders" in e.value for e in test.error), outside
 
 
 def test_runs_draw_the_best_throughput_of_each_precision_and_the_pareto_front() -> None:

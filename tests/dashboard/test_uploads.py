@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.uploads import Candidate, Uploads, order
+from dashboard.sources import Candidate, order
+from dashboard.uploads import Uploads
 from profiler.analysis.fusion.ledger import engine_file_of
 from profiler.analysis.run.autotuning import build_log_of
 from profiler.analysis.run.run import Run
@@ -141,9 +142,9 @@ def candidate(name: str, framework: str | None = None, latency: float | None = N
         (candidate("a", None, 1), candidate("b", "TensorRT", 9), True, "is TensorRT"),
         (candidate("run_after", "PyTorch", 9), candidate("x", "PyTorch", 1), False, "names"),
         (candidate("x"), candidate("Baseline.sqlite"), False, "names"),
-        (candidate("before-after"), candidate("x"), True, "dropped first"),
+        (candidate("before-after"), candidate("x"), True, "came first"),
         (candidate("a", "TensorRT", 1), candidate("b", "TensorRT", 2), False, "slower"),
-        (candidate("a"), candidate("b"), True, "dropped first"),
+        (candidate("a"), candidate("b"), True, "came first"),
     ],
 )
 def test_which_is_before(first: Candidate, second: Candidate, before: bool, why: str) -> None:
@@ -165,7 +166,7 @@ def test_the_page_takes_a_drop_in_any_order_with_a_bad_file() -> None:
         "upload/b.sqlite.xz",
     )
     shown = text(test)
-    assert "was taken for before" in shown and "bad\\.bin" in shown and "neither a trace" in shown
+    assert "is “before”" in shown and "bad\\.bin" in shown and "neither a trace" in shown
 
 
 def test_an_uploaded_manifest_is_what_the_pages_show() -> None:
@@ -176,7 +177,7 @@ def test_an_uploaded_manifest_is_what_the_pages_show() -> None:
         ("manifest.json", json.dumps(manifest).encode(), ""),
     ]
     test.file_uploader[0].set_value(files).run()
-    assert not test.exception and test.selectbox(key="after").value == "upload/t.sqlite.xz"
+    assert not test.exception and test.selectbox(key="before").value == "upload/t.sqlite.xz"
     uploads: Uploads = test.session_state["uploads"]
     assert uploads.sources["upload/t.sqlite.xz"].title == "Mine"
     assert isinstance(uploads.sources["upload/t.sqlite.xz"].path, Path)

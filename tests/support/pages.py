@@ -8,7 +8,7 @@ GRAPH_LEVEL = "trt-int8-badqdq-b8-graphlevel"  # a bundled run whose CUDA graphs
 
 
 def app(page: str, **query: str) -> AppTest:
-    test = AppTest.from_string(f"from dashboard.streamlit_app import main\nmain({page!r})", default_timeout=60)
+    test = AppTest.from_string(f"from dashboard.app import main\nmain({page!r})", default_timeout=60)
     for key, value in query.items():
         test.query_params[key] = value
     return test

@@ -10,7 +10,7 @@ from profiler.analysis.run.timeline import GRAPH, KERNEL, MEMCPY, NVTX, Part
 from profiler.text import duration, number_of_bytes
 
 
-def facts(analysis: Run, part: Part, kind: str, row: int) -> tuple[str, dict[str, str]]:
+def bar_details(analysis: Run, part: Part, kind: str, row: int) -> tuple[str, dict[str, str]]:
     """Name and facts of a piece of GPU work or an NVTX range; texts come from the trace and are not escaped."""
     trace = analysis.trace
     frame = {KERNEL: "kernels", MEMCPY: "memcpys", GRAPH: "graph_traces", NVTX: "nvtx_ranges"}.get(kind, "memsets")

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import streamlit as st
 
+from dashboard.caching import HASH
 from dashboard.data import chosen_folder
 from profiler.errors import ProfilerError
 from profiler.fleet.results import DOCUMENT, NAMES, FleetResult, read_files, read_fleet
@@ -27,7 +28,7 @@ class Upload(Protocol):
     name: str
     size: int
 
-    def read_fleet(self, n: int = -1, /) -> bytes: ...
+    def read(self, n: int = -1, /) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,14 @@ def keep_upload(upload: Uploaded) -> None:
 def sources() -> dict[str, ResultSource]:
     """Everything that can be chosen, by key: only below the folder that was chosen, and the upload."""
     folder = chosen_folder()
-    found = _in_folder(folder) if folder and Path(folder).is_dir() else []
+    found = _in_folder(str(folder)) if folder else []
     upload: Uploaded | None = st.session_state.get(_UPLOADED)
     if upload is not None:
         found = [*found, ResultSource(UPLOAD_KEY, "uploaded result", upload.files)]
     return {source.key: source for source in found}
 
 
-@st.cache_data(ttl=10, max_entries=20, show_spinner=False)
+@st.cache_data(ttl=10, max_entries=20, show_spinner=False, hash_funcs=HASH)
 def _in_folder(folder: str) -> list[ResultSource]:
     root = Path(folder)
     found = []
@@ -126,7 +127,7 @@ def load(source: ResultSource) -> FleetResult | ProfilerError:
         return error
 
 
-@st.cache_resource(max_entries=4, show_spinner="Reading the result…")
+@st.cache_resource(max_entries=4, show_spinner="Reading the result…", hash_funcs=HASH)
 def _load(path: str, mtime_ns: int, size: int) -> FleetResult:
     del mtime_ns, size  # part of the cache key: a result that was made again is read again
     return read_fleet(Path(path))

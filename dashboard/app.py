@@ -1,0 +1,60 @@
+"""The app around every page: navigation, the sidebar, the style. Served by ``streamlit_app.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard import data, presenting, show, sidebar, tour
+from dashboard.views import PAGES
+from profiler.charts import labels
+
+STATIC = Path(__file__).with_name("static")
+
+
+def main(first: str = "overview") -> None:
+    """Draw the app; ``first`` is the page that opens at the root address."""
+    presenting.from_address()
+    st.set_page_config(
+        page_title="TensorRT evidence",
+        page_icon=str(STATIC / "icon.png"),
+        layout="wide",
+        initial_sidebar_state="collapsed" if presenting.on() else "auto",
+    )
+    st.html(STATIC / "style.css")
+    presenting.style(labels.ground(st.context.theme.type))
+    chosen: list[data.Selection] = []
+    pages = [
+        st.Page(
+            partial(_draw, view.render, chosen),
+            title=view.TITLE,
+            icon=view.ICON,
+            url_path="" if first == view.URL else view.URL,
+            default=first == view.URL,
+        )
+        for view in PAGES
+    ]
+    by_url = {view.URL: page for view, page in zip(PAGES, pages, strict=True)}
+    # Streamlit opens its default page at the root address alone, and people type or keep its name
+    named = st.Page(lambda: None, title=by_url[first].title, url_path=first, visibility="hidden")
+    tour.begin()
+    page = st.navigation([*pages, named], expanded=True)
+    if page is named:
+        st.switch_page(by_url[first], query_params=st.query_params.to_dict())
+    show.keep_pages(by_url)
+    chosen.append(sidebar.choose())
+    presenting.controls(pages, page)
+    if page is by_url["overview"]:
+        tour.draw()
+    page.run()
+
+
+def _draw(render: Callable[[data.Selection], None], chosen: list[data.Selection]) -> None:
+    render(chosen[0])  # chosen after the pages are named
+
+
+if __name__ == "__main__":
+    main()
