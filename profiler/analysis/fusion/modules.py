@@ -15,7 +15,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 import pandas as pd
 
-from profiler.analysis.names.parse import shorten
+from profiler.analysis.names.parse import readable
 from profiler.analysis.run.inferences import Inferences
 from profiler.analysis.statistics import combined, first_of_each
 from profiler.trace import Trace
@@ -249,7 +249,7 @@ def _common(first: str, second: str) -> str:
 @lru_cache(maxsize=65_536)
 def operation_of(kernel: str) -> str:
     """What a framework's own kernel computes, as far as its name tells: "add", "mul", "concat", …, else "operation"."""
-    kernel = shorten(kernel)
+    kernel = readable(kernel)
     match = _FUNCTOR.search(kernel)
     if match:
         return next(g for g in match.groups() if g).lower().replace("direct_copy", "copy")
