@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from profiler.analysis.names.parse import shorten
+from profiler.analysis.names.parse import readable
 
 CONVOLUTION, GEMM, ATTENTION = "convolution", "gemm", "attention"
 NORMALISATION, ACTIVATION, ADD, POINTWISE, POOLING = "normalisation", "activation", "add", "pointwise", "pooling"
@@ -135,7 +135,7 @@ def usual_place(word: str) -> int:
 @lru_cache(maxsize=65_536)
 def operation_of(kernel: str) -> str:
     """What a framework's own kernel computes, as far as its name tells: "add", "mul", "concat", …, else "operation"."""
-    kernel = shorten(kernel)
+    kernel = readable(kernel)
     match = _FUNCTOR.search(kernel)
     if match:
         return next(g for g in match.groups() if g).lower().replace("direct_copy", "copy")

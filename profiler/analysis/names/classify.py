@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from profiler.analysis.names.parse import parse, shorten
+from profiler.analysis.names.parse import parse, readable
 from profiler.analysis.names.precision import precision_of
 from profiler.analysis.names.rules import Rule, first_match
 from profiler.analysis.names.rules_category import CATEGORIES, CATEGORY_LABELS, CATEGORY_RULES
@@ -67,7 +67,7 @@ def classify(name: str | None, short_name: str | None = None, sm: int | None = N
 
     Never raises on any string; at most the first 8 KiB and the last 1 KiB of a name are read.
     """
-    return _classify(shorten(name or short_name or ""), sm)
+    return _classify(readable(name or short_name or ""), sm)
 
 
 def classify_names(names: Iterable[str], sm: int | None = None) -> list[Classification]:

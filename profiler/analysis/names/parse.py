@@ -53,7 +53,7 @@ class ParsedName:
 EMPTY = ParsedName("", "", "", False)
 
 
-def shorten(name: str) -> str:
+def readable(name: str) -> str:
     """The part of ``name`` that is read: all of it, or its head and its tail."""
     if len(name) <= HEAD_CHARS + TAIL_CHARS:
         return name
@@ -64,7 +64,7 @@ def parse(name: str | None) -> ParsedName:
     """Bring a demangled, nsys-demangled, mangled or bare kernel name to one shape. Never raises."""
     if not name:
         return EMPTY
-    text = _INVISIBLE.sub("", shorten(name)).strip()
+    text = _INVISIBLE.sub("", readable(name)).strip()
     if not text:
         return EMPTY
     if text.startswith("__nv_static_"):

@@ -14,7 +14,7 @@ from profiler.analysis.names.classify import (
     classify_names,
     explain,
 )
-from profiler.analysis.names.parse import HEAD_CHARS, TAIL_CHARS, parse, shorten
+from profiler.analysis.names.parse import HEAD_CHARS, TAIL_CHARS, parse, readable
 
 VERDICTS = ("yes", "no", "unknown")
 
@@ -309,7 +309,7 @@ def test_long_names_cost_little(piece: str) -> None:
 
 def test_only_the_head_and_the_tail_of_a_long_name_are_read() -> None:
     name = "x" * 100_000
-    assert len(shorten(name)) == HEAD_CHARS + TAIL_CHARS + 1
+    assert len(readable(name)) == HEAD_CHARS + TAIL_CHARS + 1
     assert classify("x" * HEAD_CHARS + "ampere_sgemm_128x64_nn" + "y" * 5000).tensor_cores == "unknown"
 
 
