@@ -7,7 +7,7 @@ about whether either is right.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,20 @@ AGREEMENT_NOTE = "agreement with PyTorch FP32 on the same inputs, not accuracy"
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Shares of the images, in percent."""
+    """Shares of the images, in percent.
+
+    Attributes:
+        top1_interval_pct: 95 % confidence interval of ``top1_pct``, by Wilson's score (Wilson 1927; Brown, Cai and DasGupta 2001):
+            what another sample of as many images of the same kind could have given.
+    """
 
     images: int
     top1_pct: float
     top5_pct: float
+    top1_interval_pct: tuple[float, float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "top1_interval_pct", wilson_interval_pct(self.top1_pct, self.images))
 
     def as_dict(self) -> dict[str, Any]:
         return {"kind": "accuracy", **asdict(self)}
@@ -83,6 +92,14 @@ def top_k(logits: Logits, labels: Labels, k: int) -> float:
     index = np.arange(logits.shape[1])
     ahead = (logits > own) | ((logits == own) & (index < labels[:, None]))
     return float(np.mean(ahead.sum(axis=1) < k) * 100)
+
+
+def wilson_interval_pct(share_pct: float, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """The score interval of a share of ``n`` trials, in percent; ``z`` is the normal quantile (1.96: 95 %)."""
+    share = share_pct / 100
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return max(0.0, middle - half) * 100, min(1.0, middle + half) * 100
 
 
 def accuracy(logits: Logits, labels: Labels) -> Accuracy:

@@ -27,7 +27,7 @@ class EngineSpec:
         precision: fp32, tf32, fp16 or int8.
         batch: the engine's only batch size, unless ``profile`` says more.
         calibration: images for INT8: a folder in ImageNet's layout, a .npy or .npz, or "random" (scales without meaning).
-        calibrator: "entropy" or "max".
+        calibrator: "entropy", "max" or "percentile".
         profile: ``min:opt:max`` batch sizes.
         workspace_mib: limit for scratch memory; None: TensorRT's default.
         onnx: an existing model, instead of an export.

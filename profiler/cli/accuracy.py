@@ -75,6 +75,12 @@ def run(args: argparse.Namespace) -> None:
         f"{r['figure']:<{width}}  {'identical' if r['value'] is None else number(r['value'])} {r['unit']}".rstrip()
         for r in rows
     ]
+    if document["kind"] == "accuracy":
+        low, high = document["top1_interval_pct"]
+        lines += [
+            "",
+            f"95 % confidence interval of the top-1 accuracy: {number(low)} to {number(high)} % (Wilson's score)",
+        ]
     if document["kind"] == "agreement":
         lines += ["", f"This is {AGREEMENT_NOTE}."]
     emit(args, document, "\n".join(lines), rows)

@@ -17,7 +17,7 @@ from profiler.errors import MissingToolError, ProfilerError, UsageError
 from profiler.runtime.contract import read_array
 from profiler.runtime.images import image_folder, preprocess
 
-CALIBRATORS = ("entropy", "max")
+CALIBRATORS = ("entropy", "max", "percentile")
 RANDOM = "random"
 RANDOM_WARNING = "calibrated on random data: the INT8 scales are meaningless (speed only, no statement on accuracy)"
 ADVISED_IMAGES = 500
@@ -108,8 +108,8 @@ def collect_ranges(
     """Run the float model on the data, and return each tensor's range.
 
     Args:
-        method: ``max`` (the smallest and largest value seen) or ``entropy`` (the range that loses least information when it is cut into
-            128 steps).
+        method: ``max`` (the smallest and largest value seen), ``entropy`` (the range that loses least information when it is cut into
+            128 steps) or ``percentile`` (the range that holds 99.999 % of the values, ONNX Runtime's default).
 
     Raises:
         MissingToolError: onnxruntime is not installed.
@@ -170,4 +170,5 @@ def _calibrator(method: str) -> Any:
             f"onnxruntime cannot be imported ({error}), and INT8 calibration needs it.",
             "pip install onnxruntime (see requirements-gpu.txt)",
         ) from error
-    return {"entropy": calibrate.EntropyCalibrater, "max": calibrate.MinMaxCalibrater}[method]
+    classes = {"entropy": "EntropyCalibrater", "max": "MinMaxCalibrater", "percentile": "PercentileCalibrater"}
+    return getattr(calibrate, classes[method])

@@ -62,12 +62,14 @@ def load_model(name: str, weights: str, seed: int) -> LoadedModel:
     """
     torch = import_torch()
     torch.manual_seed(seed)
+    trained = None
     if ":" in name:
         module, example = _from_function(torch, name)
         known: Any = None
         random_weights = {"kind": "random", "label": f"as {name} made them", "seed": seed}
     else:
-        module, known = _from_registry(name, weights)
+        trained = _read_checkpoint(torch, Path(weights)) if weights != "random" and Path(weights).is_file() else None
+        module, known = _from_registry(name, weights, _classes(trained))
         example = None
         random_weights = {"kind": "random", "label": RANDOM_LABEL, "seed": seed}
     if known is not None:
@@ -75,7 +77,7 @@ def load_model(name: str, weights: str, seed: int) -> LoadedModel:
     elif weights == "random":
         described = random_weights
     else:
-        _load_checkpoint(torch, module, Path(weights))
+        _load_state(module, trained or _read_checkpoint(torch, Path(weights)), Path(weights))
         described = {"kind": "checkpoint", "label": Path(weights).name, "seed": None}
     return LoadedModel(module.eval(), name, described, example)
 
@@ -105,7 +107,7 @@ def _from_function(torch: Any, name: str) -> tuple[Any, Any]:
     return made
 
 
-def _from_registry(name: str, weights: str) -> tuple[Any, Any]:
+def _from_registry(name: str, weights: str, classes: int | None) -> tuple[Any, Any]:
     try:
         from torchvision import models  # noqa: PLC0415 - only where it runs
     except (ImportError, OSError, RuntimeError) as error:  # a build for another torch raises RuntimeError
@@ -129,7 +131,9 @@ def _from_registry(name: str, weights: str) -> tuple[Any, Any]:
             )
         wanted = registry[weights]
     try:
-        arguments: dict[str, Any] = {"weights": wanted}
+        arguments: dict[str, Any] = (
+            {"weights": wanted} if classes is None else {"weights": None, "num_classes": classes}
+        )
         if name in ("googlenet", "inception_v3") and wanted is None:
             arguments.update(aux_logits=False, init_weights=True)
         return models.get_model(name, **arguments), wanted
@@ -140,7 +144,13 @@ def _from_registry(name: str, weights: str) -> tuple[Any, Any]:
         ) from error
 
 
-def _load_checkpoint(torch: Any, module: Any, path: Path) -> None:
+def _read_checkpoint(torch: Any, path: Path) -> dict[str, Any]:
+    """The state dict of a checkpoint.
+
+    Raises:
+        UsageError: no such file.
+        ProfilerError: it does not load safely, or holds something else.
+    """
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -155,9 +165,18 @@ def _load_checkpoint(torch: Any, module: Any, path: Path) -> None:
             loaded = loaded[key]
     if not isinstance(loaded, dict):
         raise ProfilerError(f"{path}: holds a {type(loaded).__name__}, and a state dict was expected.")
-    loaded = {key.removeprefix("module."): value for key, value in loaded.items()}
+    return {key.removeprefix("module."): value for key, value in loaded.items()}
+
+
+def _classes(state: dict[str, Any] | None) -> int | None:
+    """How many classes a trained classifier tells apart: the length of its last bias, which torchvision's models end with."""
+    last = next(reversed(state.items()), None) if state else None
+    return int(last[1].shape[0]) if last and last[0].endswith(".bias") and last[1].ndim == 1 else None
+
+
+def _load_state(module: Any, state: dict[str, Any], path: Path) -> None:
     try:
-        module.load_state_dict(loaded)
+        module.load_state_dict(state)
     except RuntimeError as error:
         raise ProfilerError(
             f"{path}: does not fit the model ({' '.join(str(error).split())[:300]}).",

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from profiler.capture.accuracy import accuracy, agreement, load_outputs, top_k
+from profiler.capture.accuracy import accuracy, agreement, load_outputs, top_k, wilson_interval_pct
 from profiler.errors import ProfilerError
 from profiler.runtime.images import image_folder, preprocess, write_inputs
 
@@ -162,3 +162,15 @@ def test_saved_outputs(tmp_path: Path) -> None:
     np.save(tmp_path / "c.npy", np.array(["a"]))
     with pytest.raises(ProfilerError, match="array of numbers"):
         load_outputs(tmp_path / "c.npy")
+
+
+@pytest.mark.parametrize(
+    ("right", "n", "low", "high"),
+    [
+        (0, 10, 0.0, 27.7533),
+        (10, 10, 72.2467, 100.0),
+        (81, 263, 25.5275, 36.6247),
+    ],  # the last is Newcombe 1998, table I
+)
+def test_the_interval_is_wilsons(right: int, n: int, low: float, high: float) -> None:
+    assert wilson_interval_pct(100 * right / n, n) == pytest.approx((low, high), abs=0.03)
