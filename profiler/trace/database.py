@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,14 +19,6 @@ from profiler.files import state_of
 from profiler.trace import bulk
 from profiler.trace.arrays import MISSING, Int64Array, IntArray, take
 from profiler.trace.guard import TIME_LIMIT_VARIABLE, TimeLimit, harden, plain_tables, query_seconds, quoted, restrict
-
-# sqlite-utils imports pandas where it is installed, half a second that reading needs nothing of; None makes it do without
-_LOADED = sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
-try:
-    import sqlite_utils
-finally:
-    if _LOADED is None:
-        del sys.modules["pandas"]
 
 __all__ = ["MISSING", "Database"]
 MAX_CHECKED_BYTES = 1 << 26
@@ -83,7 +74,7 @@ class Database:
                 self._limit.start()
                 self.tables: Mapping[str, frozenset[str]] = plain_tables(connection, label)
                 restrict(connection, self.tables)
-                self._db = sqlite_utils.Database(connection, recursive_triggers=False, execute_plugins=False)
+                self._connection = connection
                 self.structure = "not checked, as the file is large (python -m profiler info --check TRACE does)"
                 if self._size <= MAX_CHECKED_BYTES:
                     self.check_structure()
@@ -94,7 +85,7 @@ class Database:
                 raise
 
     def close(self) -> None:
-        self._db.conn.close()
+        self._connection.close()
         self._close_file()
 
     def _close_file(self) -> None:
@@ -127,7 +118,7 @@ class Database:
         """
         with self._lock, self._errors():
             self._limit.start()
-            found = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
+            found = str(self._connection.execute("PRAGMA quick_check(1)").fetchone()[0])
         if found != "ok":
             raise TraceError(
                 f"{self.label}: the database is damaged ({' '.join(found.split())[:200]}).",
@@ -136,6 +127,8 @@ class Database:
         self.structure = "sound"
 
     def _check_unchanged(self) -> None:
+        if self._opened.closed:
+            raise sqlite3.ProgrammingError("the trace was closed")
         now = state_of(self._opened.fileno())
         if now is None or self._state is None or now[:4] != self._state[:4]:
             raise TraceError(
@@ -176,7 +169,7 @@ class Database:
             self._check_unchanged()
             self._limit.start()
             self._texts.start()
-            cursor = self._db.execute(sql, list(values))
+            cursor = self._connection.execute(sql, list(values))
             while part := cursor.fetchmany(_ROWS_AT_ONCE):
                 found += part
                 if len(found) > self._size // _MIN_ROW_BYTES:  # pages are referred to more than once

@@ -99,7 +99,7 @@ def test_the_wheel_holds_what_runs_and_nothing_else(built: tuple[Path, Path]) ->
     assert sum(n.startswith("profiler/bundled/traces/") and n.endswith("/trace.sqlite.xz") for n in names) == len(RUNS)
     for name in (
         "profiler/py.typed", "profiler/plugins/src/plugin.cpp", "profiler/report/report.css", "profiler/bundled/docs/glossary.md",
-        "dashboard/.streamlit/config.toml", "dashboard/timeline.js", "dashboard/icon.png",
+        "dashboard/.streamlit/config.toml", "dashboard/static/timeline.js", "dashboard/static/icon.png",
     ):  # fmt: skip
         assert name in names
     assert not [n for n in names if n.startswith("profiler/bundled/docs/") and n.endswith(".py")]
@@ -130,7 +130,7 @@ def test_the_dashboard_opens_on_the_bundled_pair_and_has_its_texts(installed: In
         """
 from streamlit.testing.v1 import AppTest
 for page in ("overview", "help"):
-    test = AppTest.from_string(f"from dashboard.streamlit_app import main; main({page!r})", default_timeout=60).run()
+    test = AppTest.from_string(f"from dashboard.app import main; main({page!r})", default_timeout=60).run()
     assert not test.exception and not test.error, (test.exception, test.error)
     print(*(element.value for element in (*test.title, *test.markdown)))
 """,
