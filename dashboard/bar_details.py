@@ -15,8 +15,9 @@ def bar_details(analysis: Run, part: Part, kind: str, row: int) -> tuple[str, di
     trace = analysis.trace
     frame = {KERNEL: "kernels", MEMCPY: "memcpys", GRAPH: "graph_traces", NVTX: "nvtx_ranges"}.get(kind, "memsets")
     event = getattr(trace, frame).iloc[row]
+    zero = f"the host entered {part.label}" if part.inference is not None else "the first kernel"
     found = {
-        "start": f"{duration(int(event['start_ns']) - part.origin_ns)} after the host entered {part.label}",
+        "start": f"{duration(int(event['start_ns']) - part.origin_ns)} after {zero}",
         "duration": f"{duration(int(event['end_ns']) - int(event['start_ns']))} ({int(event['end_ns']) - int(event['start_ns']):,} ns)",
     }
     if kind == NVTX:

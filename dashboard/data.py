@@ -44,7 +44,7 @@ from profiler.trace import Trace, open_trace
 from profiler.trace.build_log import read_build_log
 
 _SLOW_TO_DIGEST_BYTES = 1 << 28
-_MAX_PATTERN = 200
+MAX_PATTERN = 200
 T = TypeVar("T")
 
 
@@ -102,13 +102,13 @@ def all_sources() -> dict[str, Source]:
 class LoadedTrace:
     """A trace that was chosen: its source, and its analysis or what is wrong with it.
 
-    ``identity`` (path, time of change, size, NVTX pattern, read whole) stands for the analysis in cache keys.
+    ``identity`` (path, time of change, size, NVTX pattern, number of inferences, read whole) stands for the analysis in cache keys.
     """
 
     source: Source
     analysis: Run | None
     error: ProfilerError | None = None
-    identity: tuple[str, int, int, str | None, bool] | None = None
+    identity: tuple[str, int, int, str | None, int | None, bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,15 @@ class Selection:
         return comparison(self.before, self.after)
 
 
-def load(source: Source, nvtx: str | None, whole: bool = False) -> LoadedTrace:
+@dataclass(frozen=True)
+class Marks:
+    """How the inferences of a trace are told apart: by a shell pattern for NVTX ranges, or by how many there are; by themselves without."""
+
+    nvtx: str | None = None
+    count: int | None = None
+
+
+def load(source: Source, marks: Marks = Marks(), whole: bool = False) -> LoadedTrace:
     """Open and analyse a trace; a bad one becomes an error to show beside the good one. Draws nothing.
 
     Args:
@@ -139,7 +147,7 @@ def load(source: Source, nvtx: str | None, whole: bool = False) -> LoadedTrace:
     """
     try:
         stat = source.path.stat()
-        identity = (str(source.path), stat.st_mtime_ns, stat.st_size, nvtx or None, whole)
+        identity = (str(source.path), stat.st_mtime_ns, stat.st_size, marks.nvtx, marks.count, whole)
         analysis = _analysis(identity)
         if source.origin == "upload":
             opened(source.path, analysis)
@@ -151,16 +159,16 @@ def load(source: Source, nvtx: str | None, whole: bool = False) -> LoadedTrace:
         return LoadedTrace(source, None, error)
 
 
-def load_all(wanted: Sequence[tuple[Source, str | None]], whole: bool = False) -> list[LoadedTrace]:
+def load_all(wanted: Sequence[tuple[Source, Marks]], whole: bool = False) -> list[LoadedTrace]:
     """:func:`load` for several at the same time, with their progress where it takes long."""
-    return progress.shown([(source.title, partial(load, source, nvtx, whole)) for source, nvtx in wanted])
+    return progress.shown([(source.title, partial(load, source, marks, whole)) for source, marks in wanted])
 
 
 @kept(max_entries=8)
 def _analysis(key: Key) -> Run:
     # time of change and size are part of the key: a file that changed is read again
-    path, mtime_ns, size, nvtx, whole = key
-    analysis = Run(open_trace(path, excerpt=not whole), nvtx)
+    path, mtime_ns, size, nvtx, count, whole = key
+    analysis = Run(open_trace(path, excerpt=not whole), nvtx, count)
     # all of it here, with its progress, not in the middle of a page; a broken table is found here, too
     try:
         if nvtx is not None:
@@ -173,7 +181,7 @@ def _analysis(key: Key) -> Run:
         if analysis.trace.excerpt is None:
             raise
         analysis.trace.close()  # the range that is wanted may be longer than the excerpt
-        return _analysis((path, mtime_ns, size, nvtx, True))
+        return _analysis((path, mtime_ns, size, nvtx, count, True))
     return analysis
 
 
@@ -183,9 +191,9 @@ def _check_pattern(trace: Trace, pattern: str) -> None:
     Raises:
         UsageError: no range matches it, or it is too long.
     """
-    if len(pattern) > _MAX_PATTERN:
+    if len(pattern) > MAX_PATTERN:
         raise UsageError(
-            f"The pattern for NVTX ranges is longer than {_MAX_PATTERN} characters.",
+            f"The pattern for NVTX ranges is longer than {MAX_PATTERN} characters.",
             "Use a shorter one, such as iter*.",
         )
     texts = trace.nvtx_ranges["text"].cat.categories
@@ -257,7 +265,7 @@ def _evidence(key: Key, _comparison: Comparison) -> Evidence:
 def _digested(key: Key, _evidence: Evidence) -> None:
     """Have the provenance ready. Who asks while it is being made waits for it: Streamlit makes what it caches once."""
     del key
-    with contextlib.suppress(OSError):  # a file that went is told of where it is asked for
+    with contextlib.suppress(OSError):  # a file that went is named where it is asked for
         _ = _evidence.provenance
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -9,10 +11,11 @@ from typing import BinaryIO
 import streamlit as st
 
 from dashboard import data, presenting, settings, sources
-from dashboard.data import Selection
+from dashboard.data import LoadedTrace, Marks, Selection
 from dashboard.show import show_error
 from dashboard.sources import SIDES, Candidate, Source
-from profiler.text import markdown
+from profiler.analysis.run.candidates import Candidate as RangeCandidate
+from profiler.text import markdown, visible
 from profiler.trace.files import TRACE_SUFFIXES
 
 NONE = "none"
@@ -41,7 +44,7 @@ def choose() -> Selection:
             )
         st.button("Swap before and after", on_click=swap, width="stretch")
         _offer_bundled()
-        patterns = _nvtx_patterns()
+        marks = _marks()
         presenting.button()
     chosen = [offered.get(st.session_state[side]) for side in SIDES]
     own = sources.without_demo(chosen)
@@ -52,10 +55,11 @@ def choose() -> Selection:
         )
     whole = _flag(_WHOLE)
     wanted = {side: source for side, source in zip(SIDES, own) if source is not None}
-    opened = data.load_all([(source, patterns[side] or None) for side, source in wanted.items()], whole)
+    opened = data.load_all([(source, marks[side]) for side, source in wanted.items()], whole)
     traces = dict(zip(wanted, opened))
     _announce_excerpts(traces, whole)
     for side, trace in traces.items():
+        _ask_for_inferences(side, trace)
         _warn_of_environment(side, trace)
     return Selection(traces.get("before"), traces.get("after"))
 
@@ -135,8 +139,9 @@ def _alone(source: Source) -> tuple[Source | None, Source | None]:
 def swap() -> None:
     """Turn before and after around."""
     state = st.session_state
-    for first, second in (SIDES, tuple(f"nvtx_{side}" for side in SIDES)):
-        state[first], state[second] = state.get(second), state.get(first)
+    for kind in ("", "nvtx_", "inferences_"):
+        first, second = (f"{kind}{side}" for side in SIDES)
+        state[first], state[second] = state.get(second, ""), state.get(first, "")
 
 
 def _open_folder() -> None:
@@ -150,7 +155,7 @@ def _set_whole(value: bool) -> None:
     st.session_state[_WHOLE] = value
 
 
-def _announce_excerpts(sides: dict[str, data.LoadedTrace], whole: bool) -> None:
+def _announce_excerpts(sides: dict[str, LoadedTrace], whole: bool) -> None:
     """Say above every page what is not the whole trace, and let the reader choose."""
     traces = {name: side.analysis.trace for name, side in sides.items() if side.analysis is not None}
     if whole:
@@ -175,7 +180,7 @@ def _announce_excerpts(sides: dict[str, data.LoadedTrace], whole: bool) -> None:
         )
 
 
-def _warn_of_environment(name: str, side: data.LoadedTrace) -> None:
+def _warn_of_environment(name: str, side: LoadedTrace) -> None:
     """Say once a session of each trace that it holds what nobody means to share."""
     if side.analysis is None or not side.analysis.trace.session.holds_environment:
         return
@@ -190,21 +195,84 @@ def _warn_of_environment(name: str, side: data.LoadedTrace) -> None:
         )
 
 
-def _nvtx_patterns() -> dict[str, str]:
-    """Which NVTX ranges are inferences, per side; in the address like the choice itself."""
-    patterns = {}
+def _marks() -> dict[str, Marks]:
+    """Which NVTX ranges are inferences, or how many inferences there are, per side; in the address like the choice itself."""
+    found = {}
     with st.expander("Which ranges are inferences?"):
-        st.caption("NVTX ranges by shell pattern, such as iter*. If empty, they are found automatically.")
+        st.caption(
+            "NVTX ranges by shell pattern, such as iter*; or the number of inferences, where no range marks them. "
+            "If empty, they are found automatically."
+        )
         for side in SIDES:
-            key = f"nvtx_{side}"
-            if key not in st.session_state:
-                st.session_state[key] = st.query_params.get(key, "")
-            patterns[side] = st.text_input(f"NVTX pattern, {side}", key=key, placeholder="found automatically")
-            if patterns[side]:
-                st.query_params[key] = patterns[side]
-            else:
-                st.query_params.pop(key, None)
-    return patterns
+            pattern = _in_address(f"nvtx_{side}", "")
+            st.text_input(
+                f"NVTX pattern, {side}",
+                key=f"nvtx_{side}",
+                placeholder="found automatically",
+                max_chars=data.MAX_PATTERN,
+            )
+            count = _in_address(f"inferences_{side}", "")
+            st.text_input(
+                f"Number of inferences, {side}",
+                key=f"inferences_{side}",
+                placeholder="found automatically",
+                max_chars=6,
+            )
+            whole_number = count.isascii() and count.isdigit() and int(count) > 0
+            if count and not whole_number:
+                st.error("The number of inferences is a whole number from 1.")
+            found[side] = Marks(pattern or None, int(count) if whole_number and not pattern else None)
+    return found
+
+
+def _in_address(key: str, default: str) -> str:
+    """A text that stands in the session and in the address."""
+    if key not in st.session_state:
+        st.session_state[key] = st.query_params.get(key, default)
+    value = str(st.session_state[key])
+    if value:
+        st.query_params[key] = value
+    else:
+        st.query_params.pop(key, None)
+    return value
+
+
+def _ask_for_inferences(side: str, trace: LoadedTrace) -> None:
+    """Where no inferences were found: say so above every page, and list the ranges that could be."""
+    run = trace.analysis
+    if run is None or run.inferences.count or run.trace.no_kernels_reason:
+        return
+    with st.container(border=True):
+        st.markdown(
+            f":material/help: **{side}**: no inferences were found in this trace, so figures per inference are unknown."
+        )
+        candidates = {pattern_of(c): c for c in run.inferences.candidates}
+        if candidates:
+            st.selectbox(
+                f"Which ranges are the inferences, {side}?",
+                list(candidates),
+                index=None,
+                format_func=lambda pattern: visible(candidates[pattern].sentence),
+                key=f"candidate_{side}",
+                placeholder="The whole trace is shown. Choose the ranges that are its inferences",
+                on_change=_take_candidate,
+                args=(side,),
+            )
+        else:
+            st.caption(
+                "No range is around the GPU work. If you know how many inferences were recorded, enter their number in the sidebar."
+            )
+
+
+def pattern_of(candidate: RangeCandidate) -> str:
+    """The shell pattern that matches a candidate's ranges: its label stands for running numbers and cut-off texts by # and …"""
+    return re.sub("[#…]", "*", glob.escape(candidate.label))
+
+
+def _take_candidate(side: str) -> None:
+    chosen = st.session_state.get(f"candidate_{side}")
+    if chosen:
+        st.session_state[f"nvtx_{side}"] = chosen
 
 
 def _add_traces() -> None:
@@ -290,7 +358,7 @@ def _choose_uploaded(came: Sequence[Source], waiting: Source | None) -> list[str
 
 
 def _candidate(source: Source) -> Candidate:
-    analysis = data.load(source, None).analysis
+    analysis = data.load(source).analysis
     if analysis is None:
         return Candidate(source.title, source.manifest.framework if source.manifest else None, None)
     latency = analysis.inferences.table["latency_ns"]

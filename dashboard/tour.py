@@ -41,7 +41,7 @@ def draw() -> None:
     with st.container(border=True, key="tour"):
         text, button = st.columns([5, 1], vertical_alignment="center")
         text.markdown(
-            "**New here?** This page says what TensorRT changed: *before → after*, per inference. The question marks say how "
+            "**New here?** This page says what changed: *before → after*, per inference. The question marks say how "
             "we know. Then:"
         )
         button.button(

@@ -103,7 +103,7 @@ def chosen(group: Sequence[Source]) -> dict[str, Source]:
 def _runs(name: str, group: list[Source]) -> None:
     roles = chosen(group)
     missing = [role for role in ROLES if role not in roles]
-    sides = {role: data.load(source, None) for role, source in roles.items()}
+    sides = {role: data.load(source) for role, source in roles.items()}
     for side in sides.values():
         if side.error is not None:
             show_error(side.error)

@@ -1,9 +1,10 @@
-"""Fleet: many traces (ranks, nodes, runs) held against each other, from a result of ``python -m profiler fleet``."""
+"""Fleet: many traces (ranks, nodes, runs) compared, from a result of ``python -m profiler fleet``."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,7 @@ from dashboard.tables import NAME_WIDTH, show_table
 from profiler.analysis.names.classify import CATEGORY_LABELS
 from profiler.charts.fleet import across_traces, excess_bars
 from profiler.errors import ProfilerError
+from profiler.fleet.cluster import INSTALL
 from profiler.fleet.outliers import METRICS, Rule, judge
 from profiler.fleet.results import NAMES, FleetResult
 from profiler.text import duration, markdown, number
@@ -25,6 +27,7 @@ ICON = ":material/hub:"
 URL = "fleet"
 
 _COMMAND = "python -m profiler fleet DIR -o RESULT"
+_NEEDED = ("distributed", "cryptography")
 _KEY = "fleet_result"
 _CAUSES = 12
 _LEAST_NS = 0.5  # less than the resolution of a trace is nothing
@@ -36,7 +39,7 @@ def render(selection: Selection) -> None:
     del selection  # this page is about many traces, not about two
     st.title("Fleet")
     st.caption(
-        "Many traces of the same program (ranks, nodes, repetitions) held against each other: which one is slow, and in which kernels. "
+        "Many traces of the same program (ranks, nodes, repetitions) compared: which one is slow, and in which kernels. "
         "Durations only; the clocks of different nodes cannot be compared."
     )
     _upload()
@@ -100,6 +103,11 @@ def _choose() -> fleet_results.ResultSource | None:
             language="bash",
             wrap_lines=True,
         )
+        if any(find_spec(package) is None for package in _NEEDED):
+            st.warning(
+                f"The verb fleet needs packages that are not installed here. Install them: `{INSTALL}`",
+                icon=":material/download:",
+            )
         return None
     keys = list(found)
     if st.session_state.get(_KEY) not in keys:

@@ -80,6 +80,11 @@ def _side(name: str, side: LoadedTrace, search: str, kinds: list[str]) -> None:
         f"{len(shown):,} of {len(table):,} names; {int(shown['count'].sum()):,} of {analysis.kernels.count:,} "
         f"executions; {number(per) if per is not None else 'unknown'} kernels per inference"
         + (f". {markdown(note)}" if note else f", {markdown(analysis.inferences.statement)}.")
+        + (
+            f" Outside the inferences: {markdown(analysis.inferences.outside.sentence)}."
+            if analysis.inferences.count
+            else ""
+        )
     )
     event = show_table(
         st,

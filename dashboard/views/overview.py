@@ -43,7 +43,7 @@ _EVIDENCE = {
 
 
 def render(selection: Selection) -> None:
-    st.title("What did TensorRT do to the model?")
+    st.title(_question(selection))
     show_problems(selection)
     comparison = selection.compared
     if comparison is None or selection.before is None or selection.after is None:
@@ -51,9 +51,9 @@ def render(selection: Selection) -> None:
             st.header(f"{name}: {markdown(side.source.title)}")
             _one_side(name, side)
         return
-    held = data.evidence(selection.before, selection.after)
-    assert held is not None
-    facts, claims = data.story(held)
+    evidence = data.evidence(selection.before, selection.after)
+    assert evidence is not None
+    facts, claims = data.story(evidence)
     _headline(facts)
     st.markdown(markdown(subject(facts)))
     for refusal in comparison.refusals:
@@ -63,7 +63,7 @@ def render(selection: Selection) -> None:
         st.header(claim.question)
         for sentence in claim.sentences:
             st.markdown(markdown(sentence))
-        _FIGURES[claim.id](selection, held, facts)
+        _FIGURES[claim.id](selection, evidence, facts)
         with st.container(horizontal=True, gap="medium", vertical_alignment="center", key=f"links_{claim.id}"):
             for url, label in _EVIDENCE[claim.id]:
                 link(url, label, ":material/arrow_forward:")
@@ -72,6 +72,19 @@ def render(selection: Selection) -> None:
         summary = [subject(facts), *(c.sentences[0] for c in claims if c.answered)]
         st.code(" ".join(summary), language=None, wrap_lines=True)
     _all_metrics(comparison)
+
+
+def _question(selection: Selection) -> str:
+    """The title: what the two runs are decides what is asked of them."""
+    facts = {name: side.analysis.facts for name, side in selection.readable.items() if side.analysis is not None}
+    if len(facts) < 2:
+        return "What is in this trace?" if facts else "Overview"
+    before, after = facts["before"], facts["after"]
+    if after.framework == "TensorRT" and before.framework != "TensorRT":
+        return "What did TensorRT do to the model?"
+    if after.framework == "PyTorch" and after.mode == "compile" and before.mode != "compile":
+        return "What did torch.compile do to the model?"
+    return "What changed from before to after?"
 
 
 def _headline(facts: StoryFacts) -> None:
@@ -92,7 +105,7 @@ def _warnings(comparison: Comparison) -> None:
             st.markdown(f"- {markdown(warning)}")
 
 
-def _latency(selection: Selection, held: Evidence, facts: StoryFacts) -> None:
+def _latency(selection: Selection, evidence: Evidence, facts: StoryFacts) -> None:
     batch = facts.before.batch if facts.before.batch == facts.after.batch else None
     of = f"Latency, batch {batch}" if batch else "Latency of one inference"
     b, a = facts.clean
@@ -106,19 +119,19 @@ def _latency(selection: Selection, held: Evidence, facts: StoryFacts) -> None:
         chart(two_latencies(sides, f"{of}, nsys attached"), "latencies", selection.readable)
     row = cards("latency")
     for metric_id in ("latency", "gpu_span"):
-        metric = held.comparison.metric(metric_id)
+        metric = evidence.comparison.metric(metric_id)
         label = "Latency, nsys attached" if metric_id == "latency" else metric.label
         card(row, label, " → ".join(before_after(metric)), change(metric), _how_we_know(metric))
 
 
-def _origin(selection: Selection, held: Evidence, facts: StoryFacts) -> None:
+def _origin(selection: Selection, evidence: Evidence, facts: StoryFacts) -> None:
     del facts
-    if isinstance(held.split, Decomposition):
-        chart(split_waterfall(held.split), "waterfall", selection.readable)
+    if isinstance(evidence.split, Decomposition):
+        chart(split_waterfall(evidence.split), "waterfall", selection.readable)
 
 
-def _kernels(selection: Selection, held: Evidence, facts: StoryFacts) -> None:
-    comparison = held.comparison
+def _kernels(selection: Selection, evidence: Evidence, facts: StoryFacts) -> None:
+    comparison = evidence.comparison
     row = cards("kernels")
     for metric_id in ("kernels_per_inference", "launches_per_inference", "kernel_time"):
         metric = comparison.metric(metric_id)
@@ -130,27 +143,27 @@ def _kernels(selection: Selection, held: Evidence, facts: StoryFacts) -> None:
         chart(category_bars(tables), "by_category", selection.readable)
 
 
-def _tensor_cores(selection: Selection, held: Evidence, facts: StoryFacts) -> None:
+def _tensor_cores(selection: Selection, evidence: Evidence, facts: StoryFacts) -> None:
     del facts
     shares = {
         name: {
             str(v): float(p)
             for v, p in zip(side.tensor_cores.by_verdict["tensor_cores"], side.tensor_cores.by_verdict["share_pct"])
         }
-        for name, side in held.sides.items()
+        for name, side in evidence.sides.items()
         if side.trace.kernel_count
     }
-    if shares and not held.comparison.refusals:
+    if shares and not evidence.comparison.refusals:
         chart(verdict_bars(shares, "Tensor Cores, by name"), "verdicts", selection.readable)
     row = cards("tensor_cores")
     for metric_id in ("tensor_cores_yes", "tensor_active"):
-        metric = held.comparison.metric(metric_id)
-        rates = [s for side in held.sides.values() if (s := sampling(side.tensor_cores.sampled))]
+        metric = evidence.comparison.metric(metric_id)
+        rates = [s for side in evidence.sides.values() if (s := sampling(side.tensor_cores.sampled))]
         more = f" {'; '.join(rates)}." if metric_id == "tensor_active" and rates else ""
         card(row, metric.label, " → ".join(before_after(metric)), change(metric), _how_we_know(metric) + markdown(more))
 
 
-def _memory(selection: Selection, held: Evidence, facts: StoryFacts) -> None:
+def _memory(selection: Selection, evidence: Evidence, facts: StoryFacts) -> None:
     row = cards("memory")
     for label, pair_of, note in (
         ("Computed minimum", facts.minimum_bytes, "inputs, weights and outputs of every unit once each"),
@@ -162,12 +175,12 @@ def _memory(selection: Selection, held: Evidence, facts: StoryFacts) -> None:
         unknown = sum(facts.minimum_unknown) if label.startswith("Computed") else 0
         delta = f"{unknown} rows without shapes" if unknown else _more_or_less(ratio)
         card(row, label, shown, delta, markdown(f"How we know: {note}, per inference.{reason}"))
-    if held.traffic is not None and facts.minimum_bytes.known is not None:
-        chart(traffic_by_stage(by_stage(held.traffic)), "traffic", selection.readable)
+    if evidence.traffic is not None and facts.minimum_bytes.known is not None:
+        chart(traffic_by_stage(by_stage(evidence.traffic)), "traffic", selection.readable)
 
 
-def _quality(selection: Selection, held: Evidence, facts: StoryFacts) -> None:
-    del selection, held
+def _quality(selection: Selection, evidence: Evidence, facts: StoryFacts) -> None:
+    del selection, evidence
     row = cards("quality")
     for name, found in zip(("before", "after"), facts.quality, strict=True):
         if found is not None:
@@ -239,6 +252,7 @@ def _one_side(name: str, side: LoadedTrace) -> None:
     if analysis.trace.no_kernels_reason:
         st.warning(markdown(analysis.trace.no_kernels_reason))
         return
+    st.caption(markdown(analysis.inferences.statement))
     per, note = analysis.inferences.kernels_per_inference
     cores = analysis.tensor_cores.share_pct("yes")
     row = cards(name)
@@ -247,4 +261,7 @@ def _one_side(name: str, side: LoadedTrace) -> None:
     card(row, "Time using Tensor Cores (by name)", number(cores, "%"))
     if analysis.inferences.count:
         chart(category_bars({name: analysis.categories}), f"one_{name}", {name: side})
+        st.markdown(f"Outside the inferences: {markdown(analysis.inferences.outside.sentence)}.")
+        for said in analysis.inferences.notes:
+            st.markdown(f"- {markdown(said)}")
     st.caption("Choose a second trace to compare.")

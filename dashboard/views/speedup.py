@@ -43,7 +43,7 @@ def render(selection: Selection) -> None:
         placeholder="none: one step from before to after",
         help="Runs in the order in which you choose them, for example PyTorch FP16, then TensorRT FP16.",
     )
-    sides = [selection.before, *[data.load(sources[k], None) for k in via], selection.after]
+    sides = [selection.before, *[data.load(sources[k]) for k in via], selection.after]
     for side in sides:
         if side.error is not None:
             show_error(side.error)

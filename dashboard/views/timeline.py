@@ -26,7 +26,7 @@ TITLE = "Timeline"
 ICON = ":material/view_timeline:"
 URL = "timeline"
 
-_WHOLE_TRACE_WINDOW_NS = 5_000_000
+_FIRST_VIEW_NS = 5_000_000  # of a whole trace
 _WIDTH = 1100  # of the picture, until the browser says its own
 _MAX_LISTED = 500
 _CANVAS = "timeline_canvas"
@@ -42,9 +42,9 @@ def _component() -> Any:
 def render(selection: Selection) -> None:
     st.title("Timeline")
     st.caption(
-        "Both start at zero: the moment at which the host enters the inference. NVTX ranges are host time, kernels are GPU time, "
-        "so kernels lie to the right of the range that launched them. Drag to pan; Ctrl and the wheel, or W and S, zoom; Shift "
-        "and drag zooms to a part. Choose a bar to see what is known of it, and the same module on the other side."
+        "Both start at zero: the moment at which the host enters the inference, or the first kernel of a whole trace. NVTX ranges are "
+        "host time, kernels are GPU time, so kernels lie to the right of the range that launched them. Drag to pan; Ctrl and the wheel, "
+        "or W and S, zoom; Shift and drag zooms to a part. Choose a bar to see what is known of it, and the same module on the other side."
     )
     show_problems(selection)
     sides = selection.readable
@@ -67,8 +67,15 @@ def _choose(name: str, side: LoadedTrace) -> Part:
     analysis, timeline = side.analysis, data.timeline(side)
     table = analysis.inferences.table
     if not len(table):
-        st.caption(f"{name}: {markdown(analysis.inferences.statement)} The start of the trace is shown.")
-        return timeline.whole(_WHOLE_TRACE_WINDOW_NS)
+        st.caption(
+            f"{name}: {markdown(analysis.inferences.statement)} The whole trace is shown. Drag to move along it."
+        )
+        return timeline.from_first_kernel()
+    whole = st.toggle(
+        f"Whole trace, {name}", key=f"whole_trace_{name}", help="Starts at the first kernel. Drag to move along it."
+    )
+    if whole:
+        return timeline.from_first_kernel()
     middle = analysis.inferences.median_inference()
 
     def label(i: int) -> str:
@@ -94,8 +101,11 @@ def _picture(selection: Selection, parts: Mapping[str, Part]) -> None:
     part_key = repr([(name, sides[name].identity, part) for name, part in parts.items()])
     part_id = str(hash(part_key))
     length = max(part.length_ns for part in parts.values())
+    at_first = max(
+        part.length_ns if part.inference is not None else min(part.length_ns, _FIRST_VIEW_NS) for part in parts.values()
+    )
     state = st.session_state.get(_CANVAS) or {}
-    low, high, width = _view(state.get("view"), part_id, length)
+    low, high, width = _view(state.get("view"), part_id, length, at_first)
     picked = _picked(state.get("picked"), part_id, sides)
     # Places of their own, always there: a fragment whose elements become blocks, or the other way round, while the answer to an earlier
     # key is on its way confuses the browser's side of Streamlit.
@@ -138,8 +148,8 @@ def _picture(selection: Selection, parts: Mapping[str, Part]) -> None:
         on_view_change=lambda: None,
         on_picked_change=lambda: None,
     )
-    for name, held in drawn.items():
-        st.caption(f"{name}: {held.statement if held else 'ends before the part that is shown.'}")
+    for name, bars in drawn.items():
+        st.caption(f"{name}: {bars.statement if bars else 'ends before the part that is shown.'}")
     chosen = st.container()
     if picked is not None:
         with chosen:
@@ -155,8 +165,8 @@ def _links(selection: Selection) -> Counterparts | ProfilerError | None:
     return data.counterparts(selection.before, selection.after)
 
 
-def _view(sent: Any, part_id: str, length: int) -> tuple[int, int, int]:
-    """What the browser shows, checked: (from, to, width in pixels); the whole of a part that was not shown before."""
+def _view(sent: Any, part_id: str, length: int, at_first: int) -> tuple[int, int, int]:
+    """What the browser shows, checked: (from, to, width in pixels); of a part that was not shown before its beginning."""
     try:
         if sent["part"] == part_id:
             low, high = int(sent["low"]), int(sent["high"])
@@ -165,7 +175,7 @@ def _view(sent: Any, part_id: str, length: int) -> tuple[int, int, int]:
                 return low, high, width
     except (TypeError, KeyError, ValueError, OverflowError):
         pass
-    return 0, length, _WIDTH
+    return 0, at_first, _WIDTH
 
 
 def _picked(sent: Any, part_id: str, sides: Mapping[str, LoadedTrace]) -> dict[str, Any] | None:
@@ -269,7 +279,7 @@ def _other_side(
         {
             "start, µs": (kernels["start_ns"] - parts[other].origin_ns) / 1e3,
             "duration, µs": kernels["duration_ns"] / 1e3,
-            "module": [held.label if (held := links.row_of(other, KERNEL, int(r))) else "" for r in kernels.index],
+            "module": [row_of.label if (row_of := links.row_of(other, KERNEL, int(r))) else "" for r in kernels.index],
             "kernel": kernels["name"].astype(str),
         }
     )

@@ -127,10 +127,10 @@ def _timeline(evidence: Evidence) -> Iterator[Drawn]:
             continue
         timeline = Timeline(side)
         part = timeline.inference(side.inferences.median_inference())
-        frames[name], held = for_figure(timeline, part)
-        lanes[name] = held.lanes
+        frames[name], bars = for_figure(timeline, part)
+        lanes[name] = bars.lanes
         titles[name] = f"{name}: {side.facts.title}, {part.label}"
-        notes.append(f"{name}: {held.statement}")
+        notes.append(f"{name}: {bars.statement}")
     if frames:
         caption = (
             "The inferences of median latency, aligned at the moment in which the host enters them. NVTX ranges are host time, "

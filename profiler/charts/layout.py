@@ -74,27 +74,27 @@ def paired_bars(
     unit: str,
     title: str,
     names: tuple[str, str] = ("before", "after"),
-    lying: bool = False,
+    horizontal: bool = False,
 ) -> go.Figure:
-    """Two values side by side per label; ``lying`` bars leave room for long labels."""
+    """Two values side by side per label; ``horizontal`` bars leave room for long labels."""
     figure = go.Figure()
-    ticks = category_ticks(labels, 28 if lying else 40)
-    value, label = ("x", "y") if lying else ("y", "x")
+    ticks = category_ticks(labels, 28 if horizontal else 40)
+    value, label = ("x", "y") if horizontal else ("y", "x")
     for name, values, colour in zip(names, (before, after), (BEFORE, AFTER), strict=True):
         figure.add_bar(
             **{label: ticks["tickvals"], value: list(values)},
-            orientation="h" if lying else "v",
+            orientation="h" if horizontal else "v",
             name=name,
             marker_color=colour,
             hovertext=[plotly_text(full, 200) for full in labels],
             hovertemplate=f"%{{hovertext}}, {name}: %{{{value}:,.4~g}} {unit}<extra></extra>",
         )
-    height = 170 + 34 * len(labels) if lying else 380
+    height = 170 + 34 * len(labels) if horizontal else 380
     figure.update_layout(**LAYOUT, barmode="group", title=title, height=height)
-    values_axis, labels_axis = ("xaxis", "yaxis") if lying else ("yaxis", "xaxis")
+    values_axis, labels_axis = ("xaxis", "yaxis") if horizontal else ("yaxis", "xaxis")
     figure.update_layout(
         {values_axis: {"title": unit, "rangemode": "tozero"}, labels_axis: {"automargin": True, **ticks}}
     )
-    if lying:
+    if horizontal:
         figure.update_yaxes(autorange="reversed")
     return figure

@@ -16,7 +16,9 @@ def tuned_layers(tuned: Autotuning, count: int = 12) -> go.Figure:
     best = tuned.layers.nlargest(count, "saved_ms")
     median, chosen = (best["median_ms"] * 1e3).tolist(), (best["chosen_ms"] * 1e3).tolist()
     title = "Auto-tuning: median candidate and chosen one"
-    return paired_bars(best["label"].tolist(), median, chosen, "µs", title, ("median candidate", "chosen"), lying=True)
+    return paired_bars(
+        best["label"].tolist(), median, chosen, "µs", title, ("median candidate", "chosen"), horizontal=True
+    )
 
 
 def candidate_times(times_ms: Sequence[float], chosen_ms: float, title: str) -> go.Figure:

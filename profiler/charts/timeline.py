@@ -28,26 +28,26 @@ def names_and_details(timeline: Timeline, frame: pd.DataFrame) -> tuple[list[str
     for kind, places in frame.groupby("kind", sort=False).indices.items():
         rows = frame["row"].to_numpy()[places]
         if kind == KERNEL:
-            held = trace.kernels.iloc[rows]
-            paths = {int(r): " › ".join(trace.nvtx_path(int(r))[-2:]) for r in held["nvtx"].unique()}
-            names[places] = held["name"].astype(str).to_numpy()
+            events = trace.kernels.iloc[rows]
+            paths = {int(r): " › ".join(trace.nvtx_path(int(r))[-2:]) for r in events["nvtx"].unique()}
+            names[places] = events["name"].astype(str).to_numpy()
             details[places] = [
                 f"launched in {paths[int(r)]}" if paths[int(r)] else "launch not inside an NVTX range"
-                for r in held["nvtx"]
+                for r in events["nvtx"]
             ]
         elif kind == NVTX:
-            held = trace.nvtx_ranges.iloc[rows]
-            names[places] = held["text"].astype(str).to_numpy()
+            events = trace.nvtx_ranges.iloc[rows]
+            names[places] = events["text"].astype(str).to_numpy()
             details[places] = [
-                "NVTX range on the host" + (f", domain {d}" if d else "") for d in held["domain"].astype(str)
+                "NVTX range on the host" + (f", domain {d}" if d else "") for d in events["domain"].astype(str)
             ]
         elif kind == GRAPH:
             names[places] = "CUDA graph, recorded whole"
             details[places] = "its kernels are not in the trace"
         else:
-            held = (trace.memcpys if kind == MEMCPY else trace.memsets).iloc[rows]
-            names[places] = [f"memory copy, {k}" for k in held["kind"]] if kind == MEMCPY else "memory set"
-            details[places] = [f"{b:,} bytes" for b in held["bytes"]]
+            events = (trace.memcpys if kind == MEMCPY else trace.memsets).iloc[rows]
+            names[places] = [f"memory copy, {k}" for k in events["kind"]] if kind == MEMCPY else "memory set"
+            details[places] = [f"{b:,} bytes" for b in events["bytes"]]
     for at in np.flatnonzero(frame["count"] > 1):
         count, busy = frame["count"].iloc[at], frame["busy_ns"].iloc[at]
         details[at] = f"{count:,} in this pixel, {duration(busy)} together; the longest is {names[at]}"[:_MAX_TEXT]

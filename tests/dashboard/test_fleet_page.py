@@ -11,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from dashboard import fleet_results, settings
+from dashboard.views import fleet as fleet_view
 from profiler.errors import ProfilerError
 from profiler.fleet.results import DOCUMENT, FILES, read_fleet
 from tests.support.fleet_folder import SLOWED, fleet_folder, make_result, rank_trace
@@ -187,3 +188,10 @@ def test_an_upload_has_a_limit(made: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(fleet_results, "_MAX_UPLOAD_BYTES", 1000)
     with pytest.raises(ProfilerError, match="larger than"):
         fleet_results.take_upload(_files(made / "monday").values())
+
+
+def test_absent_packages_are_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet_view, "find_spec", lambda name: None if name == "distributed" else object())
+    test = app("fleet").run()
+    assert not test.exception
+    assert 'pip install "tensorrt-evidence[fleet]"' in "".join(w.value for w in test.warning)

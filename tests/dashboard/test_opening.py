@@ -174,7 +174,7 @@ def test_what_was_read_of_an_upload_goes_with_it() -> None:
     files = [(f"{n}.sqlite.xz", bundled(n).read_bytes()) for n in ("torch-fp16-b8", "trt-fp16-b8")]
     upload(test, *files)
     uploads = test.session_state["uploads"]
-    opened = [data.load(source, None).analysis for source in uploads.sources.values()]
+    opened = [data.load(source).analysis for source in uploads.sources.values()]
     assert all(run is not None for run in opened)
     unpacked = [Path(run.trace.file.database) for run in opened if run is not None]
     assert all(path.is_file() for path in unpacked)

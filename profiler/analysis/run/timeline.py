@@ -94,13 +94,17 @@ class Timeline:
         row = self.analysis.inferences.table.iloc[index]
         return Part(int(row["start_ns"]), int(row["latency_ns"]), str(row["text"]), index)
 
-    def whole(self, at_most_ns: int | None = None) -> Part:
-        """The trace from its first GPU work or call on; the first ``at_most_ns`` of it."""
+    def whole(self) -> Part:
+        """The trace from its first GPU work or call on."""
         low, high = self.analysis.trace.span_ns or (0, 1)
-        length = max(high - low, 1)
-        if at_most_ns is not None and length > at_most_ns:
-            return Part(low, at_most_ns, "start of the trace")
-        return Part(low, length, "whole trace")
+        return Part(low, max(high - low, 1), "whole trace")
+
+    def from_first_kernel(self) -> Part:
+        """The trace from its first kernel or graph on: calls that set things up come long before, and show nothing."""
+        low, high = self.analysis.trace.span_ns or (0, 1)
+        firsts = [int(f["start_ns"].iloc[0]) for f in (self._frame(KERNEL), self._frame(GRAPH)) if len(f)]
+        low = min(firsts, default=low)
+        return Part(low, max(high - low, 1), "trace from the first kernel on")
 
     def window(self, part: Part, low_ns: int, high_ns: int, pixels: int | None = None) -> Bars:
         """The bars between two times of a part.
