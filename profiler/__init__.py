@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from profiler.analysis.compare import Comparison, compare
     from profiler.analysis.fusion.decompose import Decomposition, decompose
-    from profiler.analysis.fusion.ledger import Ledger, fusion
+    from profiler.analysis.fusion.ledger import Ledger
     from profiler.analysis.fusion.traffic import memory_traffic
     from profiler.analysis.names.classify import classify
+    from profiler.analysis.pair import PairCheck, check_pair, fusion
     from profiler.analysis.run.run import Run, open_run
     from profiler.errors import ProfilerError
     from profiler.fleet.results import FleetResult, read_fleet
@@ -26,9 +27,11 @@ __all__ = [
     "Decomposition",
     "FleetResult",
     "Ledger",
+    "PairCheck",
     "ProfilerError",
     "Run",
     "Trace",
+    "check_pair",
     "classify",
     "compare",
     "decompose",
@@ -44,14 +47,16 @@ _HOMES = {
     "Comparison": "profiler.analysis.compare",
     "Decomposition": "profiler.analysis.fusion.decompose",
     "FleetResult": "profiler.fleet.results",
+    "PairCheck": "profiler.analysis.pair",
     "Ledger": "profiler.analysis.fusion.ledger",
     "ProfilerError": "profiler.errors",
     "Run": "profiler.analysis.run.run",
     "Trace": "profiler.trace",
+    "check_pair": "profiler.analysis.pair",
     "classify": "profiler.analysis.names.classify",
     "compare": "profiler.analysis.compare",
     "decompose": "profiler.analysis.fusion.decompose",
-    "fusion": "profiler.analysis.fusion.ledger",
+    "fusion": "profiler.analysis.pair",
     "memory_traffic": "profiler.analysis.fusion.traffic",
     "open_run": "profiler.analysis.run.run",
     "open_trace": "profiler.trace",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -139,3 +141,23 @@ def _by_code(codes: Codes, values: Int64Array, n: int) -> Int64Array:
 
 def _squared_deviations(values: Int64Array, mean: float) -> float:
     return float(sum(((values[at : at + _PIECE] - mean) ** 2).sum() for at in range(0, len(values), _PIECE)))
+
+
+def two_modes(values: npt.NDArray[np.floating[Any]]) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    """Count and median of the two groups that values fall into; None when they are one group.
+
+    They are cut at their widest gap. They are two when each group holds a tenth of 6 or more values (and 2), when the medians are
+    half as far apart again as the smaller one is large, and when the gap is 3 times wider than each group (10th to 90th percentile).
+    """
+    ordered = np.sort(values)
+    n, least = len(ordered), max(2, int(np.ceil(len(ordered) / 10)))
+    if n < 6:
+        return None
+    gaps = np.diff(ordered)[least - 1 : n - least]
+    cut = least + int(np.argmax(gaps))
+    low, high = ordered[:cut], ordered[cut:]
+    spread = max(float(np.subtract(*np.percentile(part, [90, 10]))) for part in (low, high))
+    middles = float(np.median(low)), float(np.median(high))
+    if middles[1] < 1.5 * middles[0] or float(ordered[cut] - ordered[cut - 1]) <= 3 * spread:
+        return None
+    return (len(low), middles[0]), (len(high), middles[1])

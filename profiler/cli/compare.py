@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from profiler.analysis.compare import compare
+from profiler.analysis.compare import NO_INFERENCES, compare
 from profiler.cli.output import add_output_options, check_target, emit, render_table
 from profiler.cli.runs import inference_lines, pair_of
 from profiler.cli.verb import add_pair, pick, warn
@@ -15,8 +15,9 @@ from profiler.trace import open_trace
 
 KEPT_BY = ("before", "after")
 DESCRIPTION = (
-    "Compare two traces per inference. When one side recorded CUDA graphs as single events, kernel counts are refused: the other "
-    "figures are still printed, and the exit status is 1."
+    "Compare two traces per inference; where their inferences cannot be told apart, as a whole. When one side recorded CUDA graphs as "
+    "single events, kernel counts are refused, and runs of different models have no ratio: the other figures are still printed, and "
+    "the exit status is 1."
 )
 
 _COLUMNS = ("id", "label", "unit", "before", "after", "ratio", "reason")
@@ -36,7 +37,8 @@ def run(args: argparse.Namespace) -> None:
         result = compare(*sides)
         document = comparison_document(result)
     rows = [pick(m, *_COLUMNS) for m in document["metrics"]]
-    shown = [{**row, "ratio": f"{number(row['ratio'])}×" if row["ratio"] else None} for row in rows]
+    known = [row for row in rows if row["before"] is not None or row["after"] is not None]
+    shown = [{**row, "ratio": f"{number(row['ratio'])}×" if row["ratio"] else None} for row in known]
     head = [
         line
         for label, side in (("before", result.before), ("after ", result.after))
@@ -45,11 +47,12 @@ def run(args: argparse.Namespace) -> None:
             *(f"        {line}" for line in inference_lines(side)),
         )
     ]
-    notes = [
-        f"{m.label}: {printable(m.reason, 300)}"
+    reasons = [
+        f"{m.label}: {printable(m.reason, 400)}"
         for m in result.metrics
-        if m.reason and not m.reason.startswith("no ratio") and not result.refusals
+        if m.reason and not m.reason.startswith("no ratio") and not result.refusals and NO_INFERENCES not in m.reason
     ]
+    notes = [*result.pair.notes, *reasons]
     table = render_table(
         shown,
         {
@@ -61,7 +64,9 @@ def run(args: argparse.Namespace) -> None:
         },
     )
     emit(args, document, "\n".join([*head, "", table, *([""] if notes else []), *notes]), rows)
-    warn(w for w in result.warnings if w not in result.refusals)
+    warn(w for w in result.warnings if w not in (*result.refusals, result.pair.refusal))
+    if result.pair.refusal:
+        raise NotComparableError(result.pair.refusal, "The figures of each side were printed, without ratios.")
     if result.refusals:
         raise NotComparableError(
             f"kernel counts were not compared. {' '.join(result.refusals)}",

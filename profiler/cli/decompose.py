@@ -6,6 +6,7 @@ import argparse
 from contextlib import ExitStack
 
 from profiler.analysis.fusion.decompose import chain
+from profiler.analysis.pair import fusion
 from profiler.analysis.run.run import Run
 from profiler.cli.output import add_output_options, check_target, emit, render_table
 from profiler.cli.runs import pair_of
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     with ExitStack() as stack:
         traces = [stack.enter_context(open_trace(p)) for p in (args.before, *args.via, args.after)]
         first, last = pair_of(args, traces[0], traces[-1])
-        steps = chain([first, *(Run(t, args.nvtx, args.inferences) for t in traces[1:-1]), last])
+        steps = chain([first, *(Run(t, args.nvtx, args.inferences) for t in traces[1:-1]), last], fusion)
     document = chain_document(steps)
     text, rows = [], []
     for place, step in enumerate(steps):

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from profiler.analysis.fusion.counterparts import Counterparts
-from profiler.analysis.fusion.ledger import fusion
+from profiler.analysis.pair import fusion
 from profiler.analysis.run.run import Run
 from profiler.analysis.run.timeline import Part, Timeline
 from profiler.cli.output import check_target

@@ -231,6 +231,10 @@ def comparison_document(found: Comparison) -> dict[str, Any]:
     return {
         "before": run_document(found.before),
         "after": run_document(found.after),
+        "pair": {
+            **_attributes(found.pair, "is_comparable", "refusal", "latency_basis"),
+            "findings": [asdict(f) for f in found.pair.findings],
+        },
         "metrics": [asdict(m) for m in found.metrics],
         "warnings": list(found.warnings),
     }

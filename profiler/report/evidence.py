@@ -9,8 +9,9 @@ from typing import Any
 
 from profiler.analysis.compare import Comparison, compare
 from profiler.analysis.fusion.decompose import Decomposition, decompose
-from profiler.analysis.fusion.ledger import Ledger, fusion
+from profiler.analysis.fusion.ledger import Ledger
 from profiler.analysis.fusion.traffic import Traffic, memory_traffic
+from profiler.analysis.pair import fusion
 from profiler.analysis.run.autotuning import Autotuning, autotuning, build_log_of
 from profiler.analysis.run.measured import Latency, latency_without_profiler
 from profiler.analysis.run.run import Run

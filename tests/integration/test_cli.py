@@ -35,7 +35,8 @@ def test_compare_prints_the_headline() -> None:
 
 def test_compare_document() -> None:
     result = document("compare", TORCH, INT8)
-    assert set(result) == {"before", "after", "metrics", "warnings"}
+    assert set(result) == {"before", "after", "pair", "metrics", "warnings"}
+    assert result["pair"]["is_comparable"] and result["pair"]["refusal"] is None
     metrics = {m["id"]: m for m in result["metrics"]}
     assert {"id", "label", "unit", "before", "after", "ratio", "reason"} <= set(metrics["latency"])
     assert (metrics["kernels_per_inference"]["before"], metrics["kernels_per_inference"]["after"]) == (174, 56)
@@ -82,7 +83,7 @@ def test_kernels_document_and_csv_agree() -> None:
 
 
 def test_kernels_without_inferences(tmp_path: Path) -> None:
-    maker = simple()
+    maker = simple(inferences=1)
     maker.rows.pop("NVTX_EVENTS")
     result = document("kernels", str(maker.write(tmp_path / "t.sqlite")))
     assert result["inferences"] is None and result["kernels"][0]["per_inference"] is None

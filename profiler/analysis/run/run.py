@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from profiler.analysis.run.facts import RunFacts, run_facts
@@ -15,6 +17,8 @@ from profiler.analysis.run.inferences import Inferences
 from profiler.analysis.run.kernels import KernelSummary, classified_names, summarise_kernels
 from profiler.analysis.run.launches import LaunchReport, launch_report
 from profiler.analysis.run.tensor_cores import TensorCoreReport, tensor_core_report
+from profiler.analysis.run.whole import WholeTrace, whole_trace
+from profiler.analysis.statistics import count_codes, sum_by_code
 from profiler.trace import Trace, open_trace
 
 
@@ -53,6 +57,22 @@ class Run:
         return find_inferences(self.trace, self.nvtx, self.inference_count)
 
     @cached_property
+    def range_texts(self) -> frozenset[tuple[str, str]]:
+        """Domain and text of the NVTX ranges, each pair once (at most 50,000)."""
+        ranges = self.trace.nvtx_ranges
+        domains, texts = ranges["domain"].cat, ranges["text"].cat
+        width = max(len(texts.categories), 1)
+        pairs = np.unique(domains.codes.to_numpy().astype(np.int64) * width + texts.codes.to_numpy())
+        return frozenset(
+            (str(domains.categories[p // width]), str(texts.categories[p % width])) for p in pairs[:50_000]
+        )
+
+    @cached_property
+    def whole(self) -> WholeTrace:
+        """Figures of everything that was recorded, for a run whose inferences cannot be told apart."""
+        return whole_trace(self.trace)
+
+    @cached_property
     def kernels(self) -> KernelSummary:
         return summarise_kernels(self.trace, self.inferences)
 
@@ -65,19 +85,35 @@ class Run:
         return launch_report(self.trace, self.inferences)
 
     @cached_property
+    def category_times(self) -> pd.DataFrame:
+        """Kernel time per inference (a row each) and category (a column each), in ns."""
+        n, kinds = self.inferences.count, pd.Categorical(classified_names(self.trace)["category"])
+        codes = self._category_codes(kinds)
+        times = sum_by_code(codes, self.trace.kernels["duration_ns"].to_numpy(), n * len(kinds.categories))
+        return pd.DataFrame(times.reshape(n, len(kinds.categories)), columns=list(kinds.categories))
+
+    @cached_property
     def categories(self) -> pd.DataFrame:
-        """A row a category: ``category``, ``kernels`` and ``time_ns`` per inference (means over the inferences, exact sums ÷ n)."""
-        n = self.inferences.count
-        kinds = classified_names(self.trace)["category"]
+        """A row a category: ``category``, per inference ``kernels`` (sum ÷ n) and ``time_ns`` (median over the inferences)."""
+        n, kinds = self.inferences.count, pd.Categorical(classified_names(self.trace)["category"])
         if not n or not len(kinds):
             return pd.DataFrame({"category": pd.Series(dtype=object), "kernels": [], "time_ns": []})
-        counts, times = self.inferences.kernels_by_name
-        table = pd.DataFrame({"kernels": counts, "time_ns": times})[counts > 0].groupby(kinds[counts > 0]).sum() / n
-        return table.rename_axis("category").reset_index()
+        width = len(kinds.categories)
+        counts = count_codes(self._category_codes(kinds), n * width).reshape(n, width).sum(axis=0)
+        medians = np.median(self.category_times.to_numpy(), axis=0)
+        table = pd.DataFrame({"category": kinds.categories, "kernels": counts / n, "time_ns": medians})
+        found: pd.DataFrame = table[counts > 0].reset_index(drop=True)
+        return found
+
+    def _category_codes(self, kinds: pd.Categorical) -> npt.NDArray[np.int64]:
+        names, of = self.trace.kernels["name"].cat.codes.to_numpy(), self.inferences.of_kernel
+        return np.where(of >= 0, of.astype(np.int64) * len(kinds.categories) + kinds.codes.astype(np.int64)[names], -1)
 
     def compute_and_release(self) -> None:
         """Compute everything that a comparison needs, and forget the frames on the way, so that they are never all in memory."""
-        _ = self.facts, self.inferences
+        _ = self.facts, self.inferences, self.range_texts
+        if not self.inferences.count:
+            _ = self.whole
         self.trace.release("nvtx_ranges", "nvtx_index")
         _ = self.inferences.launch_calls, self.inferences.launch_to_start_ns
         self.trace.release("api_calls")
