@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from profiler.errors import ProfilerError
     from profiler.fleet.results import FleetResult, read_fleet
     from profiler.fleet.run import run_fleet
+    from profiler.module_ranges import annotate
     from profiler.trace import Trace, open_trace
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "ProfilerError",
     "Run",
     "Trace",
+    "annotate",
     "check_pair",
     "classify",
     "compare",
@@ -52,6 +54,7 @@ _HOMES = {
     "ProfilerError": "profiler.errors",
     "Run": "profiler.analysis.run.run",
     "Trace": "profiler.trace",
+    "annotate": "profiler.module_ranges",
     "check_pair": "profiler.analysis.pair",
     "classify": "profiler.analysis.names.classify",
     "compare": "profiler.analysis.compare",

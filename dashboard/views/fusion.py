@@ -12,8 +12,8 @@ from dashboard import data
 from dashboard.data import Selection
 from dashboard.show import card, cards, chart, ledger_view
 from dashboard.tables import safe, show_table
-from profiler.analysis.fusion.join import Row
 from profiler.analysis.fusion.ledger import grouped
+from profiler.analysis.fusion.rows import Row
 from profiler.charts import collapse
 from profiler.text import duration, markdown, number, number_of_bytes
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from profiler.analysis.fusion.join import Cell, Row
 from profiler.analysis.fusion.ledger import Group, Ledger, grouped
+from profiler.analysis.fusion.rows import Cell, Row
 from profiler.charts.layout import LAYOUT
 from profiler.charts.palette import CATEGORY_COLOURS, NEUTRAL, STATUS_COLOURS, text_on
 from profiler.text import duration, number, plotly_text

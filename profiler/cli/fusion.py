@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from profiler.analysis.fusion.join import Row
 from profiler.analysis.fusion.ledger import grouped
+from profiler.analysis.fusion.rows import Row
 from profiler.analysis.pair import fusion
 from profiler.cli.output import add_output_options, check_target, emit, render_table
 from profiler.cli.runs import pair_of

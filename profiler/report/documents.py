@@ -18,8 +18,8 @@ import pandas as pd
 from profiler.analysis.compare import Comparison
 from profiler.analysis.fusion.decompose import ChainStep, Decomposition, LatencyPart
 from profiler.analysis.fusion.evidence import RowEvidence, tensor_core_evidence
-from profiler.analysis.fusion.join import Cell, Row
 from profiler.analysis.fusion.ledger import Coverage, Ledger
+from profiler.analysis.fusion.rows import Cell, Row
 from profiler.analysis.fusion.traffic import Traffic, memory_traffic
 from profiler.analysis.names.classify import Classification
 from profiler.analysis.names.score import Score, ScoreReport

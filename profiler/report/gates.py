@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from profiler.analysis.fusion.join import STATUSES
+from profiler.analysis.fusion.rows import STATUSES
 from profiler.analysis.names.classify import CATEGORIES
 from profiler.errors import UsageError
 from profiler.report.evidence import Evidence

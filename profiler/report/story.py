@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from profiler.analysis.fusion.join import ABSORBED, FUSED, KEPT, NEW, UNEXPLAINED
+from profiler.analysis.fusion.rows import ABSORBED, FUSED, KEPT, NEW, UNEXPLAINED
 from profiler.analysis.run.measured import Latency
 from profiler.analysis.run.tensor_cores import SampledMetric
 from profiler.report.evidence import Evidence

@@ -12,8 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from profiler.analysis.fusion.decompose import Decomposition
-from profiler.analysis.fusion.join import STATUSES
 from profiler.analysis.fusion.ledger import Ledger, grouped
+from profiler.analysis.fusion.rows import STATUSES
 from profiler.analysis.run.run import Run
 from profiler.errors import MissingToolError, OutputError, ProfilerError
 from profiler.files import write_file

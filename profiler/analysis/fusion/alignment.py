@@ -217,13 +217,21 @@ def _operations_of_blocks(first: Placement, second: Placement, paired: dict[Unit
         blocks = sorted({b for m in around for b in ancestors(m)}, key=len, reverse=True)
         for block in blocks:
             twin = next(
-                (f for f in free if theirs.key(f.module) == mine.key(block) and (unit.op in (f.op, "operation"))), None
+                (f for f in free if theirs.key(f.module) == mine.key(block) and _can_be(unit, first, f, second)), None
             )
             if twin is not None:
                 free.remove(twin)
                 found[unit] = twin
                 break
     return found
+
+
+def _can_be(unit: Unit, first: Placement, other: Unit, second: Placement) -> bool:
+    """Whether two operations of a block can be one: of one name; or of one kind, where the framework's kernel does not tell the name."""
+    if unit.op != "operation":
+        return unit.op == other.op
+    kinds = first.holdings[unit].kinds, second.holdings[other].kinds
+    return not all(kinds) or are_alike(*kinds) or (is_heavy(kinds[0]) and is_heavy(kinds[1]))
 
 
 def ancestors(module: str) -> list[str]:
@@ -323,10 +331,12 @@ def named_alike(first: Placement, second: Placement, match: Match) -> tuple[Plac
     ours: dict[Unit, Unit] = {}
     theirs: dict[Unit, Unit] = {}
     how: dict[Unit, str] = {}
+    both = bool(first.paths and second.paths)
+    mine, its = shared_names(first.paths, second.paths) if both else (_Names(), _Names())
     for unit in first.order:
         other = match.pairs.get(unit)
         if unit not in first.nameless:
-            ours[unit] = unit
+            ours[unit] = replace(unit, module=unit.module.removeprefix(mine.prefix))
         elif other is not None and other not in second.nameless:
             ours[unit] = other
         if unit in ours:
@@ -335,10 +345,9 @@ def named_alike(first: Placement, second: Placement, match: Match) -> tuple[Plac
     for unit, other in match.pairs.items():
         theirs[other] = ours[unit]
         how[ours[unit]] = match.how[unit]
-    _, prefix = shared_names(first.paths, second.paths) if first.paths and second.paths else (None, _Names())
     for unit in second.order:
         if unit not in theirs and unit not in second.nameless:
-            bare = replace(unit, module=unit.module.removeprefix(prefix.prefix))
+            bare = replace(unit, module=unit.module.removeprefix(its.prefix))
             theirs[unit] = bare if bare not in naming.taken else naming.free(bare.module, bare.op or "operation")
             naming.taken.add(theirs[unit])
     _name_the_rest(second, theirs, naming)

@@ -8,9 +8,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from profiler.analysis.fusion.join import Cell, Row
 from profiler.analysis.fusion.ledger import Ledger
 from profiler.analysis.fusion.placement import Placement
+from profiler.analysis.fusion.rows import Cell, Row
 
 Int64Array = npt.NDArray[np.int64]
 _KINDS = ("kernel", "memcpy", "memset")

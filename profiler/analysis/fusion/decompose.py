@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from profiler.analysis.fusion.join import NEW, UNEXPLAINED, Row
 from profiler.analysis.fusion.ledger import Ledger, fusion
 from profiler.analysis.fusion.placement import LAYOUT, Placement
+from profiler.analysis.fusion.rows import NEW, UNEXPLAINED, Row
 from profiler.analysis.fusion.work_table import Rows
 from profiler.analysis.run import intervals
 from profiler.analysis.run.run import Run

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from profiler.analysis.fusion.join import Cell, Row
 from profiler.analysis.fusion.ledger import Ledger
 from profiler.analysis.fusion.operators import HEAVY_CATEGORIES
 from profiler.analysis.fusion.placement import Placement
+from profiler.analysis.fusion.rows import Cell, Row
 from profiler.analysis.run.run import Run
 from profiler.analysis.run.tensor_cores import gpu_index
 from profiler.analysis.statistics import count_codes, sum_by_code

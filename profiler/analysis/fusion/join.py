@@ -7,13 +7,10 @@ around it and what runs between them. What nothing accounts for is *unexplained*
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-
-import numpy as np
+from dataclasses import replace
 
 from profiler.analysis.fusion import placement
-from profiler.analysis.fusion.alignment import BY_ORDER, block_of, stage_of
+from profiler.analysis.fusion.alignment import BY_ORDER
 from profiler.analysis.fusion.modules import Unit
 from profiler.analysis.fusion.operators import (
     CONCAT,
@@ -27,74 +24,12 @@ from profiler.analysis.fusion.operators import (
     is_heavy,
 )
 from profiler.analysis.fusion.placement import KERNEL, LAYER, RANGE, Extra, Holding, Placement
+from profiler.analysis.fusion.rows import ABSORBED, FUSED, KEPT, NEW, UNEXPLAINED, Cell, Row, plain_row, unit_row
 from profiler.analysis.fusion.work_table import Rows, WorkTable
 from profiler.trace.engine_file import EngineLayer
 
-KEPT, FUSED, ABSORBED, NEW, UNEXPLAINED = "kept", "fused", "absorbed", "new", "unexplained"
-STATUSES = (KEPT, FUSED, ABSORBED, NEW, UNEXPLAINED)
 _NAMED_AS_NORM = re.compile(r"^(bn|norm|batch_?norm|batchnorm2d)\d*$", re.IGNORECASE)
 _ONE_OF_SEVERAL = re.compile(r"_myl\d+_\d+$")
-_MOST_EQUAL = 8
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One side of a row. Numbers are sums over all inferences of that side.
-
-    Attributes:
-        holder: the layer or range that computes the unit.
-        kernels, time_ns: kernels, and the sum of their durations.
-        copies, copies_time_ns: memory copies and sets that run for it.
-        rows: rows of the side's work table.
-        layers: the layers whose work this is.
-        by_order: placed by order of execution.
-    """
-
-    holder: str | None
-    kernels: int
-    time_ns: int
-    copies: int
-    copies_time_ns: int
-    categories: tuple[str, ...]
-    kernel_names: tuple[str, ...]
-    rows: Rows = field(compare=False, repr=False)
-    layers: tuple[EngineLayer, ...] = field(repr=False)
-    by_order: bool
-
-    @property
-    def gpu_time_ns(self) -> int:
-        """Kernels, copies and sets together: the one figure for how long a row takes."""
-        return self.time_ns + self.copies_time_ns
-
-
-@dataclass(frozen=True)
-class Row:
-    """A unit of the model, or work that serves none.
-
-    Attributes:
-        label: the unit, or the name of the work.
-        block, stage: the parts of the model that it is in ("layer3.0", "layer3"); "" outside the model.
-        status: one of :data:`STATUSES`.
-        into: label of the row whose layer computes this unit, for fused and absorbed ones.
-        why: how we know, in words.
-        cause: of work that serves no unit: "layout or type change", "quantisation", "bias padding" or "other".
-        change: between two engines, what is different: precision, tactic, split, merged; None where nothing is.
-        calls: how many equal units stand in this row.
-    """
-
-    label: str
-    unit: Unit | None
-    module: str
-    block: str
-    stage: str
-    before: Cell | None
-    after: Cell | None
-    status: str
-    into: str | None
-    why: str
-    cause: str | None = None
-    change: str | None = None
-    calls: int = 1
 
 
 class Sides:
@@ -102,6 +37,7 @@ class Sides:
 
     def __init__(self, before: Placement, after: Placement, how: dict[Unit, str]) -> None:
         self.before, self.after, self.how = before, after, how
+        self.meet = bool(how)
         self.tables = {id(p): WorkTable(p.work) for p in (before, after)}
 
     def unit_cell(self, placed: Placement, unit: Unit) -> Cell:
@@ -157,6 +93,8 @@ class Sides:
         status, why = (NEW, extra.why) if side == "after" else (ABSORBED, f"{extra.why}; not there after")
         if twin is not None:
             status, why = KEPT, f"{extra.why}, on both sides"
+        elif side == "before" and not self.meet:
+            status, why = UNEXPLAINED, f"{extra.why}; nothing of the two sides could be matched"
         elif extra.cause == placement.COPIES:
             status, why = UNEXPLAINED, f"{extra.why}; on the other side the inferences have none"
         row = replace(plain_row(extra.label, extra.module, cell, side, status, why), cause=extra.cause)
@@ -164,17 +102,6 @@ class Sides:
             return row
         layers = [twin.layer] if twin.layer is not None else []
         return replace(row, after=self.cell(self.after, twin.label, twin.work, layers, twin.by_order))
-
-
-def plain_row(label: str, module: str, cell: Cell, side: str, status: str, why: str) -> Row:
-    block = block_of(module)
-    before, after = (cell, None) if side == "before" else (None, cell)
-    return Row(label, None, module, block, stage_of(block), before, after, status, None, why)
-
-
-def unit_row(unit: Unit, before: Cell | None, after: Cell | None, status: str, into: str | None, why: str) -> Row:
-    block = block_of(unit.module)
-    return Row(unit.label, unit, unit.module, block, stage_of(block), before, after, status, into, why)
 
 
 def _holder(table: WorkTable, placed: Placement, unit: Unit, held: Holding) -> str | None:
@@ -270,7 +197,7 @@ class UnitRows:
             product = self._product_before(unit)
             if product is not None and not self._norm_is_left(product):
                 return ABSORBED, product.label, self._absorption(product)
-        if before.categories and set(before.categories) == {"layout"}:
+        if self.sides.meet and before.categories and set(before.categories) == {"layout"}:
             return ABSORBED, None, "by the kernels' names a change of memory layout, and none is left for it after"
         anchor = self._nothing_between(unit)
         if anchor is not None:
@@ -488,51 +415,3 @@ def _changes(one: Cell, other: Cell, before: Placement, after: Placement) -> str
             f"{'split into' if len(other.layers) > len(one.layers) else 'merged into'} {len(other.layers)} layers"
         )
     return ", ".join(found) or None
-
-
-def collapse_equal(rows: Iterable[Row]) -> list[Row]:
-    """Rows of many calls of one unit that fared alike as one row: the steps of a loop."""
-    groups: dict[tuple[object, ...], list[Row]] = {}
-    for place, row in enumerate(rows):
-        groups.setdefault(_alike(row) if row.unit is not None else ("row", place), []).append(row)
-    found: list[Row] = []
-    renamed: dict[str, str] = {}
-    for members in groups.values():
-        if len(members) <= _MOST_EQUAL:
-            found += members
-            continue
-        first = members[0]
-        assert first.unit is not None
-        label = f"{replace(first.unit, call=0).label} ({len(members):,} calls)"
-        renamed.update((m.label, label) for m in members)
-        cells = [
-            _sum([c for c in (getattr(m, side) for m in members) if c is not None]) for side in ("before", "after")
-        ]
-        found.append(replace(first, label=label, before=cells[0], after=cells[1], calls=len(members)))
-    return [replace(r, into=renamed.get(r.into or "", r.into)) for r in found]
-
-
-def _alike(row: Row) -> tuple[object, ...]:
-    unit = row.unit
-    assert unit is not None
-    shown = [
-        (c.kernel_names, c.kernels > 0, c.holder if c.layers else None) if c is not None else None
-        for c in (row.before, row.after)
-    ]
-    into = re.sub(r" \((?:call )?\d+\)$", "", row.into) if row.into else None
-    return (unit.module, unit.op, row.status, into, row.cause, row.change, *shown)
-
-
-def _sum(cells: list[Cell]) -> Cell | None:
-    if not cells:
-        return None
-    return replace(
-        cells[0],
-        kernels=sum(c.kernels for c in cells),
-        time_ns=sum(c.time_ns for c in cells),
-        copies=sum(c.copies for c in cells),
-        copies_time_ns=sum(c.copies_time_ns for c in cells),
-        rows=np.sort(np.concatenate([c.rows for c in cells])),
-        layers=cells[0].layers,
-        by_order=any(c.by_order for c in cells),
-    )

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from profiler.analysis.fusion.layer_names import parse_layer_name
-from profiler.analysis.fusion.modules import is_tensorrt
+from profiler.analysis.fusion.modules import inference_of_ranges, is_tensorrt
 from profiler.analysis.fusion.operators import (
     HEAVY_CATEGORIES,
     LAYOUT,
@@ -186,7 +186,7 @@ def _layers_by_range(
     if not mine.any():
         return None
     payloads = parse_payloads(trace.payloads(ranges["json_id"].to_numpy()[mine]))
-    of_range = inferences.assign_calls(ranges[["tid", "pid", "start_ns"]])
+    of_range = inference_of_ranges(trace, inferences, work)
     for allowed in (mine & (of_range >= 0), mine):
         if allowed.any():
             layers, layer_of = _read_ranges(trace, allowed, payloads)

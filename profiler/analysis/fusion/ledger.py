@@ -23,17 +23,9 @@ from profiler.analysis.fusion.alignment import (
     named_alike,
     named_by_modules,
 )
-from profiler.analysis.fusion.join import (
-    NEW,
-    STATUSES,
-    UNEXPLAINED,
-    EngineRows,
-    Row,
-    Sides,
-    UnitRows,
-    collapse_equal,
-)
+from profiler.analysis.fusion.join import EngineRows, Sides, UnitRows
 from profiler.analysis.fusion.placement import KERNEL, LAYER, RANGE, Placement
+from profiler.analysis.fusion.rows import NEW, STATUSES, UNEXPLAINED, Row, collapse_equal
 from profiler.analysis.run.run import Run
 from profiler.analysis.tabular import Tabular
 from profiler.errors import NotComparableError, TraceError

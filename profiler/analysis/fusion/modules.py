@@ -78,7 +78,7 @@ class ModuleSide:
 def module_side(trace: Trace, inferences: Inferences, work: pd.DataFrame) -> ModuleSide:
     """Place every piece of GPU work of the inferences in the model."""
     ranges, index = trace.nvtx_ranges, trace.nvtx_index
-    of_range = inferences.assign_calls(ranges[["tid", "pid", "start_ns"]])
+    of_range = inference_of_ranges(trace, inferences, work)
     leaves = _leaves(trace, inferences, of_range, work)
     texts, codes, rows = leaves.names, leaves.codes, leaves.rows
     # ranges are sorted by start, so the running number within the inference is the call
@@ -258,6 +258,28 @@ def _pieces(index: NvtxIndex, leaves: np.ndarray, codes: np.ndarray, work: pd.Da
     found, counts = np.unique(codes[at[at >= 0]], return_counts=True)
     inferences = max(int(work["inference"].max()) + 1, 1)
     return [int(found[0])] if len(found) == 1 and counts[0] >= _MOST_PRODUCTS * inferences else None
+
+
+def inference_of_ranges(trace: Trace, inferences: Inferences, work: pd.DataFrame) -> np.ndarray:
+    """The inference of each NVTX range: the one it starts in, else the only one whose work was launched inside it; -1 for none.
+
+    An inference that was inferred from its kernels begins with its first launch, inside the range of the first module or layer.
+    """
+    ranges, parent = trace.nvtx_ranges, trace.nvtx_index.parent
+    found = inferences.assign_calls(ranges[["tid", "pid", "start_ns"]]).copy()
+    least, most = np.full(len(ranges), np.iinfo(np.int64).max), np.full(len(ranges), -1, dtype=np.int64)
+    at, of = work["nvtx"].to_numpy(), work["inference"].to_numpy()
+    while len(at):
+        kept = at >= 0
+        at, of = at[kept], of[kept]
+        kept = found[at] < 0
+        at, of = at[kept], of[kept]
+        np.minimum.at(least, at, of)
+        np.maximum.at(most, at, of)
+        at = parent[at]
+    single = (found < 0) & (most >= 0) & (least == most)
+    found[single] = most[single]
+    return found
 
 
 def is_tensorrt(ranges: pd.DataFrame) -> npt.NDArray[np.bool_]:

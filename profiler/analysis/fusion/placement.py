@@ -223,7 +223,10 @@ class _Layers:
             for node in name.operations:
                 if node not in self.units:
                     self.units[node] = unit = _unit(self._called(self.resolved[node]), blocks, numbers)
-                    self.kinds[unit] = node.kinds or self.kinds.get(unit, UNKNOWN)
+                    if not self.kinds.get(unit) or is_heavy(
+                        node.kinds
+                    ):  # a module of several operators is what its product is
+                        self.kinds[unit] = node.kinds
         self.nameless = frozenset(u for n, u in self.units.items() if self.resolved[n].module is None)
         for place_, name in enumerate(self.names):
             heavy = any(is_heavy(n.kinds) for n in name.operations)

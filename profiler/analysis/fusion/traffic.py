@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from profiler.analysis.fusion.join import Row
 from profiler.analysis.fusion.ledger import Ledger
 from profiler.analysis.fusion.modules import Unit
 from profiler.analysis.fusion.placement import LAYER, RANGE, Placement
+from profiler.analysis.fusion.rows import Row
 from profiler.analysis.fusion.work_table import WorkTable
 from profiler.analysis.run.run import Run
 from profiler.analysis.run.tensor_cores import SampledMetric, gpu_index, sample, windows

@@ -15,7 +15,7 @@ import tomllib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler.analysis.fusion.join import STATUSES
+from profiler.analysis.fusion.rows import STATUSES
 from profiler.analysis.names.classify import CATEGORIES
 from profiler.analysis.run.run import Run
 from profiler.charts import labels, palette

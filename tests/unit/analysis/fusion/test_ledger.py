@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from profiler.analysis.fusion.alignment import block_of, stage_of
 from profiler.analysis.fusion.decompose import chain, decompose
 from profiler.analysis.fusion.evidence import tensor_core_evidence
-from profiler.analysis.fusion.join import Row
 from profiler.analysis.fusion.ledger import Ledger, fusion
+from profiler.analysis.fusion.rows import Row
 from profiler.analysis.fusion.traffic import memory_traffic
 from profiler.analysis.run.run import Run
 from profiler.errors import NotComparableError, TraceError
