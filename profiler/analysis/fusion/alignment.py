@@ -214,7 +214,7 @@ def _operations_of_blocks(first: Placement, second: Placement, paired: dict[Unit
         if unit.op is None or unit in paired or unit in first.nameless:
             continue
         around = [unit.module, *first.neighbours.get(unit, ())]
-        blocks = sorted({b for m in around for b in ancestors(m)}, key=len, reverse=True)
+        blocks = sorted(dict.fromkeys(b for m in around for b in ancestors(m)), key=len, reverse=True)
         for block in blocks:
             twin = next(
                 (f for f in free if theirs.key(f.module) == mine.key(block) and _can_be(unit, first, f, second)), None

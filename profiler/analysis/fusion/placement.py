@@ -16,7 +16,17 @@ from profiler.analysis.fusion.kernel_units import kernel_side
 from profiler.analysis.fusion.layer_names import LayerName, OnnxNode, parse_layer_name, resolve_calls
 from profiler.analysis.fusion.layers import EngineSide, find_layers, is_dla_transfer
 from profiler.analysis.fusion.modules import ModuleSide, Unit, module_side
-from profiler.analysis.fusion.operators import UNKNOWN, Kinds, is_heavy, kinds_of, usual_place
+from profiler.analysis.fusion.operators import (
+    ATTENTION,
+    GEMM,
+    POINTWISE,
+    SOFTMAX,
+    UNKNOWN,
+    Kinds,
+    is_heavy,
+    kinds_of,
+    usual_place,
+)
 from profiler.analysis.fusion.work_table import NO_ROWS, Rows, WorkTable, rows_by_code
 from profiler.analysis.run.inferences import Inferences
 from profiler.analysis.run.work import gpu_work
@@ -227,6 +237,8 @@ class _Layers:
                         node.kinds
                     ):  # a module of several operators is what its product is
                         self.kinds[unit] = node.kinds
+        for name in self.names:
+            self._join_attention(name)
         self.nameless = frozenset(u for n, u in self.units.items() if self.resolved[n].module is None)
         for place_, name in enumerate(self.names):
             heavy = any(is_heavy(n.kinds) for n in name.operations)
@@ -237,6 +249,14 @@ class _Layers:
             for node in name.operations:
                 self.owner.setdefault(node, place_)
         self._numbers, self._engine = numbers, engine
+
+    def _join_attention(self, name: LayerName) -> None:
+        """Two products with a softmax between them in one layer are one attention, as a framework's fused kernel is."""
+        kinds = [n.kinds for n in name.operations]
+        products = [self.units[n] for n in name.operations if GEMM in n.kinds]
+        if len(products) > 1 and frozenset({SOFTMAX}) in kinds:
+            self.kinds[products[0]] = frozenset({ATTENTION})
+            self.kinds.update(dict.fromkeys(products[1:], frozenset({POINTWISE})))
 
     def _called(self, node: OnnxNode) -> OnnxNode:
         """Torch-TensorRT's names do not number the calls of a module: a new one begins where the operator that was its first recurs."""
