@@ -53,6 +53,7 @@ def test_every_verb_has_a_module_and_every_module_a_verb() -> None:
     assert modules == {verb.replace("-", "_") for verb in VERBS}
 
 
+STILL_LONG = {"profiler/plugins/src/plugin.cpp"}
 """To be split; a file that was split leaves this list, and none joins it."""
 
 
