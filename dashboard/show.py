@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import plotly.graph_objects as go
@@ -10,6 +12,8 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import data, presenting
 from dashboard.data import LoadedTrace, Selection
+from dashboard.sources import SIDES
+from profiler.analysis.run.candidates import Candidate
 from profiler.charts import labels
 from profiler.charts.layout import CONFIG
 from profiler.errors import ProfilerError
@@ -79,7 +83,7 @@ def how_we_know(lines: Iterable[str], key: str) -> None:
 
 
 def show_problems(selection: Selection) -> None:
-    """What keeps a side from being shown, and what to do about it."""
+    """What keeps a side from being shown or the two from being compared, and what to do about it."""
     for name, side in (("before", selection.before), ("after", selection.after)):
         if side is None:
             st.info(
@@ -91,6 +95,69 @@ def show_problems(selection: Selection) -> None:
             if side.source.origin == "upload":  # the reader knows the file, not the place where it was put
                 error = ProfilerError(error.message.replace(str(side.source.path), side.source.path.name), error.hint)
             show_error(error, f"{name}: {markdown(side.source.title)} cannot be read.")
+        else:
+            _ask_for_inferences(name, side)
+    _show_pair(selection)
+
+
+def _show_pair(selection: Selection) -> None:
+    """What the comparison says of the two as a pair: that they are none, that their order is reversed, that they are one file."""
+    compared = selection.compared
+    if compared is None:
+        return
+    if compared.pair.refusal:
+        st.error(markdown(compared.pair.refusal), icon=":material/block:")
+    for finding in compared.pair.findings:
+        if finding.code in ("reversed", "same_file"):
+            st.warning(markdown(finding.sentence), icon=":material/swap_horiz:")
+            if finding.code == "reversed":
+                st.button("Swap before and after", key="swap_reversed", on_click=swap, type="primary")
+
+
+def swap() -> None:
+    """Turn before and after around."""
+    state = st.session_state
+    for kind in ("", "nvtx_", "inferences_"):
+        first, second = (f"{kind}{side}" for side in SIDES)
+        state[first], state[second] = state.get(second, ""), state.get(first, "")
+
+
+def _ask_for_inferences(side: str, trace: LoadedTrace) -> None:
+    """Where no inferences were found: say so above every page, and list the ranges that could be."""
+    run = trace.analysis
+    if run is None or run.inferences.count or run.trace.no_kernels_reason:
+        return
+    with st.container(border=True):
+        st.markdown(
+            f":material/help: **{side}**: no inferences were found in this trace, so figures per inference are unknown."
+        )
+        candidates = {pattern_of(c): c for c in run.inferences.candidates}
+        if candidates:
+            st.selectbox(
+                f"Which ranges are the inferences, {side}?",
+                list(candidates),
+                index=None,
+                format_func=lambda pattern: visible(candidates[pattern].sentence),
+                key=f"candidate_{side}",
+                placeholder="The whole trace is shown. Choose the ranges that are its inferences",
+                on_change=_take_candidate,
+                args=(side,),
+            )
+        else:
+            st.caption(
+                "No range is around the GPU work. If you know how many inferences were recorded, enter their number in the sidebar."
+            )
+
+
+def pattern_of(candidate: Candidate) -> str:
+    """The shell pattern that matches a candidate's ranges: its label stands for running numbers and cut-off texts by # and …"""
+    return re.sub("[#…]", "*", glob.escape(candidate.label))
+
+
+def _take_candidate(side: str) -> None:
+    chosen = st.session_state.get(f"candidate_{side}")
+    if chosen:
+        st.session_state[f"nvtx_{side}"] = chosen
 
 
 def show_error(error: ProfilerError, heading: str | None = None) -> None:
@@ -100,10 +167,18 @@ def show_error(error: ProfilerError, heading: str | None = None) -> None:
     st.error(f"{start}{markdown(error.message)}{hint}")
 
 
+def is_comparable(selection: Selection) -> bool:
+    """Whether there are two runs that may be compared; :func:`show_problems` says why not."""
+    compared = selection.compared
+    return compared is not None and compared.pair.is_comparable
+
+
 def ledger_view(selection: Selection) -> data.LedgerView | None:
     """The fusion ledger of the pair; what keeps it from being made is shown, and None returned."""
     show_problems(selection)
     if selection.before is None or selection.after is None:
+        return None
+    if not is_comparable(selection):
         return None
     view = data.ledger(selection.before, selection.after)
     if isinstance(view, ProfilerError):

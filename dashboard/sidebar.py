@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -12,10 +10,9 @@ import streamlit as st
 
 from dashboard import data, presenting, settings, sources
 from dashboard.data import LoadedTrace, Marks, Selection
-from dashboard.show import show_error
+from dashboard.show import show_error, swap
 from dashboard.sources import SIDES, Candidate, Source
-from profiler.analysis.run.candidates import Candidate as RangeCandidate
-from profiler.text import markdown, visible
+from profiler.text import markdown
 from profiler.trace.files import TRACE_SUFFIXES
 
 NONE = "none"
@@ -59,7 +56,6 @@ def choose() -> Selection:
     traces = dict(zip(wanted, opened))
     _announce_excerpts(traces, whole)
     for side, trace in traces.items():
-        _ask_for_inferences(side, trace)
         _warn_of_environment(side, trace)
     return Selection(traces.get("before"), traces.get("after"))
 
@@ -134,14 +130,6 @@ def _ordered(first: Source, second: Source) -> tuple[Source, Source, str]:
 def _alone(source: Source) -> tuple[Source | None, Source | None]:
     """One trace, at the side where it most likely belongs; the other is free for a second one."""
     return (None, source) if _candidate(source).framework == "TensorRT" else (source, None)
-
-
-def swap() -> None:
-    """Turn before and after around."""
-    state = st.session_state
-    for kind in ("", "nvtx_", "inferences_"):
-        first, second = (f"{kind}{side}" for side in SIDES)
-        state[first], state[second] = state.get(second, ""), state.get(first, "")
 
 
 def _open_folder() -> None:
@@ -235,44 +223,6 @@ def _in_address(key: str, default: str) -> str:
     else:
         st.query_params.pop(key, None)
     return value
-
-
-def _ask_for_inferences(side: str, trace: LoadedTrace) -> None:
-    """Where no inferences were found: say so above every page, and list the ranges that could be."""
-    run = trace.analysis
-    if run is None or run.inferences.count or run.trace.no_kernels_reason:
-        return
-    with st.container(border=True):
-        st.markdown(
-            f":material/help: **{side}**: no inferences were found in this trace, so figures per inference are unknown."
-        )
-        candidates = {pattern_of(c): c for c in run.inferences.candidates}
-        if candidates:
-            st.selectbox(
-                f"Which ranges are the inferences, {side}?",
-                list(candidates),
-                index=None,
-                format_func=lambda pattern: visible(candidates[pattern].sentence),
-                key=f"candidate_{side}",
-                placeholder="The whole trace is shown. Choose the ranges that are its inferences",
-                on_change=_take_candidate,
-                args=(side,),
-            )
-        else:
-            st.caption(
-                "No range is around the GPU work. If you know how many inferences were recorded, enter their number in the sidebar."
-            )
-
-
-def pattern_of(candidate: RangeCandidate) -> str:
-    """The shell pattern that matches a candidate's ranges: its label stands for running numbers and cut-off texts by # and …"""
-    return re.sub("[#…]", "*", glob.escape(candidate.label))
-
-
-def _take_candidate(side: str) -> None:
-    chosen = st.session_state.get(f"candidate_{side}")
-    if chosen:
-        st.session_state[f"nvtx_{side}"] = chosen
 
 
 def _add_traces() -> None:

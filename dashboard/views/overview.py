@@ -15,7 +15,9 @@ from dashboard.tables import show_table
 from profiler.analysis.compare import Comparison, Metric
 from profiler.analysis.fusion.decompose import Decomposition
 from profiler.analysis.fusion.traffic import by_stage
+from profiler.analysis.names.classify import CATEGORY_LABELS
 from profiler.analysis.run.measured import Quality
+from profiler.analysis.run.whole import WholeTrace
 from profiler.charts.collapse import status_bar
 from profiler.charts.kernels import category_bars
 from profiler.charts.latency import MedianLatency, two_latencies
@@ -26,7 +28,7 @@ from profiler.report.evidence import Evidence
 from profiler.report.story import sampling, speed_of, subject
 from profiler.report.story_facts import StoryFacts
 from profiler.report.words import before_after, change
-from profiler.text import markdown, number, number_of_bytes, times, with_unit
+from profiler.text import duration, markdown, number, number_of_bytes, times, with_unit
 
 TITLE = "Overview"
 ICON = ":material/summarize:"
@@ -46,11 +48,10 @@ def render(selection: Selection) -> None:
     st.title(_question(selection))
     show_problems(selection)
     comparison = selection.compared
-    if comparison is None or selection.before is None or selection.after is None:
-        for name, side in selection.readable.items():
-            st.header(f"{name}: {markdown(side.source.title)}")
-            _one_side(name, side)
+    if comparison is None or not comparison.pair.is_comparable or not _per_inference(selection):
+        _side_by_side(selection, comparison)
         return
+    assert selection.before is not None and selection.after is not None
     evidence = data.evidence(selection.before, selection.after)
     assert evidence is not None
     facts, claims = data.story(evidence)
@@ -74,11 +75,36 @@ def render(selection: Selection) -> None:
     _all_metrics(comparison)
 
 
+def _per_inference(selection: Selection) -> bool:
+    """Whether both sides have inferences, so that the argument about one inference can be made; whole graphs are argued about, too."""
+    runs = [side.analysis for side in selection.readable.values() if side.analysis is not None]
+    return all(run.inferences.count or run.trace.no_kernels_reason for run in runs)
+
+
+def _side_by_side(selection: Selection, comparison: Comparison | None) -> None:
+    """Each trace for itself; of two that are a pair the whole traces, before and after."""
+    if comparison is not None and comparison.pair.is_comparable:
+        row = cards("whole_traces")
+        for metric in comparison.metrics:
+            if metric.id.startswith("trace.") and metric.before is not None and metric.after is not None:
+                card(row, metric.label, " → ".join(before_after(metric)), change(metric), _how_we_know(metric))
+    for name, side in selection.readable.items():
+        st.header(f"{name}: {markdown(side.source.title)}")
+        _one_side(name, side)
+    if comparison is None:
+        st.caption("Choose a second trace to compare.")
+    else:
+        _warnings(comparison)
+        _all_metrics(comparison)
+
+
 def _question(selection: Selection) -> str:
     """The title: what the two runs are decides what is asked of them."""
     facts = {name: side.analysis.facts for name, side in selection.readable.items() if side.analysis is not None}
     if len(facts) < 2:
         return "What is in this trace?" if facts else "Overview"
+    if selection.compared is not None and not selection.compared.pair.is_comparable:
+        return "Two runs side by side"
     before, after = facts["before"], facts["after"]
     if after.framework == "TensorRT" and before.framework != "TensorRT":
         return "What did TensorRT do to the model?"
@@ -96,7 +122,8 @@ def _headline(facts: StoryFacts) -> None:
 
 
 def _warnings(comparison: Comparison) -> None:
-    warnings = [w for w in comparison.warnings if w not in comparison.refusals]
+    known = {*comparison.refusals, comparison.pair.refusal}
+    warnings = [w for w in comparison.warnings if w not in known]
     if not warnings:
         return
     heading = "One thing" if len(warnings) == 1 else f"{len(warnings)} things"
@@ -252,16 +279,43 @@ def _one_side(name: str, side: LoadedTrace) -> None:
     if analysis.trace.no_kernels_reason:
         st.warning(markdown(analysis.trace.no_kernels_reason))
         return
-    st.caption(markdown(analysis.inferences.statement))
-    per, note = analysis.inferences.kernels_per_inference
-    cores = analysis.tensor_cores.share_pct("yes")
     row = cards(name)
-    card(row, "Kernels per inference", number(per), None, markdown(note or analysis.inferences.statement))
-    card(row, f"Kernels in the {'excerpt' if analysis.trace.excerpt else 'trace'}", number(analysis.trace.kernel_count))
+    cores = analysis.tensor_cores.share_pct("yes")
+    where = "excerpt" if analysis.trace.excerpt else "trace"
+    if analysis.inferences.count:
+        st.caption(markdown(f"{analysis.inferences.count:,} inferences: {analysis.inferences.statement}."))
+        per, note = analysis.inferences.kernels_per_inference
+        card(row, "Kernels per inference", number(per), None, markdown(note or analysis.inferences.statement))
+        card(row, f"Kernels in the {where}", number(analysis.trace.kernel_count))
+    else:
+        whole = analysis.whole
+        card(
+            row, f"Kernels in the {where}", number(whole.kernels), None, "How we know: all kernels that were recorded."
+        )
+        card(row, "Kernel time", duration(whole.kernel_time_ns), None, "How we know: the sum of their durations.")
+        busy = "How we know: the share of the time from the first GPU work to the end of the last in which the GPU had any."
+        card(row, "GPU busy", number(whole.busy_pct, "%"), f"of {duration(whole.span_ns)}", busy)
+        copied = f"{number_of_bytes(whole.memcpy_bytes)}, {duration(whole.memcpy_time_ns)}"
+        card(row, "Memory copies", number(whole.memcpys), copied, "How we know: all copies that were recorded.")
     card(row, "Time using Tensor Cores (by name)", number(cores, "%"))
     if analysis.inferences.count:
         chart(category_bars({name: analysis.categories}), f"one_{name}", {name: side})
         st.markdown(f"Outside the inferences: {markdown(analysis.inferences.outside.sentence)}.")
         for said in analysis.inferences.notes:
             st.markdown(f"- {markdown(said)}")
-    st.caption("Choose a second trace to compare.")
+    else:
+        _whole_by_kind(name, analysis.whole)
+
+
+def _whole_by_kind(name: str, whole: WholeTrace) -> None:
+    """Kernels of a whole trace by kind, longest first."""
+    rows = sorted(whole.categories.items(), key=lambda item: -item[1][1])
+    table = pd.DataFrame(
+        {
+            "kind of kernel": [CATEGORY_LABELS[category] for category, _ in rows],
+            "kernels": [count for _, (count, _) in rows],
+            "time, ms": [time / 1e6 for _, (_, time) in rows],
+            "kernel time, %": [100.0 * time / max(whole.kernel_time_ns, 1) for _, (_, time) in rows],
+        }
+    )
+    show_table(st, table[table["kernels"] > 0], hide_index=True, key=f"whole_{name}")

@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import data
 from dashboard.data import Selection
-from dashboard.show import chart, show_error, show_problems
+from dashboard.show import chart, is_comparable, show_error, show_problems
 from dashboard.tables import show_table
 from dashboard.views.engine import tuning_sentence
 from profiler.analysis.fusion.decompose import ChainStep, Decomposition
@@ -31,7 +31,7 @@ def render(selection: Selection) -> None:
         "parts are larger than in production."
     )
     show_problems(selection)
-    if selection.before is None or selection.after is None or len(selection.readable) < 2:
+    if selection.before is None or selection.after is None or not is_comparable(selection):
         return
     sources = data.all_sources()
     ends = {selection.before.source.key, selection.after.source.key}

@@ -67,9 +67,7 @@ def _choose(name: str, side: LoadedTrace) -> Part:
     analysis, timeline = side.analysis, data.timeline(side)
     table = analysis.inferences.table
     if not len(table):
-        st.caption(
-            f"{name}: {markdown(analysis.inferences.statement)} The whole trace is shown. Drag to move along it."
-        )
+        st.caption(f"{name}: the whole trace, from its first kernel. Drag to move along it.")
         return timeline.from_first_kernel()
     whole = st.toggle(
         f"Whole trace, {name}", key=f"whole_trace_{name}", help="Starts at the first kernel. Drag to move along it."

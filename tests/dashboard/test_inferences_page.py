@@ -10,23 +10,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from profiler.trace import open_trace
-from tests.support.make_trace import TraceMaker
+from tests.support.make_trace import unmarked
 from tests.support.pages import app, text
 
 PAGES = ["overview", "kernels", "tensor-cores", "timeline", "details", "fusion", "speedup", "memory", "export"]
-
-
-def unmarked(path: Path) -> Path:
-    """Work that repeats in no way; two ranges “section” hold a part of it."""
-    maker = TraceMaker()
-    for i, (name, length) in enumerate(
-        [("alpha", 300), ("beta", 2000), ("gamma", 70), ("delta", 900), ("beta", 50), ("eps", 5000)]
-    ):
-        at = 10_000_000 + i * 100_000
-        maker.kernel(at, length, f"void {name}(float*)", launched=at - 5000)
-    maker.range("section 1", 10_190_000, 10_210_000)
-    maker.range("section 2", 10_290_000, 10_310_000)
-    return maker.write(path)
 
 
 def canvas(test: AppTest) -> dict[str, Any]:
@@ -37,7 +24,7 @@ def canvas(test: AppTest) -> dict[str, Any]:
 
 @pytest.fixture
 def key(folder: Path) -> str:
-    unmarked(folder / "x.sqlite")
+    unmarked().write(folder / "x.sqlite")
     return "folder/x.sqlite"
 
 

@@ -246,3 +246,16 @@ def every_table() -> TraceMaker:
             "GENERIC_EVENTS", rawTimestamp=begin, timestamp=begin, typeId=1, data='{"Tensor Active [Throughput %]": 5}'
         )
     return maker
+
+
+def unmarked() -> TraceMaker:
+    """Work that repeats in no way; two ranges “section” hold a part of it."""
+    maker = TraceMaker()
+    for i, (name, length) in enumerate(
+        [("alpha", 300), ("beta", 2000), ("gamma", 70), ("delta", 900), ("beta", 50), ("eps", 5000)]
+    ):
+        at = 10_000_000 + i * 100_000
+        maker.kernel(at, length, f"void {name}(float*)", launched=at - 5000)
+    maker.range("section 1", 10_190_000, 10_210_000)
+    maker.range("section 2", 10_290_000, 10_310_000)
+    return maker
