@@ -91,8 +91,9 @@ def test_a_result_in_which_nothing_could_be_read(tmp_path: Path, monkeypatch: py
 def test_names_are_shown_and_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for rank in range(6):
         maker = rank_trace(rank)
-        for i, name in enumerate(ATTACKS):
-            maker.kernel(2_000 + i * 200, (900 if rank == 3 else 90), name, launched=1_050 + i)
+        for begin in range(1_000, 61_000, 10_000):  # in each inference
+            for i, name in enumerate(ATTACKS):
+                maker.kernel(begin + 1_000 + i * 200, (900 if rank == 3 else 90), name, launched=begin + 50 + i)
         maker.write(tmp_path / f"[x](javascript:alert(1))<b> rank{rank}.sqlite".replace("/", ""))
     make_result(tmp_path, tmp_path / "result")
     monkeypatch.setenv(settings.FOLDER_VARIABLE, str(tmp_path))
