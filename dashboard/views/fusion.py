@@ -165,9 +165,9 @@ def _flat(row: Row, entry: dict[str, Any]) -> dict[str, Any]:
         "status": row.status,
         "into": row.into,
         "kernels before": before.get("kernels"),
-        "before, µs": before["time_ns"] / 1e3 if before else None,
+        "before, µs": before["gpu_time_ns"] / 1e3 if before else None,
         "kernels after": after.get("kernels"),
-        "after, µs": after["time_ns"] / 1e3 if after else None,
+        "after, µs": after["gpu_time_ns"] / 1e3 if after else None,
         "precision": after.get("precision"),
         "Tensor Cores": after.get("tensor_cores"),
         "min. kB before": _kilo(before.get("min_bytes")),
@@ -210,7 +210,7 @@ def _details(row: Row, entry: dict[str, Any]) -> None:
                 continue
             st.markdown(f"**{side}**: {markdown(cell.holder or 'no layer')}")
             facts = [
-                f"{number(shown['kernels'])} kernels, {duration(shown['time_ns'])} per inference",
+                f"{number(shown['kernels'])} kernels, {duration(shown['gpu_time_ns'])} per inference",
                 f"computed minimum {number_of_bytes(shown['min_bytes'])}" if shown["min_bytes"] else None,
                 f"Tensor Cores by name: {shown['tensor_cores']} (rule {shown['rule']})"
                 if shown["tensor_cores"]

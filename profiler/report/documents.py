@@ -354,15 +354,16 @@ def _traffic(traffic: Traffic) -> dict[str, Any]:
 
 
 def flat_row(row: Row, document: Mapping[str, Any]) -> dict[str, Any]:
-    """One row of the ``fusion`` document for a table or a CSV file."""
+    """One row of the ``fusion`` document for a table or a CSV file; times are those of kernels, copies and sets."""
     before, after = document["before"] or {}, document["after"] or {}
+    figures = {"kernels": "kernels", "time_ns": "gpu_time_ns", "min_bytes": "min_bytes"}
     return {
         "module": row.label,
         **_attributes(row, "block", "status", "into"),
-        **{f"before_{key}": before.get(key) for key in ("kernels", "time_ns", "min_bytes")},
+        **{f"before_{key}": before.get(name) for key, name in figures.items()},
         **{
-            f"after_{key}": after.get(key)
-            for key in ("kernels", "time_ns", "min_bytes", "layer", "tactic", "precision")
+            f"after_{key}": after.get(name)
+            for key, name in {**figures, **{k: k for k in ("layer", "tactic", "precision")}}.items()
         },
         "tensor_cores": after.get("tensor_cores"),
         "why": row.why,

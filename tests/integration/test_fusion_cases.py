@@ -11,7 +11,10 @@ import pytest
 
 from profiler import fusion, open_run
 from profiler.analysis.fusion.ledger import Ledger
+from profiler.charts import collapse
 from profiler.errors import NotComparableError
+from profiler.report.documents import flat_row, ledger_document
+from profiler.text import duration
 from tests.support.ledgers import check_sums
 from tests.support.traces import DATA, bundled
 
@@ -242,3 +245,24 @@ def test_the_command_states_sources_coverage_and_what_would_raise_it() -> None:
     )  # fmt: skip
     document = json.loads(done.stdout)
     assert document["source"]["before"] == "kernel kinds in order" and document["match"]["anchors_agreed"] == 4
+
+
+def test_the_pictures_numbers_are_the_ledgers() -> None:
+    with open_run(bundled("torch-fp16-eager-b8")) as first, open_run(bundled("trt-fp16-stream-b8")) as second:
+        found = fusion(first, second)
+        entries = ledger_document(found)["rows"]
+    row = next(r for r in found.rows if r.label == "layer3.0.conv2")
+    assert row.after is not None and row.after.copies  # a memory set runs for it
+    shown = flat_row(row, next(e for e in entries if e["module"] == row.label))
+    block = next(g for g in collapse.blocks(found) if g.label == "layer3.0")
+    picture = collapse.figure(found, block)
+    assert picture is not None
+    texts = [str(a.text) for a in picture.layout.annotations] + [
+        str(t) for trace in picture.data for t in (trace.text or ())
+    ]
+    assert (
+        shown["after_time_ns"]
+        == row.after.gpu_time_ns / 10
+        == found.to_frame().set_index("unit")["time_after_ns"][row.label] / 10
+    )
+    assert any(duration(shown["after_time_ns"]) in text for text in texts)

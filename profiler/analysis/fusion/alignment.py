@@ -159,7 +159,9 @@ def shared_names(first: frozenset[str], second: frozenset[str]) -> tuple[_Names,
             for b in _prefixes(second):
                 one, other = _Names(a, flat), _Names(b, flat)
                 common = len({one.key(p) for p in first} & {other.key(p) for p in second})
-                rank = (common, -a.count(".") - b.count(".") - flat)
+                changed = a.count(".") + b.count(".") + flat
+                # as they are, unless most of the names meet only so: a prefix of a part of the model can be on both sides
+                rank = (common if changed else 2 * common, -changed)
                 if best is None or rank > best[0]:
                     best = rank, one, other
     assert best is not None

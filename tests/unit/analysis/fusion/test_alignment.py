@@ -49,7 +49,7 @@ def test_one_anchor_too_many_leaves_those_that_it_could_be_unclaimed() -> None:
     [
         ({"conv1", "layer1.0.bn"}, {"model.conv1", "model.layer1.0.bn"}, 2),
         ({"module.backbone.conv1", "module.backbone.fc"}, {"conv1", "fc"}, 2),
-        ({"layer1.0.conv1", "fc"}, {"layer1_0_conv1", "fc"}, 2),
+        ({"layer1.0.conv1", "layer1.0.conv2", "fc"}, {"layer1_0_conv1", "layer1_0_conv2", "fc"}, 3),
         ({"a.b", "a.c"}, {"a.b", "a.c"}, 2),
         (
             {"backbone.0.conv"},
@@ -141,3 +141,8 @@ def test_kinds_of_names() -> None:
 )
 def test_what_generated_kernels_list(kernel: str, listed: tuple[str, ...]) -> None:
     assert fused_operators(kernel) == listed
+
+
+def test_a_prefix_on_both_sides_stays() -> None:
+    paths = frozenset(f"features.{n}.conv" for n in range(9)) | {"classifier.1"}
+    assert [names.prefix for names in shared_names(paths | {"features"}, paths | {""})] == ["", ""]
