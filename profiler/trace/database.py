@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,16 @@ from profiler.files import state_of
 from profiler.trace import bulk
 from profiler.trace.arrays import MISSING, Int64Array, IntArray, take
 from profiler.trace.guard import TIME_LIMIT_VARIABLE, TimeLimit, harden, plain_tables, query_seconds, quoted, restrict
+
+# sqlite-utils imports pandas where it is installed, half a second that opening a trace has no use for; None makes it do without
+_HIDDEN = "pandas" not in sys.modules
+if _HIDDEN:
+    sys.modules["pandas"] = None  # type: ignore[assignment]
+try:
+    import sqlite_utils
+finally:
+    if _HIDDEN:
+        del sys.modules["pandas"]
 
 __all__ = ["MISSING", "Database"]
 MAX_CHECKED_BYTES = 1 << 26
@@ -74,7 +85,7 @@ class Database:
                 self._limit.start()
                 self.tables: Mapping[str, frozenset[str]] = plain_tables(connection, label)
                 restrict(connection, self.tables)
-                self._connection = connection
+                self._db = sqlite_utils.Database(connection, recursive_triggers=False, execute_plugins=False)
                 self.structure = "not checked, as the file is large (python -m profiler info --check TRACE does)"
                 if self._size <= MAX_CHECKED_BYTES:
                     self.check_structure()
@@ -85,7 +96,7 @@ class Database:
                 raise
 
     def close(self) -> None:
-        self._connection.close()
+        self._db.conn.close()
         self._close_file()
 
     def _close_file(self) -> None:
@@ -118,7 +129,7 @@ class Database:
         """
         with self._lock, self._errors():
             self._limit.start()
-            found = str(self._connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+            found = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
         if found != "ok":
             raise TraceError(
                 f"{self.label}: the database is damaged ({' '.join(found.split())[:200]}).",
@@ -169,7 +180,7 @@ class Database:
             self._check_unchanged()
             self._limit.start()
             self._texts.start()
-            cursor = self._connection.execute(sql, list(values))
+            cursor = self._db.execute(sql, list(values))
             while part := cursor.fetchmany(_ROWS_AT_ONCE):
                 found += part
                 if len(found) > self._size // _MIN_ROW_BYTES:  # pages are referred to more than once

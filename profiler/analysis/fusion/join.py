@@ -146,7 +146,9 @@ class UnitRows:
         dla = self._dla(unit)
         if dla is not None:
             return unit_row(unit, before, after, UNEXPLAINED, None, dla)
-        if there.inside is None or after.kernels:  # a unit with kernels of its own is not gone, though a part of it may be
+        if (
+            there.inside is None or after.kernels
+        ):  # a unit with kernels of its own is not gone, though a part of it may be
             part = f"; a part of it inside {there.inside.label}" if there.inside is not None else ""
             return unit_row(unit, before, after, KEPT, None, f"computed by {self._what(after.holder)}{part}{order}")
         return unit_row(

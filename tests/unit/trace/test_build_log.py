@@ -12,7 +12,9 @@ from profiler.trace.build_log import parse_build_log, read_build_log
 
 REPOSITORY = Path(__file__).parents[3]
 EXCERPTS = sorted((REPOSITORY / "tests/data/build_logs").glob("*.build.log.xz"))
-WHOLE = sorted((REPOSITORY / "traces").glob("*/build.log.xz"))
+BUNDLED = sorted((REPOSITORY / "traces").glob("*/build.log.xz"))
+WHOLE = [log for log in BUNDLED if "rtx-" not in log.parent.name]
+OF_RTX = [log for log in BUNDLED if "rtx-" in log.parent.name]
 INT8 = REPOSITORY / "tests/data/build_logs/trt-8.5.3-int8.build.log.xz"
 FP16_FC = REPOSITORY / "tests/data/build_logs/trt-8.5.3-fp16-fc.build.log.xz"
 
@@ -265,3 +267,9 @@ def test_a_missing_file(tmp_path: Path) -> None:
         read_build_log(tmp_path / "gone.log.xz")
     with pytest.raises(TraceError, match="is a folder"):
         read_build_log(tmp_path)
+
+
+@pytest.mark.parametrize("log", OF_RTX, ids=lambda log: log.parent.name)
+def test_a_log_of_tensorrt_rtx_holds_no_timings_and_says_so(log: Path) -> None:
+    with pytest.raises(TraceError, match="no tactic timing in .* layers of the finished engine are listed"):
+        read_build_log(log)
