@@ -271,5 +271,5 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("log", OF_RTX, ids=lambda log: log.parent.name)
 def test_a_log_of_tensorrt_rtx_holds_no_timings_and_says_so(log: Path) -> None:
-    with pytest.raises(TraceError, match="no tactic timing in .* layers of the finished engine are listed"):
+    with pytest.raises(TraceError, match=r"no tactic timing in .* layers of the finished engine are listed"):
         read_build_log(log)
