@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from profiler.capture.process import terminate_as_interrupt
+from profiler.cli import streams
 from profiler.cli.output import FORMATS, emit, render_table
 from profiler.cli.verb import add_nvtx, warn
 from profiler.errors import EXIT_FAILED, EXIT_OK, UsageError
@@ -128,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _say_progress(outcome: Outcome, done: int, of: int) -> None:
-    print(f"[{done}/{of}] {_progress(outcome)}", file=sys.stderr, flush=True)
+    streams.say(f"[{done}/{of}] {_progress(outcome)}")
 
 
 def _progress(outcome: Outcome) -> str:

@@ -8,6 +8,7 @@ more (:func:`gate_figures`). Nothing is evaluated as code.
 from __future__ import annotations
 
 import difflib
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -161,6 +162,11 @@ def _check(gate: Gate, known: Mapping[str, GateFigure]) -> GateResult:
         )
     unit = ("x" if side == "ratio" else figure.unit) if figure.unit in _all_units() or side == "ratio" else ""
     limit = gate.number * _factor(gate, unit)
+    if not math.isfinite(limit):
+        raise UsageError(
+            f"--fail-if {gate.text[:200]!r}: its number is too large, so that the gate could never fail or never pass.",
+            "Give a number that the figure can reach.",
+        )
     value = figure.sides[side]
     name = f"{side}.{gate.figure}" if side != "ratio" or gate.figure != "speedup" else "speedup"
     if value is None:
