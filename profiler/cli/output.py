@@ -88,9 +88,7 @@ def _cell(value: Any) -> str:
         return "—"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
+    if isinstance(value, (int, float)):
         return number(value)
     return printable(str(value), _MAX_CELL)
 

@@ -9,7 +9,7 @@ from profiler.cli.output import FORMATS, emit
 from profiler.cli.verb import add_nvtx, add_trace
 from profiler.report.share import share
 from profiler.runtime.arguments import positive
-from profiler.text import shorten
+from profiler.text import plural, shorten
 
 DESCRIPTION = (
     "Write a copy of a trace that can be shared. Host and user names, command line, environment, paths, standard output, process "
@@ -62,12 +62,12 @@ def run(args: argparse.Namespace) -> None:
     width = max(len(str(row["removed"])) for row in rows)
     lines = [
         f"{target}: {report.bytes_before:,} → {report.bytes_after:,} bytes"
-        + (f", the first {report.inferences:,} inferences" if report.inferences is not None else ""),
+        + (f", the first {plural(report.inferences, 'inference')}" if report.inferences is not None else ""),
         "",
         "removed" if report.removed else "removed (the trace held nothing that names a machine or a person)",
         *(f"  {row['removed']:<{width}}  {row['count']:>9,}" for row in rows if row["count"]),
         "",
-        f"checked: {compared} figures and series are the same in the copy ({report.kernels:,} kernels one by one); "
+        f"checked: {compared} figures and series are the same in the copy ({plural(report.kernels, 'kernel')} one by one); "
         f"{report.values_searched:,} removed values were searched for in its bytes and not found"
         + (f", {report.values_too_short:,} are too short to be searched for" if report.values_too_short else ""),
         "",

@@ -18,6 +18,7 @@ from profiler.analysis.fusion.rows import STATUSES
 from profiler.analysis.names.classify import CATEGORIES
 from profiler.errors import UsageError
 from profiler.report.evidence import Evidence
+from profiler.text import at_most
 
 _GATE = re.compile(
     r"\s*(?:(?P<side>before|after|ratio)\.)?(?P<figure>[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)?)\s*"
@@ -195,4 +196,4 @@ def _factor(gate: Gate, unit: str) -> float:
 
 def _shown(value: float, unit: str) -> str:
     printed = {"x": "×", "us": "µs"}.get(unit, unit)
-    return f"{value:,.6g}{'' if unit in ('%', 'x') else ' '}{printed}".rstrip()
+    return at_most(value) + printed if unit == "x" else at_most(value, printed)
