@@ -59,6 +59,6 @@ def run(args: argparse.Namespace) -> None:
         rows = document["categories"]
         columns = {**_HEADINGS, "category": "category"}
     per = "kernels unknown" if summary.per_inference is None else plural(summary.per_inference, "kernel")
-    inferences = plural(summary.inferences, "inference") if summary.inferences else "no inferences"
-    head = f"{plural(summary.count, 'kernel')}, {number(summary.total_ns)} ns; {inferences}, {per} per inference"
+    counted = plural(summary.inferences, "inference") if summary.inferences else "no inferences"
+    head = f"{plural(summary.count, 'kernel')}, {number(summary.total_ns)} ns; {counted}, {per} per inference"
     emit(args, document, "\n".join([head, *lines, "", render_table(rows, columns)]), rows)

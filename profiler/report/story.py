@@ -230,10 +230,11 @@ def _kernels(facts: StoryFacts) -> Claim:
         said.append(f"What became of them is unknown: {facts.statuses}")
     else:
         s = facts.statuses
+        unexplained = plural(s.get(UNEXPLAINED, 0), "is", "are")
         said.append(
             f"Of the model's units, {s.get(KEPT, 0):,} kept kernels of their own, {s.get(FUSED, 0):,} are fused into the layer of "
             f"another, and of {s.get(ABSORBED, 0):,} nothing is left to compute; "
-            f"{plural(s.get(NEW, 0), 'new row serves', 'new rows serve')} no unit, {plural(s.get(UNEXPLAINED, 0), 'is', 'are')} unexplained."
+            f"{plural(s.get(NEW, 0), 'new row serves', 'new rows serve')} no unit, {unexplained} unexplained."
         )
     return Claim("kernels", question, tuple(said), how, True)
 
