@@ -133,7 +133,7 @@ def _say_progress(outcome: Outcome, done: int, of: int) -> None:
 
 def _progress(outcome: Outcome) -> str:
     if isinstance(outcome, Broken):
-        return f"not read: {printable(outcome.message, 300)}"
+        return f"not read: {printable(' '.join(outcome.message.split()), 300)}"
     row = outcome.row
     kernels = "no kernels" if row["kernels"] is None else plural(row["kernels"], "kernel")
     inferences = plural(row["inferences"], "inference") if row["inferences"] else "no inferences"
