@@ -178,7 +178,8 @@ def ledger_view(selection: Selection) -> data.LedgerView | None:
     show_problems(selection)
     if selection.before is None or selection.after is None:
         return None
-    if not is_comparable(selection):
+    compared = selection.compared
+    if compared is None or not compared.pair.is_comparable or "reversed" in compared.pair.codes:
         return None
     view = data.ledger(selection.before, selection.after)
     if isinstance(view, ProfilerError):

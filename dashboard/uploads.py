@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 from dashboard.sources import Source
 from profiler.errors import ProfilerError, TraceError
 from profiler.files import atomic_file, make_private_folder, remove_private_folder
+from profiler.text import plural
 from profiler.trace.archive import ZIP_MAGIC, extract_zip
 from profiler.trace.build_log import read_build_log
 from profiler.trace.engine_file import read_engine_file, read_engine_json
@@ -127,7 +128,7 @@ class Uploads:
         traces = [p for p in found if p.name.lower().endswith(TRACE_SUFFIXES)]
         if not traces:
             raise TraceError(
-                f"{name[:200]}: holds {len(found):,} files and no trace.",
+                f"{name[:200]}: holds {plural(len(found), 'file')} and no trace.",
                 f"Expected a run's folder, with a file ending in {', '.join(TRACE_SUFFIXES)}.",
             )
         stem = Path(name).stem

@@ -41,7 +41,7 @@ _REMEDIES = {
     errno.EACCES: "You may not write there: choose another folder, or correct its permissions.",
     errno.EPERM: "You may not write there: choose another folder, or correct its permissions.",
 }
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
@@ -134,7 +134,7 @@ def atomic_file(target: Path, replace: bool = True) -> Iterator[Path]:
         with writing(target):
             _move(partial, target, replace)
     except OSError as error:
-        if error.errno in _NO_ROOM or error.filename == name:
+        if error.errno in NO_ROOM or error.filename == name:
             raise cannot_write(target, error) from error
         raise
     finally:

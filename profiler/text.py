@@ -13,6 +13,7 @@ import re
 
 COUNTS = ("kernels", "calls", "copies", "sets")
 _SHORT_MS = 0.1
+_SMALL = 1e-6  # below, decimals would show a 0 that the figure is not
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])")
 _MADE_LATER = re.compile(
     r":(?=material/|streamlit:)|https?:(?=//)|www(?=\.)|@(?=[-\w])|(?<!\S)[-<>~](?=(?:[-=>]|->)(?!\S))", re.IGNORECASE
@@ -55,15 +56,28 @@ def plotly_text(text: str, width: int = 90) -> str:
 
 
 def number(value: float | None, unit: str = "", digits: int = 3) -> str:
-    """A number with ``digits`` significant digits and grouped thousands, and its unit; an em dash for what is not known."""
+    """A number with ``digits`` significant digits, grouped thousands and a minus sign, and its unit; an em dash for what is unknown."""
     if value is None or not math.isfinite(value):
         return "—"
     if value == int(value) and abs(value) < 1e15:
         shown = f"{int(value):,}"
+    elif abs(value) < _SMALL:
+        shown = f"{value:.{digits}g}"
     else:
         decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
         shown = f"{value:,.{min(decimals, 6)}f}"
-    return f"{shown} {unit}".rstrip()
+    return f"{shown.replace('-', '−')} {unit}".rstrip()
+
+
+def at_most(value: float, unit: str = "", digits: int = 6) -> str:
+    """A number with at most ``digits`` significant digits: one that somebody stated gets no zeros added."""
+    shown = number(value, "", digits)
+    return f"{shown.rstrip('0').rstrip('.') if '.' in shown else shown} {unit}".rstrip()
+
+
+def signed(value: float, unit: str = "") -> str:
+    """A difference with its sign: “+97.8”, “−0.5”, “0”."""
+    return f"{'+' if value > 0 else ''}{number(value, unit)}"
 
 
 def plural(n: float, one: str, many: str | None = None) -> str:

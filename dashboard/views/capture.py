@@ -35,9 +35,9 @@ def render(selection: Selection) -> None:
     shown = shlex.join(["python", *command[1:]])
     if not settings.may_capture():
         st.info(
-            "This dashboard was not started to record, so it shows the command only. To record from this page, start the dashboard on "
-            f"the machine with the GPU with {settings.CAPTURE_VARIABLE}=1. Interpreters other than its own are named in "
-            f"{settings.PYTHONS_VARIABLE}.",
+            "This dashboard was not started to record, so it shows the command only. To record from this page, start it on the machine "
+            f"with the GPU by `tensorrt-evidence dashboard --capture`, or with {settings.CAPTURE_VARIABLE}=1. Other interpreters are "
+            f"named in {settings.PYTHONS_VARIABLE}.",
             icon=":material/lock:",
         )
         st.code(shown, language="bash", wrap_lines=True)

@@ -18,7 +18,7 @@ from profiler.analysis.fusion.traffic import sampled_bytes
 from profiler.charts.latency import latency_bars
 from profiler.charts.traffic import bandwidth_lines
 from profiler.errors import ProfilerError
-from profiler.text import duration, markdown, number, number_of_bytes, times
+from profiler.text import duration, markdown, number, number_of_bytes, plural, times
 
 TITLE = "Custom layer"
 ICON = ":material/extension:"
@@ -149,9 +149,9 @@ def _verdict(found: Exchange, runs: dict[str, RunCost]) -> None:
     eager = runs.get(EAGER_RUN)
     if eager is not None and eager.known and plugin.own_time_ns:
         st.markdown(
-            f"Against eager PyTorch it pays: there the {len(plugin.costs)} activations take {number(eager.own_kernels)} kernels and "
-            f"{duration(eager.own_time_ns)} of GPU time, here {number(plugin.own_kernels)} kernels and {duration(plugin.own_time_ns)} "
-            f"({times(eager.own_time_ns / plugin.own_time_ns)})."
+            f"Against eager PyTorch it pays: there the {plural(len(plugin.costs), 'activation')} take "
+            f"{plural(eager.own_kernels, 'kernel')} and {duration(eager.own_time_ns)} of GPU time, here "
+            f"{plural(plugin.own_kernels, 'kernel')} and {duration(plugin.own_time_ns)} ({times(eager.own_time_ns / plugin.own_time_ns)})."
         )
 
 
@@ -255,7 +255,7 @@ def _break_even(found: Exchange, runs: dict[str, RunCost]) -> None:
         f"Here the plugin's kernel takes **{duration(found.plugin_ns)}** on average, and TensorRT's own way "
         f"**{duration(found.fused_ns)}**: the convolutions take {duration(_products(found))} longer with the activations in them (the "
         "auto-tuner may choose other kernels for them without), and pointwise kernels of its own take "
-        f"{duration(runs[OPERATORS].own_time_ns)}, over {n} activations."
+        f"{duration(runs[OPERATORS].own_time_ns)}, over {plural(n, 'activation')}."
     )
     even, latency = found.break_even_ns, found.latency_ns
     if even is None or latency is None:
@@ -309,7 +309,7 @@ def _activations(runs: dict[str, RunCost]) -> None:
         table["plugin, GB/s"] = [c.bytes / c.time_ns if c.bytes and c.time_ns else None for c in known[PLUGIN].costs]
     if OPERATORS in known:
         table["without the plugin, in"] = [c.within for c in known[OPERATORS].costs]
-    with st.expander(f"All {len(first.costs)} activations"):
+    with st.expander(f"All {plural(len(first.costs), 'activation')}"):
         show_table(st, pd.DataFrame(table), hide_index=True, key="custom_layer_activations", placeholder="")
         st.caption(
             "Without a time: no kernel of its own. GB/s: computed bytes ÷ the kernel's time; above the DRAM's peak where tensors are in "
@@ -350,9 +350,9 @@ def _measurement(found: Measurement) -> None:
     wrong = int(found.edges["wrong"].fillna(0).sum())
     st.caption(
         f"{source} {'All within their bounds' if outside.empty else f'{len(outside)} sets out of their bounds'}; sizes that fill no "
-        f"vector, memory that is not aligned, in place, and beyond 2³¹ elements: {cases:,} cases, {wrong} wrong. Relative errors; below "
-        "the smallest normal number relative to that; INT8 in steps of the output's scale. PyTorch's own operators promise no bound: in "
-        "FP32 their sigmoid becomes 0 before the product does."
+        f"vector, memory that is not aligned, in place, and beyond 2³¹ elements: {plural(cases, 'case')}, {wrong} wrong. Relative "
+        "errors; below the smallest normal number relative to that; INT8 in steps of the output's scale. PyTorch's own operators promise "
+        "no bound: in FP32 their sigmoid becomes 0 before the product does."
     )
     kernels = found.bandwidth[found.bandwidth["form"] == KERNEL]
     eager = found.bandwidth[found.bandwidth["form"] == EAGER]

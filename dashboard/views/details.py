@@ -11,7 +11,7 @@ from dashboard.data import LoadedTrace, Selection
 from dashboard.show import show_problems
 from dashboard.tables import show_table
 from profiler.report.documents import info_document
-from profiler.text import markdown, number, number_of_bytes
+from profiler.text import markdown, number, number_of_bytes, plural
 
 TITLE = "Trace details"
 ICON = ":material/description:"
@@ -95,7 +95,7 @@ def _side(name: str, side: LoadedTrace) -> None:
     metrics = document["gpu_metrics"]
     if metrics["storage"]:
         rate = f" at {number(metrics['frequency_hz'] / 1e3)} kHz" if metrics["frequency_hz"] else ""
-        with st.expander(f"GPU metrics: {metrics['samples']:,} samples{rate}"):
+        with st.expander(f"GPU metrics: {plural(metrics['samples'], 'sample')}{rate}"):
             for gpu, names in metrics["names"].items():
                 show_table(
                     st, pd.DataFrame({f"metrics of GPU {gpu}": names}), hide_index=True, key=f"metrics_{name}_{gpu}"

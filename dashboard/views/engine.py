@@ -11,7 +11,7 @@ from dashboard.show import chart, show_error, show_problems
 from dashboard.tables import NAME_WIDTH, show_table
 from profiler.analysis.run.autotuning import Autotuning
 from profiler.charts.tactics import candidate_times
-from profiler.text import markdown, number, plotly_text, shorten
+from profiler.text import markdown, number, plotly_text, plural, shorten
 
 TITLE = "Engine"
 ICON = ":material/account_tree:"
@@ -42,7 +42,7 @@ def _side(name: str, side: data.LoadedTrace) -> bool:
         return True
     timed = layers["time, µs"].sum()
     st.caption(
-        f"{len(layers):,} layers in order of execution, {number(float(timed))} µs of GPU work per inference. Formats "
+        f"{plural(len(layers), 'layer')} in order of execution, {number(float(timed))} µs of GPU work per inference. Formats "
         "and tactics are TensorRT's own words; bytes are the computed minimum."
     )
     first = ["layer", "time, µs"]  # in view on a phone

@@ -25,7 +25,7 @@ from profiler.report.evidence import Evidence
 from profiler.report.gates import FAILED, UNKNOWN, GateResult, check, gate_figures, parse_gate
 from profiler.report.markdown import summary
 from profiler.report.tables import Table, to_csv, to_parquet
-from profiler.text import markdown
+from profiler.text import markdown, plural
 
 TITLE = "Export"
 ICON = ":material/ios_share:"
@@ -137,7 +137,7 @@ def _tables(tables: list[Table], name: str) -> None:
     st.subheader("Tables")
     by_id = {t.id: t for t in tables}
     chosen = by_id[st.selectbox("Table", list(by_id), format_func=lambda i: by_id[i].title, key="export_table")]
-    st.caption(f"{markdown(chosen.note)} {len(chosen.frame):,} rows.")
+    st.caption(f"{markdown(chosen.note)} {plural(len(chosen.frame), 'row')}.")
     show_table(st, chosen.frame, hide_index=True, key="export_table_rows", height=240, placeholder="")
     makers: dict[str, Callable[[Table], bytes]] = {
         "csv": lambda t: to_csv(t.frame).encode(),

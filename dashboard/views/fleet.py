@@ -20,7 +20,7 @@ from profiler.errors import ProfilerError
 from profiler.fleet.cluster import INSTALL
 from profiler.fleet.outliers import METRICS, Rule, judge
 from profiler.fleet.results import NAMES, FleetResult
-from profiler.text import duration, markdown, number
+from profiler.text import duration, markdown, number, plural
 
 TITLE = "Fleet"
 ICON = ":material/hub:"
@@ -140,7 +140,7 @@ def _head(source: fleet_results.ResultSource, result: FleetResult) -> None:
 def _group(result: FleetResult) -> str:
     groups = result.frame("groups").sort_values(["stragglers", "traces", "group"], ascending=[False, False, True])
     labels = {
-        str(g["group"]): f"{g['group']}: {g['traces']} traces, "
+        str(g["group"]): f"{g['group']}: {plural(g['traces'], 'trace')}, "
         + (f"{g['stragglers']} stragglers" if g["judged"] else "too few to judge")
         for g in groups.to_dict("records")
     }
@@ -190,7 +190,7 @@ def _distribution(result: FleetResult, group: str, mine: dict[str, pd.DataFrame]
     )
     left_out = len(traces) - len(shown)
     st.caption(
-        f"{markdown(group)}. {len(shown)} traces"
+        f"{markdown(group)}. {plural(len(shown), 'trace')}"
         + (f"; {left_out} more do not have this figure" if left_out else "")
         + (". Within the grey band a trace is not an outlier." if band else ". Too few to tell an outlier.")
     )
@@ -320,8 +320,8 @@ def _kernels(merged: pd.DataFrame) -> None:
         placeholder="—",
     )
     st.caption(
-        f"{len(shown)} of {len(kernels)} names, by total time. Time per inference of each trace: smallest, median and largest of the "
-        "traces, 0 where a trace lacks the kernel; CV is its standard deviation ÷ its mean."
+        f"{len(shown)} of {plural(len(kernels), 'name')}, by total time. Time per inference of each trace: smallest, median and "
+        "largest of the traces, 0 where a trace lacks the kernel; CV is its standard deviation ÷ its mean."
     )
 
 
@@ -359,7 +359,7 @@ def _errors(result: FleetResult) -> None:
         )  # fmt: skip
     skipped = result.document.get("skipped")
     if isinstance(skipped, list) and skipped:
-        with st.expander(f"{len(skipped)} files were skipped"):
+        with st.expander(f"{plural(len(skipped), 'file')} skipped"):
             show_table(
                 st, pd.DataFrame([s for s in skipped if isinstance(s, dict)]), hide_index=True, key="fleet_skipped"
             )

@@ -15,7 +15,7 @@ from dashboard.tables import safe, show_table
 from profiler.analysis.fusion.ledger import grouped
 from profiler.analysis.fusion.rows import Row
 from profiler.charts import collapse
-from profiler.text import duration, markdown, number, number_of_bytes
+from profiler.text import duration, markdown, number, number_of_bytes, plural
 
 TITLE = "Fusion"
 ICON = ":material/call_merge:"
@@ -49,7 +49,7 @@ def _head(view: data.LedgerView) -> None:
             row,
             f"Explained, {side}",
             number(coverage.time_pct, "% of the time"),
-            f"{coverage.kernels_explained:,} of {coverage.kernels:,} kernels",
+            f"{coverage.kernels_explained:,} of {plural(coverage.kernels, 'kernel')}",
             f"Share of GPU time in rows that are not “unexplained”. Work is placed {markdown(view.document['how'][side])}.",
         )
     pairs: tuple[tuple[str, str], ...] = (("kept", "fused"), ("absorbed", "new"))
@@ -115,7 +115,7 @@ def _table(view: data.LedgerView) -> None:
     ]
     table = pd.DataFrame([_flat(row, entry) for row, entry in entries])
     st.caption(
-        f"{len(entries):,} of {len(view.ledger.rows):,} rows. Counts, times and bytes are per inference. Choose a "
+        f"{len(entries):,} of {plural(len(view.ledger.rows), 'row')}. Counts, times and bytes are per inference. Choose a "
         "row to open it."
     )
     if not len(table):
@@ -210,13 +210,13 @@ def _details(row: Row, entry: dict[str, Any]) -> None:
                 continue
             st.markdown(f"**{side}**: {markdown(cell.holder or 'no layer')}")
             facts = [
-                f"{number(shown['kernels'])} kernels, {duration(shown['gpu_time_ns'])} per inference",
+                f"{plural(shown['kernels'], 'kernel')}, {duration(shown['gpu_time_ns'])} per inference",
                 f"computed minimum {number_of_bytes(shown['min_bytes'])}" if shown["min_bytes"] else None,
                 f"Tensor Cores by name: {shown['tensor_cores']} (rule {shown['rule']})"
                 if shown["tensor_cores"]
                 else None,
                 f"sampled Tensor Active {number(shown['tensor_active_pct'], '%')} of "
-                f"{shown['tensor_active_samples']} samples"
+                f"{plural(shown['tensor_active_samples'], 'sample')}"
                 if shown["tensor_active_pct"] is not None
                 else f"too few samples inside its kernels ({shown['tensor_active_samples']})"
                 if shown["kernels"]

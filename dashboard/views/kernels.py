@@ -12,7 +12,7 @@ from dashboard.tables import NAME_WIDTH, show_table
 from profiler.analysis.names.classify import CATEGORY_LABELS, explain
 from profiler.analysis.run.run import Run
 from profiler.charts.kernels import duration_histogram
-from profiler.text import duration, markdown, number
+from profiler.text import duration, markdown, number, plural
 
 TITLE = "Kernels"
 ICON = ":material/table_rows:"
@@ -77,7 +77,7 @@ def _side(name: str, side: LoadedTrace, search: str, kinds: list[str]) -> None:
         shown = shown[shown["category_id"].isin(kinds)]
     per, note = analysis.inferences.kernels_per_inference
     st.caption(
-        f"{len(shown):,} of {len(table):,} names; {int(shown['count'].sum()):,} of {analysis.kernels.count:,} "
+        f"{len(shown):,} of {plural(len(table), 'name')}; {int(shown['count'].sum()):,} of {analysis.kernels.count:,} "
         f"executions; {number(per) if per is not None else 'unknown'} kernels per inference"
         + (f". {markdown(note)}" if note else f", {markdown(analysis.inferences.statement)}.")
         + (
@@ -151,6 +151,6 @@ def _executions(name: str, side: LoadedTrace, row: pd.Series) -> None:
         figure = duration_histogram({name: durations}, "Durations of the executions")
         chart(figure, f"durations_{name}", {name: side}, right)
         st.caption(
-            f"{len(shown):,} of {len(rows):,} executions shown; median {duration(float(np.median(durations)))}. "
+            f"{len(shown):,} of {plural(len(rows), 'execution')} shown; median {duration(float(np.median(durations)))}. "
             "Start counts from the first kernel of the trace."
         )

@@ -10,7 +10,7 @@ from dashboard.show import card, cards, chart, ledger_view
 from dashboard.tables import show_table
 from profiler.analysis.fusion.traffic import SampledBytes, by_stage
 from profiler.charts.traffic import traffic_by_stage
-from profiler.text import markdown, number_of_bytes
+from profiler.text import markdown, number_of_bytes, plural
 
 TITLE = "Memory"
 ICON = ":material/memory:"
@@ -35,7 +35,7 @@ def render(selection: Selection) -> None:
         row,
         "Computed minimum per inference",
         f"{_known(traffic.before_bytes)} → {_known(traffic.after_bytes)}",
-        f"{unknown} rows without shapes"
+        f"{plural(unknown, 'row')} without shapes"
         if unknown
         else f"{number_of_bytes(abs(saved))} {'less' if saved >= 0 else 'more'}",
         "Sum over the ledger's rows.",
@@ -44,7 +44,7 @@ def render(selection: Selection) -> None:
         _sampled(row, name, sampled)
     if unknown:
         reasons = {b.how for r in traffic.rows for b in (r.before, r.after) if b.minimum is None}
-        st.warning(f"{unknown} rows have no computed minimum: {markdown('; '.join(sorted(reasons)))}.")
+        st.warning(f"{plural(unknown, 'row')} without a computed minimum: {markdown('; '.join(sorted(reasons)))}.")
     chart(traffic_by_stage(by_stage(traffic)), "traffic_stages", selection.readable)
     gone = sum(r.before.minimum or 0 for r in traffic.rows if r.row.status in ("fused", "absorbed"))
     st.markdown(
@@ -78,5 +78,5 @@ def _sampled(row: st.delta_generator.DeltaGenerator, name: str, sampled: Sampled
         f"DRAM, {name} (sampled)",
         number_of_bytes(sampled.read_bytes + sampled.written_bytes),
         f"{number_of_bytes(sampled.read_bytes)} read, {number_of_bytes(sampled.written_bytes)} written",
-        f"Mean of {sampled.samples:,} samples{rate} (whole percents of the peak) × peak bandwidth × mean GPU span of an inference.",
+        f"Mean of {plural(sampled.samples, 'sample')}{rate} (whole percents of the peak) × peak bandwidth × mean GPU span of an inference.",
     )

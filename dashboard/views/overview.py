@@ -28,7 +28,7 @@ from profiler.report.evidence import Evidence
 from profiler.report.story import sampling, speed_of, subject
 from profiler.report.story_facts import StoryFacts
 from profiler.report.words import before_after, change
-from profiler.text import duration, markdown, number, number_of_bytes, times, with_unit
+from profiler.text import duration, markdown, number, number_of_bytes, plural, times, with_unit
 
 TITLE = "Overview"
 ICON = ":material/summarize:"
@@ -200,7 +200,7 @@ def _memory(selection: Selection, evidence: Evidence, facts: StoryFacts) -> None
         reason = f" Note: {pair_of.reason}" if pair_of.reason and pair_of.known is None else ""
         ratio = pair_of.before / pair_of.after if pair_of.known and pair_of.before and pair_of.after else None
         unknown = sum(facts.minimum_unknown) if label.startswith("Computed") else 0
-        delta = f"{unknown} rows without shapes" if unknown else _more_or_less(ratio)
+        delta = f"{plural(unknown, 'row')} without shapes" if unknown else _more_or_less(ratio)
         card(row, label, shown, delta, markdown(f"How we know: {note}, per inference.{reason}"))
     if evidence.traffic is not None and facts.minimum_bytes.known is not None:
         chart(traffic_by_stage(by_stage(evidence.traffic)), "traffic", selection.readable)
@@ -218,7 +218,7 @@ def _quality_card(row: st.delta_generator.DeltaGenerator, name: str, found: Qual
     label = "Top-1 accuracy" if found.kind == "accuracy" else "Top-1 agreement with PyTorch FP32"
     value = "says nothing" if found.doubt else number(found.top1_pct, "%")
     noise = f"SQNR {number(found.sqnr_db)} dB" if found.sqnr_db is not None and not found.doubt else None
-    images = f"{found.images:,} inputs" if found.images else "inputs not counted"
+    images = plural(found.images, "input") if found.images else "inputs not counted"
     note = found.doubt or found.note or ""
     card(row, f"{label}, {name}", value, noise, markdown(f"How we know: {images}, from the manifest. {note}"))
 

@@ -12,7 +12,7 @@ from dashboard.tables import NAME_WIDTH, show_table
 from profiler.analysis.names.classify import CATEGORY_LABELS, explain
 from profiler.analysis.run.tensor_cores import median_inference_samples
 from profiler.charts.tensor_cores import metric_over_time, verdict_bars
-from profiler.text import duration, markdown, number
+from profiler.text import duration, markdown, number, plural
 
 TITLE = "Tensor Cores"
 ICON = ":material/grid_on:"
@@ -60,7 +60,7 @@ def _sampled(row: DeltaGenerator, name: str, side: LoadedTrace) -> None:
     sampled = side.analysis.tensor_cores.sampled
     rate = f" at {number(sampled.frequency_hz / 1e3)} kHz" if sampled.frequency_hz else ""
     source = (
-        f"{sampled.counter}: mean of {sampled.samples:,} samples{rate}"
+        f"{sampled.counter}: mean of {plural(sampled.samples, 'sample')}{rate}"
         if sampled.value_pct is not None
         else str(sampled.reason)
     )

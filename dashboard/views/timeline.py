@@ -20,7 +20,7 @@ from profiler.analysis.run.timeline import KERNEL, Bars, Part
 from profiler.charts.timeline import bar_colours, bar_inks, for_canvas, legend_entries
 from profiler.errors import ProfilerError
 from profiler.report.chrome_trace import TimelineWindow, chrome_trace, compressed
-from profiler.text import duration, markdown
+from profiler.text import duration, markdown, plural
 
 TITLE = "Timeline"
 ICON = ":material/view_timeline:"
@@ -281,7 +281,7 @@ def _other_side(
             "kernel": kernels["name"].astype(str),
         }
     )
-    count = "1 kernel" if len(table) == 1 else f"{len(table):,} kernels"
+    count = plural(len(table), "kernel")
     st.caption(
         f"{count}, {duration(int(kernels['duration_ns'].sum()))}; outlined in the picture (the button Both shows it beside the chosen one)."
     )
@@ -297,7 +297,7 @@ def _kernels_in_view(sides: Mapping[str, LoadedTrace], parts: Mapping[str, Part]
             timeline = data.timeline(sides[name])
             rows = timeline.rows(KERNEL, part.origin_ns + low, part.origin_ns + min(high, part.length_ns))
             kernels = timeline.analysis.trace.kernels.iloc[rows[:_MAX_LISTED]]
-            st.caption(f"{name}: {len(kernels):,} of {len(rows):,} kernels, in order of their start.")
+            st.caption(f"{name}: {len(kernels):,} of {plural(len(rows), 'kernel')}, in order of their start.")
             table = pd.DataFrame(
                 {
                     "start, µs": (kernels["start_ns"] - part.origin_ns) / 1e3,

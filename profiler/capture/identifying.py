@@ -28,7 +28,17 @@ _WINDOWS_PATH = re.compile(r"\b[A-Za-z]:\\(?:[^\\\s\"'<>|]+\\)*([^\\\s\"'<>|]*)"
 # Only where a path begins a word, and only below folders that file systems have: ONNX and TensorRT write node names
 # as paths too ("/layer3/layer3.0/conv3/Conv").
 _POSIX_PATH = re.compile(
-    r"(?<![\w./…-])/(?:home|tmp|opt|usr|var|mnt|srv|etc|proc|Users|scratch|lustre|nfs|media|private|workspace)/[^\s\"'<>|,;:()\[\]{}]*"
+    r"(?:\bfile://[^\s\"'<>|,;()\[\]{}]*|(?<![\w./…-])(?:~\w*|/(?:home\d*|root|tmp|opt|usr|var|mnt\w*|srv|etc|proc|Users|"
+    r"Volumes|scratch|lustre|gpfs|beegfs|nfs|media|private|workspaces?|data\d*|datasets?|raid|storage|fsx|efs|content|kaggle))/[^\s\"'<>|,;:()\[\]{}]*)"
+)
+_SHARE_PATH = re.compile(r"(?<![\w\\])\\\\[^\s\\\"'<>|]+\\(?:[^\s\\\"'<>|]+\\)*([^\s\\\"'<>|]*)")
+_SUSPICIOUS = re.compile(
+    r"(?P<token>\b(?:gh[opsu]_|github_pat_|hf_|sk-|xox[abp]-|glpat-|AKIA|ASIA|AIza|eyJ[\w-]{8,}\.)[\w-]{8,})"
+    r"|(?P<assignment>(?i:\b(?:pass(?:word|wd)?|secret|token|api_?key|credential)s?)\s*[=:]\s*\S{4,})"
+    r"|(?P<email>\b[\w.+-]+@[\w-]+\.[\w.-]+\b)|(?P<uuid>\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b)"
+    r"|(?P<address>(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])|\b(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}\b)"
+    r"|(?P<link>\b\w+://[^\s/]+)|(?P<path>(?<![\w./])/[\w./-]+\.(?:py|pt|pth|onnx|engine|plan|so|json|yaml|txt|log|bin|safetensors)\b)"
+    r"|(?P<key>(?<![\w+/])(?=[\w+/]*[a-z])(?=[\w+/]*[A-Z])(?=[\w+/]*\d)[A-Za-z0-9+/]{32,}={0,2}(?![\w+/]))"
 )
 _MIN_NAME, _MIN_VALUE, _MIN_SECRET, _MIN_ID = 3, 6, 6, 12
 
@@ -46,30 +56,23 @@ class Identifying:
     names: tuple[str, ...]
 
     @property
-    def searched(self) -> tuple[bytes, ...]:
-        """What the finished file is searched for, byte by byte: SQLite stores text as UTF-8 or, if the file says so, UTF-16."""
-        texts = (*self.values, *(n for n in self.names if len(n) >= _MIN_VALUE))
-        return tuple(t.encode(code, "surrogatepass") for t in texts for code in ("utf-8", "utf-16-le", "utf-16-be"))
+    def searched(self) -> tuple[str, ...]:
+        """What the finished file is searched for, in any case of letters. Shorter names occur in other words, too."""
+        return (*self.values, *(n for n in self.names if len(n) >= _MIN_VALUE))
 
-    def scrubber(self) -> Scrubber:
-        return Scrubber(self)
+    @property
+    def too_short(self) -> int:
+        """How many values were removed from texts, but are too short to be searched for."""
+        return len(self.values) + len(self.names) - len(self.searched)
 
 
 class Scrubber:
-    """Removes identifying values and file-system paths from texts; counts the texts that it changed."""
+    """Removes identifying values and file-system paths from texts."""
 
     def __init__(self, identifying: Identifying) -> None:
         parts = [re.escape(v) for v in sorted(identifying.values, key=len, reverse=True)]
-        parts += [rf"(?<!\w){re.escape(n)}(?!\w)" for n in sorted(identifying.names, key=len, reverse=True)]
-        self._values = re.compile("|".join(parts)) if parts else None
-        self.changed = 0
-
-    def __call__(self, text: object) -> str | None:
-        if not isinstance(text, str):
-            return None
-        clean = self.text(text)
-        self.changed += clean != text
-        return clean
+        parts += [rf"(?<![^\W_]){re.escape(n)}(?![^\W_])" for n in sorted(identifying.names, key=len, reverse=True)]
+        self._values = re.compile("|".join(parts), re.IGNORECASE) if parts else None
 
     def text(self, text: str) -> str:
         clean = self._values.sub(REMOVED, text) if self._values else text
@@ -80,14 +83,22 @@ def remove_paths(text: str) -> str:
     """Absolute file-system paths shortened to their last part (``/opt/x/libcupti.so`` → ``…/libcupti.so``)."""
     if "/" in text:
         text = _POSIX_PATH.sub(lambda m: f"{REMOVED}/{m.group().rstrip('/').rsplit('/', 1)[-1]}", text)
-    return _WINDOWS_PATH.sub(rf"{REMOVED}\\\1", text) if ":\\" in text else text
+    if "\\" in text:
+        text = _SHARE_PATH.sub(rf"{REMOVED}\\\1", _WINDOWS_PATH.sub(rf"{REMOVED}\\\1", text))
+    return text
+
+
+def suspicious(text: str) -> str | None:
+    """What in a text that is kept looks like a secret, an address or a path: "token", "email" and so on; None where nothing does."""
+    found = _SUSPICIOUS.search(text)
+    return found.lastgroup if found else None
 
 
 def find_identifying(db: sqlite3.Connection, schema: str, public: str) -> Identifying:
     """Collect them from an export attached as ``schema``.
 
     Args:
-        public: texts that are kept on purpose (GPU name, versions, labels): a value found in them identifies nobody.
+        public: texts that are kept on purpose (names of GPUs, metrics and API calls): a value found in them identifies nobody.
     """
     values: set[str] = set()
     names: set[str] = set()

@@ -1,9 +1,9 @@
 """A copy of an nsys export that can be shared: the figures, and nothing about the machine, the user or the program.
 
-The copy is built from nothing rather than cleaned: tables and columns are copied when they are known to be harmless,
-so a table that a later nsys adds is left out until somebody has looked at it, and no deleted row survives in a free
-page. Texts that are kept lose file-system paths and whatever :mod:`profiler.capture.identifying` found. The finished
-file is compared with the source and searched byte by byte before it gets its name.
+The copy is built from nothing rather than cleaned: its tables are of our own making, rows, columns and texts are copied when
+:mod:`profiler.capture.sanitise_rules` lists them, and no deleted row survives in a free page. Names of kernels and ranges are free text:
+they lose file-system paths and whatever :mod:`profiler.capture.identifying` found, and the report lists what is left of them. The
+finished file is compared with the source and searched byte by byte before it gets its name.
 """
 
 from __future__ import annotations
@@ -12,16 +12,22 @@ import contextlib
 import hashlib
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from profiler import progress
 from profiler.capture import sanitise_rules as rules
-from profiler.capture.identifying import Identifying, Scrubber, count_removed, find_identifying
+from profiler.capture.identifying import Identifying, Scrubber, count_removed, find_identifying, suspicious
 from profiler.errors import OutputError, TraceError
 from profiler.files import atomic_file, cannot_write
-from profiler.trace.attached import attached
+from profiler.trace import subset
+from profiler.trace.guard import TIME_LIMIT_VARIABLE, quoted
+from profiler.trace.nvtx import DOMAIN, KINDS
+from profiler.trace.schema import KERNELS, NVTX, READ, STRINGS
+
+_CHUNK = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -30,27 +36,35 @@ class SanitiseReport:
 
     Attributes:
         tables_kept, tables_emptied, tables_dropped: names of tables.
+        columns_dropped: ``TABLE.column`` of the tables that are kept.
         rows_dropped: rows of the source that are not in the copy, StringIds left aside.
         strings_dropped, texts_changed: StringIds rows left out; texts from which something was removed.
-        values_searched: identifying values of which the finished file was searched.
+        values_searched: identifying values of which the finished file was searched; ``values_too_short`` were removed from texts, but
+            occur in other words, too.
         kernels: kernels in the copy; each was compared with the source, field by field.
-        inferences: inference ranges kept when ``keep_inferences`` was given, else None.
+        inferences: inference ranges kept when a window was given, else None.
         bytes_before, bytes_after: sizes of the two files, not compressed.
         removed: what the source held of each kind that tells who recorded it and where.
+        kept_texts: the free texts that are in the copy, by kind.
+        suspicious: of these the ones that look like a secret, an address or a path, with what they look like.
     """
 
     tables_kept: tuple[str, ...]
     tables_emptied: tuple[str, ...]
     tables_dropped: tuple[str, ...]
+    columns_dropped: tuple[str, ...]
     rows_dropped: int
     strings_dropped: int
     texts_changed: int
     values_searched: int
+    values_too_short: int
     kernels: int
     inferences: int | None
     bytes_before: int
     bytes_after: int
     removed: dict[str, int]
+    kept_texts: dict[str, list[str]]
+    suspicious: dict[str, str]
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -68,7 +82,6 @@ class Window:
 def sanitise(
     source: Path,
     target: Path,
-    keep_inferences: int | None = None,
     drop_unused_tables: bool = False,
     window: Window | None = None,
     check: Callable[[Path], None] | None = None,
@@ -78,45 +91,50 @@ def sanitise(
     Args:
         source: an uncompressed export; opened read-only.
         target: must not exist; it appears only when the copy is complete and checked.
-        keep_inferences: keep only the time of the first N inferences (NVTX ranges named "inference N" or "iterN").
         drop_unused_tables: keep only the tables that this project reads.
-        window: keep only this part, in place of ``keep_inferences``.
+        window: keep only this part.
         check: called with the finished copy before it gets its name; what it raises leaves no copy.
 
     Raises:
-        TraceError: ``source`` is not an export, holds no such ranges, or the check of the copy failed.
+        TraceError: ``source`` is not an export, takes too long, or the check of the copy failed.
         OutputError: ``target`` exists or cannot be written.
     """
     if target.exists():
         raise OutputError(f"{target}: exists already.", "Choose another name, or remove it.")
-    if keep_inferences is not None and keep_inferences < 1:
-        raise TraceError(f"keep_inferences is {keep_inferences}, and a positive number was expected.")
     try:
         with atomic_file(target, replace=False) as partial:
             with _attached(source, partial) as db:
                 copy = _Copy(db, source, drop_unused_tables)
-                if window is None and keep_inferences is not None:
-                    window = copy.window(keep_inferences)
                 removed = count_removed(db, "source")
                 copy.run(window)
             _search(partial, copy.identifying, source)
             if check is not None:
                 check(partial)
+            looks = {text: suspicious(text) for texts in copy.kept_texts.values() for text in texts}
             report = SanitiseReport(
                 tuple(copy.kept),
                 tuple(copy.emptied),
                 tuple(copy.dropped),
+                tuple(copy.columns_dropped),
                 copy.rows_dropped,
                 copy.strings_dropped,
-                copy.scrub.changed,
+                copy.texts_changed,
                 len(copy.identifying.searched),
+                copy.identifying.too_short,
                 copy.kernels,
                 window.inferences if window else None,
                 source.stat().st_size,
                 partial.stat().st_size,
                 removed,
+                copy.kept_texts,
+                {text: kind for text, kind in looks.items() if kind is not None},
             )
     except sqlite3.Error as error:
+        if str(error) == "interrupted":
+            raise TraceError(
+                f"{source}: sanitising it took too long and was ended.",
+                f"If the file is sound and only large, set {TIME_LIMIT_VARIABLE} to more seconds.",
+            ) from error
         if "disk is full" in str(error) or "readonly" in str(error) or "unable to open" in str(error):
             raise OutputError(
                 f"{target}: cannot be written ({error}).", "Check the folder, its permissions and the free space."
@@ -140,7 +158,7 @@ def _attached(source: Path, target: Path) -> Iterator[sqlite3.Connection]:
         raise TraceError(
             f"{source}: not an SQLite database.", "Expected an uncompressed export: nsys export --type sqlite REPORT"
         )
-    with attached(source, target) as db:
+    with subset.attached(source, target) as db:
         yield db
 
 
@@ -152,20 +170,36 @@ class _Copy:
         self.kept: list[str] = []
         self.emptied: list[str] = []
         self.dropped: list[str] = []
-        self.rows_dropped = self.strings_dropped = self.kernels = 0
-        self.schema = self._schema()
+        self.columns_dropped: list[str] = []
+        self.rows_dropped = self.strings_dropped = self.texts_changed = self.kernels = 0
+        self.kept_texts: dict[str, list[str]] = {}
         self._only_read_tables = only_read_tables
-        self._launches_known = False
-        self._gpu_end_ns = 0
+        self._code = str(db.execute("PRAGMA source.encoding").fetchone()[0]).lower()
+        self.tables = self._tables()
+        self.columns = {t: tuple(self._source_columns(t)) for t in self.tables if t in rules.TABLES}
         self.identifying = find_identifying(db, "source", self._public_texts())
-        self.scrub: Scrubber = self.identifying.scrubber()
-        self._compare: Scrubber = self.identifying.scrubber()
-        db.create_function("scrub", 1, self.scrub, deterministic=True)
-        db.create_function("scrub_again", 1, self._compare, deterministic=True)
-        db.create_function("metrics_json", 1, _metrics_json, deterministic=True)
+        self._scrubber = Scrubber(self.identifying)
+        self._domains: dict[str, str] = {}
+        self._define("scrub", self._scrubber.text)
+        self._define("payload", self._payload)
+        self._define("domain_name", self._domain)
+        self._define("call_name", rules.call_name)
+        for table, texts in rules.TEXTS.items():
+            for column, kept in texts.items():
+                self._define(f"{table}_{column}", kept)
+        db.create_function("is_fact", 3, self._is_fact, deterministic=True)
 
-    def _schema(self) -> dict[str, str]:
-        tables: dict[str, str] = {}
+    def _define(self, name: str, keep: Callable[[str], str | None]) -> None:
+        """An SQL function of a text as a blob, as a text need not be in the database's encoding."""
+        self.db.create_function(
+            name, 1, lambda raw: None if raw is None else keep(self._decoded(raw)), deterministic=True
+        )
+
+    def _decoded(self, raw: object) -> str:
+        return raw.decode(self._code, "replace") if isinstance(raw, bytes) else str(raw)
+
+    def _tables(self) -> list[str]:
+        tables = []
         for name, kind, sql in self.db.execute("SELECT name, type, sql FROM source.sqlite_master"):
             text = str(sql or "").lstrip().upper()
             if kind == "view" or (kind == "table" and not text.startswith("CREATE TABLE")):
@@ -174,8 +208,8 @@ class _Copy:
                     "This file was changed after the export. Export the report again.",
                 )
             if kind == "table" and not str(name).startswith("sqlite_"):
-                tables[str(name)] = str(sql)
-        if "StringIds" not in tables and "NVTX_EVENTS" not in tables and "META_DATA_EXPORT" not in tables:
+                tables.append(str(name))
+        if not {STRINGS, NVTX, "META_DATA_EXPORT"} & {*tables}:
             raise TraceError(
                 f"{self.source}: an SQLite database, but not an nsys export.",
                 "Export with: nsys export --type sqlite REPORT",
@@ -183,231 +217,225 @@ class _Copy:
         return tables
 
     def _public_texts(self) -> str:
-        texts = list(self.schema.values())
-        for table in self.schema:
-            if table.startswith("ENUM_"):
-                texts += [str(v) for row in self.db.execute(f'SELECT * FROM source."{table}"') for v in row]  # noqa: S608 - a harmless name
-            elif table in ("TARGET_INFO_GPU", "TARGET_INFO_GPU_METRICS"):
-                columns = [c for c in self._columns(table) if c in rules.TEXT_COLUMNS[table]]
-                texts += [str(v) for c in columns for (v,) in self.db.execute(f'SELECT "{c}" FROM source.{table}')]  # noqa: S608
+        """What the rules keep as it is, and the names of tables and columns."""
+        texts = [*rules.TABLES, *rules.NUMBERS]
+        wanted = [
+            (t, c, keep) for t, columns in rules.TEXTS.items() for c, keep in columns.items() if keep not in rules.FREE
+        ]
+        for table, column, keep in (*wanted, (STRINGS, "value", rules.call_name)):
+            if column in self.columns.get(table, ()):
+                found = self.db.execute(f"SELECT DISTINCT CAST({quoted(column)} AS BLOB) FROM source.{quoted(table)}")  # noqa: S608 - quoted
+                texts += [text for (raw,) in found if (text := self._decoded(raw)) == keep(text)]
         return "\n".join(texts)
 
-    def _columns(self, table: str) -> dict[str, tuple[str, bool]]:
-        """Name to (declared type, NOT NULL)."""
-        return {r[1]: (str(r[2]).upper(), bool(r[3])) for r in self.db.execute(f'PRAGMA source.table_info("{table}")')}
+    def _source_columns(self, table: str) -> list[str]:
+        return [str(r[1]) for r in self.db.execute(f"PRAGMA source.table_info({quoted(table)})")]
 
-    def _is_harmless(self, table: str) -> bool:
-        if self._only_read_tables:
-            return table in rules.READ_BY_PROFILER
-        return (
-            table in rules.READ_BY_PROFILER or table in rules.ALSO_HARMLESS or table.startswith(rules.HARMLESS_PREFIXES)
-        )
+    def _is_fact(self, table: str, name: object, value: object) -> bool:
+        text = self._decoded(value if value is not None else "")
+        return rules.fact(table, self._decoded(name), text) and self._scrubber.text(text) == text
 
-    def window(self, n: int) -> Window:
-        """The first n inferences."""
-        columns = self._columns("NVTX_EVENTS") if "NVTX_EVENTS" in self.schema else {}
-        inline = "e.text" if "text" in columns else "NULL"
-        registered = (
-            "(SELECT value FROM source.StringIds s WHERE s.id = e.textId)"
-            if "textId" in columns and "StringIds" in self.schema
-            else "NULL"
-        )
-        rows = (
-            self.db.execute(
-                f'SELECT e."start", e."end", coalesce({inline}, {registered}) '  # noqa: S608
-                'FROM source.NVTX_EVENTS e WHERE e."end" IS NOT NULL ORDER BY 1'
-            ).fetchall()
-            if columns
-            else []
-        )
-        ranges = [(a, b) for a, b, text in rows if rules.INFERENCE_TEXT.match(str(text))]
-        if not ranges:
-            raise TraceError(
-                f'{self.source}: no NVTX ranges named "inference N" or "iterN", so single inferences cannot be kept.',
-                "Sanitise it whole, or record with: python -m profiler capture",
-            )
-        kept = ranges[:n]
-        return Window(min(a for a, _ in kept), max(b for _, b in kept), len(kept))
+    def _domain(self, text: str) -> str:
+        """Known names as they are, others numbered: which ranges share a domain is kept, and what it is called is not."""
+        return rules.domain_name(text) or self._domains.setdefault(text, f"domain {len(self._domains) + 1}")
+
+    def _payload(self, text: str) -> str | None:
+        document = rules.payload(text)
+        kept = self._scrubbed(document)
+        return None if document is None else text if kept == json.loads(text) else json.dumps(kept)
+
+    def _scrubbed(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: self._scrubbed(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._scrubbed(item) for item in value]
+        return self._scrubber.text(value) if isinstance(value, str) else value
 
     def run(self, window: Window | None) -> None:
-        if window is not None:
-            self._find_launches(window)
+        span = (
+            subset.Window(self.db, self.columns, window.start_ns, window.end_ns, False) if window is not None else None
+        )
+        order = [t for t in subset.Window.in_order(self.tables) if t != STRINGS]
         self.db.execute("BEGIN")
-        for table, sql in self.schema.items():
-            if table == "StringIds":
-                continue
-            rows = self._count("source", table)
-            if table in rules.KEPT_EMPTY and not self._only_read_tables:
-                self.db.execute(sql)
-                self.emptied.append(table)
-                self.rows_dropped += rows
-            elif self._is_harmless(table):
-                self.db.execute(sql)
-                self._copy_rows(table, window)
-                self.kept.append(table)
-                self.rows_dropped += rows - self._count("main", table)
-            else:
-                self.dropped.append(table)
-                self.rows_dropped += rows
-        if "StringIds" in self.schema:
+        for at, table in enumerate(order):
+            progress.report(f"copy of {table}" if table in rules.TABLES else "copy", at / len(order))
+            self._copy_table(table, span)
+        if STRINGS in self.tables:
+            progress.report(f"copy of {STRINGS}", 0.95)
             self._copy_strings()
         self.db.execute("COMMIT")
-        self._verify(window)
+        self._verify(span)
 
-    def _find_launches(self, window: Window) -> None:
-        """GPU work belongs to the window when it was launched in it, whenever it ran: launches are asynchronous."""
-        table = "CUPTI_ACTIVITY_KIND_RUNTIME"
-        if table not in self.schema or not {"start", "correlationId", "globalTid"} <= self._columns(table).keys():
-            return
-        self.db.execute("CREATE TEMP TABLE launched (correlation, pid, PRIMARY KEY (correlation, pid)) WITHOUT ROWID")
-        self.db.execute(
-            "INSERT OR IGNORE INTO launched SELECT correlationId, globalTid & ~16777215 FROM source.CUPTI_ACTIVITY_KIND_RUNTIME "
-            'WHERE "start" BETWEEN ? AND ? AND correlationId IS NOT NULL AND globalTid IS NOT NULL',
-            (window.start_ns, window.end_ns),
-        )
-        self._launches_known = True
-        for work in rules.GPU_WORK:
-            if work in self.schema and {"correlationId", "globalPid", "end"} <= self._columns(work).keys():
-                where, values = self._where(work, self._columns(work), window)
-                latest = self.db.execute(f'SELECT max("end") FROM source."{work}" {where}', values).fetchone()[0]  # noqa: S608 - literals
-                self._gpu_end_ns = max(self._gpu_end_ns, int(latest or 0))
-
-    def _copy_rows(self, table: str, window: Window | None) -> None:
-        columns = self._columns(table)
-        names = ", ".join(f'"{c}"' for c in columns)
-        picked = ", ".join(self._expression(table, c, kind, required) for c, (kind, required) in columns.items())
-        where, values = self._where(table, columns, window)
-        self.db.execute(f'INSERT INTO main."{table}" ({names}) SELECT {picked} FROM source."{table}" {where}', values)  # noqa: S608 - names from the schema
-
-    def _expression(self, table: str, column: str, kind: str, required: bool) -> str:
-        """SQL for one column: figures as they are, texts only where they are expected, anything else blank."""
-        quoted = '"' + column.replace('"', '""') + '"'
-        if table == "GENERIC_EVENTS" and column == "data":
-            return f"metrics_json({quoted})"
-        if column in rules.TEXT_COLUMNS.get(table, ()):
-            text = quoted if table.startswith(("META_DATA", "TARGET_INFO")) else f"scrub({quoted})"
-            return f"coalesce({text}, '')" if required else text
-        if table.startswith("ENUM_"):
-            return quoted
-        if table == "TARGET_INFO_GPU" and column in rules.GPU_PLACEHOLDERS:
-            return f"'{rules.GPU_PLACEHOLDERS[column]}'"
-        blank = ("''" if "TEXT" in kind else "0") if required else "NULL"
-        return f"CASE WHEN typeof({quoted}) IN ('integer', 'real') THEN {quoted} ELSE {blank} END"
-
-    def _where(
-        self, table: str, columns: dict[str, tuple[str, bool]], window: Window | None
-    ) -> tuple[str, Sequence[Any]]:
-        if table == "TARGET_INFO_SYSTEM_ENV":
-            return f"WHERE name IN ({','.join('?' * len(rules.SYSTEM_FACTS))})", rules.SYSTEM_FACTS
-        if table in ("META_DATA_CAPTURE", "META_DATA_EXPORT"):
-            fact = rules.CAPTURE_FACT if table == "META_DATA_CAPTURE" else rules.EXPORT_FACT
-            keep = [
-                rowid
-                for rowid, name, value in self.db.execute(f"SELECT rowid, name, value FROM source.{table}")  # noqa: S608 - one of two literals
-                if fact.match(str(name))
-                and rules.PLAIN_FACT.match(str(value or ""))
-                and self._compare.text(str(value)) == str(value)
-            ]
-            return f"WHERE rowid IN ({','.join(map(str, keep))})", ()
-        if window is None:
-            return "", ()
-        first, last = window.start_ns, window.end_ns
-        if table == "NVTX_EVENTS":
-            return 'WHERE eventType NOT IN (34, 59, 60) OR ("start" <= ? AND coalesce("end", "start") >= ?)', (
-                last,
-                first,
+    def _copy_table(self, table: str, span: subset.Window | None) -> None:
+        rows = self._count("source", table)
+        if table in rules.KEPT_EMPTY and not self._only_read_tables:
+            self._create(table, rules.KEPT_EMPTY[table])
+            self.emptied.append(table)
+        elif table in rules.TABLES and (table in READ or not self._only_read_tables):
+            picked = self._expressions(table)
+            self.columns_dropped += [f"{table}.{c}" for c in self.columns[table] if c not in picked]
+            self._create(table, picked)
+            where, values = self._where(table, span)
+            names = ", ".join(map(quoted, picked))
+            self.db.execute(
+                f"INSERT INTO main.{quoted(table)} ({names}) SELECT {', '.join(picked.values())} "  # noqa: S608 - names that are listed
+                f"FROM source.{quoted(table)} NOT INDEXED {where}",
+                values,
             )
-        if "timestamp" in columns and table in ("GPU_METRICS", "GENERIC_EVENTS"):
-            return "WHERE timestamp BETWEEN ? AND ?", (
-                first - rules.METRIC_MARGIN_NS,
-                max(last, self._gpu_end_ns) + rules.METRIC_MARGIN_NS,
-            )
-        if self._launches_known and table in rules.GPU_WORK and {"correlationId", "globalPid"} <= columns.keys():
-            return "WHERE (correlationId, globalPid) IN (SELECT correlation, pid FROM launched)", ()
-        if "start" in columns and "end" in columns:
-            return 'WHERE "start" BETWEEN ? AND ?', (first, last)
-        return "", ()
+            if span is not None:
+                span.copied(table)
+            self.kept.append(table)
+            rows -= self._count("main", table)
+        else:
+            self.dropped.append(table)
+        self.rows_dropped += rows
+
+    def _create(self, table: str, columns: Iterable[str]) -> None:
+        """A table of our own making: nothing of the file's statement, its comments, defaults and checks is taken over."""
+        texts = {
+            *rules.TEXTS.get(table, ()),
+            *rules.GPU_PLACEHOLDERS,
+            *(("name", "value") if table in rules.FACTS else ("text",)),
+        }
+        kinds = ", ".join(f"{quoted(c)} {'TEXT' if c in texts else 'INTEGER'}" for c in columns)
+        self.db.execute(f"CREATE TABLE main.{quoted(table)} ({kinds})")
+
+    def _expressions(self, table: str) -> dict[str, str]:
+        """SQL for each column that is kept."""
+        columns = self.columns[table]
+        if table in rules.FACTS:
+            return {c: quoted(c) for c in ("name", "value") if c in columns}
+        found = {}
+        for column in columns:
+            name = quoted(column)
+            if column in rules.TEXTS.get(table, ()):
+                found[column] = f"{table}_{column}(CAST({name} AS BLOB))"
+            elif table == "TARGET_INFO_GPU" and column in rules.GPU_PLACEHOLDERS:
+                found[column] = f"'{rules.GPU_PLACEHOLDERS[column]}'"
+            elif column in rules.NUMBERS or column in rules.STRING_COLUMNS:
+                found[column] = f"CASE WHEN typeof({name}) IN ('integer', 'real') THEN {name} END"
+        return found if table != NVTX else self._range_expressions(columns, found)
+
+    def _range_expressions(self, columns: Sequence[str], found: dict[str, str]) -> dict[str, str]:
+        """Names of ranges are scrubbed, those of domains are known or numbered, payloads are descriptions of layers or nothing."""
+        own = "CAST(text AS BLOB)" if "text" in columns else "NULL"
+        is_domain = f"eventType = {DOMAIN}" if "eventType" in columns else "0"
+        registered = "NULL"
+        if "textId" in columns:
+            found["textId"] = f"CASE WHEN {is_domain} THEN NULL ELSE {found['textId']} END"
+            if STRINGS in self.columns:
+                registered = "(SELECT CAST(value AS BLOB) FROM source.StringIds s WHERE s.id = textId)"
+        found["text"] = f"CASE WHEN {is_domain} THEN domain_name(coalesce({own}, {registered})) ELSE scrub({own}) END"
+        if "jsonText" in columns:
+            found["jsonText"] = "payload(CAST(jsonText AS BLOB))"
+        return found
+
+    def _where(self, table: str, span: subset.Window | None) -> tuple[str, tuple[Any, ...]]:
+        columns = self.columns[table]
+        conditions: list[str] = []
+        values: tuple[Any, ...] = ()
+        if table in rules.FACTS:
+            is_complete = {"name", "value"} <= {*columns}
+            conditions.append(f"is_fact('{table}', CAST(name AS BLOB), CAST(value AS BLOB))" if is_complete else "0")
+        elif span is not None:
+            condition, values = span.condition(table)
+            conditions += [condition] if condition else []
+        if table == NVTX and "eventType" in columns:  # marks, names of threads and categories are not read
+            conditions.append(f"eventType IN ({','.join(map(str, (*KINDS, DOMAIN)))})")
+        return (f"WHERE {' AND '.join(conditions)}" if conditions else ""), values
 
     def _copy_strings(self) -> None:
         """Only the strings that a kept row refers to."""
-        self.db.execute(self.schema["StringIds"])
-        self.kept.append("StringIds")
-        self.db.execute("CREATE TEMP TABLE used (id INTEGER PRIMARY KEY)")
+        self.db.execute(f"CREATE TABLE main.{STRINGS} (id INTEGER PRIMARY KEY, value TEXT)")
+        self.kept.append(STRINGS)
+        used: dict[str, list[tuple[str, str]]] = {kind: [] for kind in _STRINGS}
         for table in self.kept:
-            referring = set(rules.STRING_REFERENCE.findall(self.schema[table])) | rules.STRING_COLUMNS
-            for column in self._columns(table):
-                if column in referring:
-                    ids = f'SELECT "{column}" FROM main."{table}" WHERE typeof("{column}") = \'integer\''  # noqa: S608
-                    self.db.execute(f"INSERT OR IGNORE INTO used {ids}")
-        self.db.execute(
-            "INSERT INTO main.StringIds (id, value) SELECT id, coalesce(scrub(value), '') FROM source.StringIds "
-            "WHERE id IN (SELECT id FROM used)"
+            for column in self.columns[table]:
+                kind = rules.STRING_COLUMNS.get(column)
+                if kind is not None:
+                    used[kind].append((table, column))
+        for kind, function in _STRINGS.items():
+            into = kind.replace(" ", "_")
+            subset.note_strings(self.db, into, used[kind])
+            # the first kind of text that an id is used for decides, and names are free text
+            self.db.execute(
+                f"INSERT OR IGNORE INTO main.{STRINGS} SELECT id, {function}(CAST(value AS BLOB)) FROM source.{STRINGS} "  # noqa: S608 - literals
+                f"WHERE id IN (SELECT id FROM {into}) AND typeof(id) = 'integer'"
+            )
+            texts = (
+                f"SELECT DISTINCT value FROM main.{STRINGS} WHERE id IN (SELECT id FROM {into}) AND value IS NOT NULL"  # noqa: S608
+            )
+            self.kept_texts[kind] = [str(text) for (text,) in self.db.execute(texts)]
+        if NVTX in self.kept:
+            own = self.db.execute(f"SELECT DISTINCT text FROM main.{NVTX} WHERE text IS NOT NULL")  # noqa: S608 - a literal
+            self.kept_texts[rules.RANGE_NAMES] += [str(text) for (text,) in own]
+        self.strings_dropped = self._count("source", STRINGS) - self._count("main", STRINGS)
+        changed = (
+            "SELECT count(*) FROM main.StringIds m JOIN source.StringIds s ON s.id = m.id WHERE m.value IS NOT s.value"
         )
-        self.strings_dropped = self._count("source", "StringIds") - self._count("main", "StringIds")
+        self.texts_changed = int(self.db.execute(changed).fetchone()[0])
 
     def _count(self, schema: str, table: str) -> int:
-        return int(self.db.execute(f'SELECT count(*) FROM {schema}."{table}"').fetchone()[0])  # noqa: S608 - names from the schema
+        return int(self.db.execute(f"SELECT count(*) FROM {schema}.{quoted(table)} NOT INDEXED").fetchone()[0])  # noqa: S608 - quoted
 
-    def _verify(self, window: Window | None) -> None:
-        """The same figures row by row, and the same names."""
+    def _verify(self, span: subset.Window | None) -> None:
+        """The same figures row by row. (What became of the texts is in the copy's StringIds alone.)"""
         for table, wanted in rules.FINGERPRINT.items():
             if table not in self.kept:
                 continue
-            columns = self._columns(table)
-            where, values = self._where(table, columns, window)
-            figures = [c for c in wanted if c in columns]
-            names = [c for c in ("demangledName", "shortName", "nameId", "textId") if c in columns]
-            before = self._digest("source", table, figures, names, where, values)
-            after = self._digest("main", table, figures, names, "", ())
+            progress.report(f"check of {table}", 0.97)
+            figures = [c for c in wanted if c in self.columns[table]]
+            where, values = self._where(table, span)
+            before = self._digest("source", table, figures, where, values)
+            after = self._digest("main", table, figures, "", ())
             if before != after:
                 raise TraceError(
                     f"{self.source}: the sanitised copy differs from the source in {table}.",
-                    "Please report this; no copy was kept.",
+                    "A column holds text where nsys writes numbers, or please report this. No copy was kept.",
                 )
-            if table == "CUPTI_ACTIVITY_KIND_KERNEL":
+            if table == KERNELS:
                 self.kernels = after[0]
 
     def _digest(
-        self, schema: str, table: str, figures: Sequence[str], names: Sequence[str], where: str, values: Sequence[Any]
+        self, schema: str, table: str, figures: Sequence[str], where: str, values: Sequence[Any]
     ) -> tuple[int, str]:
-        text = f"scrub_again((SELECT value FROM {schema}.StringIds s WHERE s.id = t."  # noqa: S608 - one of two schemas
-        texts = [f'{text}"{c}"))' for c in names] if "StringIds" in self.schema else []
-        picked = ", ".join([*(f't."{c}"' for c in figures), *texts])
         digest, n = hashlib.sha256(), 0
-        for row in self.db.execute(f'SELECT {picked} FROM {schema}."{table}" t {where} ORDER BY t.rowid', values):  # noqa: S608
+        numbers = (f"CASE WHEN typeof({c}) IN ('integer', 'real') THEN {c} END" for c in map(quoted, figures))
+        sql = f"SELECT {', '.join(numbers) or 1} FROM {schema}.{quoted(table)} NOT INDEXED {where} ORDER BY rowid"  # noqa: S608 - quoted
+        for row in self.db.execute(sql, values):
             digest.update(repr(row).encode())
             n += 1
         return n, digest.hexdigest()
 
 
-def _metrics_json(data: object) -> str | None:
-    """A sample of GPU metrics as older exports store it; numbers only. None for any other event."""
-    try:
-        sample = json.loads(str(data))
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(sample, dict) or not any("Active" in key for key in sample):
-        return None
-    return json.dumps({k: v for k, v in sample.items() if _number(v) is not None})
-
-
-def _number(value: object) -> float | None:
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return None
+_STRINGS = {
+    rules.KERNEL_NAMES: "scrub",
+    rules.RANGE_NAMES: "scrub",
+    rules.PAYLOADS: "payload",
+    rules.CALL_NAMES: "call_name",
+}
+"""The SQL function for each kind of text in StringIds."""
 
 
 def _search(file: Path, identifying: Identifying, source: Path) -> None:
-    """Look for every identifying value in the bytes of the finished file."""
-    values = identifying.searched
+    """Look for every identifying value in the bytes of the finished file: SQLite stores text as UTF-8 or, if the file says so, UTF-16."""
+    values = [
+        t.lower().encode(code, "surrogatepass")
+        for t in identifying.searched
+        for code in ("utf-8", "utf-16-le", "utf-16-be")
+    ]
     if not values:
         return
-    # bytes.find per value: an alternation of many literals is slower in `re` than as many plain searches
-    content = file.read_bytes()
-    for value in values:
-        if content.find(value) >= 0:
-            raise TraceError(
-                f"{source}: an identifying value of {len(value)} characters, starting with {value[:2]!r}, was still in the sanitised copy.",
-                "No copy was kept. Please report this with the nsys version.",
-            )
+    overlap = max(map(len, values))
+    before = b""
+    with file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            # bytes.find per value: an alternation of many literals is slower in `re` than as many plain searches
+            content = before + chunk.lower()
+            for value in values:
+                if content.find(value) >= 0:
+                    raise TraceError(
+                        f"{source}: an identifying value of {len(value)} bytes was still in the sanitised copy.",
+                        "No copy was kept. Please report this with the nsys version.",
+                    )
+            before = content[-overlap:]

@@ -12,7 +12,7 @@ from profiler.analysis.fusion.ledger import Group, Ledger, grouped
 from profiler.analysis.fusion.rows import Cell, Row
 from profiler.charts.layout import LAYOUT
 from profiler.charts.palette import CATEGORY_COLOURS, NEUTRAL, STATUS_COLOURS, text_on
-from profiler.text import duration, number, plotly_text
+from profiler.text import duration, plotly_text, plural
 
 CAPTION = (
     "Boxes above are units of the model in order of execution, below the layers that compute them now; ribbons say how."
@@ -48,8 +48,8 @@ def figure(ledger: Ledger, group: Group) -> go.Figure | None:
         return None
     n = ledger.before_placement.inferences, ledger.after_placement.inferences
     titles = (
-        f"before: {number(group.before_kernels / n[0])} kernels, {duration(group.before_time_ns / n[0])} per inference",
-        f"after: {number(group.after_kernels / n[1])} kernels, {duration(group.after_time_ns / n[1])} per inference",
+        f"before: {plural(group.before_kernels / n[0], 'kernel')}, {duration(group.before_time_ns / n[0])} per inference",
+        f"after: {plural(group.after_kernels / n[1], 'kernel')}, {duration(group.after_time_ns / n[1])} per inference",
     )
     title = plotly_text(f"What became of the block {group.label}", 100)
     return collapsing_boxes(above, below, titles).update_layout(title=title)

@@ -20,7 +20,7 @@ from profiler.charts.traffic import traffic_by_stage
 from profiler.charts.waterfall import split_waterfall
 from profiler.report.evidence import Evidence
 from profiler.report.html import Figure
-from profiler.text import number_of_bytes
+from profiler.text import number_of_bytes, plural
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _figures(evidence: Evidence) -> Iterator[Drawn]:
         unknown = traffic.before_unknown + traffic.after_unknown
         caption = (
             "Computed minimum from tensor shapes and types: inputs, weights and outputs once each"
-            + (f"; {unknown} rows without shapes are not in it" if unknown else "")
+            + (f"; without {plural(unknown, 'row')} of unknown shapes" if unknown else "")
             + f". DRAM traffic as sampled, another figure: {_dram(traffic.before_sampled)} before, "
             f"{_dram(traffic.after_sampled)} after, per inference."
         )

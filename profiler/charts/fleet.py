@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from profiler.charts.layout import LAYOUT, category_ticks
 from profiler.charts.palette import AFTER, NVTX_COLOUR, STATUS_COLOURS
-from profiler.text import number, plotly_text
+from profiler.text import number, plotly_text, signed
 
 USUAL, STRAGGLER, OUTLIER = AFTER, STATUS_COLOURS["unexplained"], STATUS_COLOURS["new"]
 _MEDIAN_COLOUR = NVTX_COLOUR
@@ -86,7 +86,7 @@ def excess_bars(labels: Sequence[str], excess_us: Sequence[float], notes: Sequen
             y=ticks["tickvals"],
             orientation="h",
             marker_color=[STRAGGLER if e >= 0 else USUAL for e in excess_us],
-            text=[f"{'+' if e >= 0 else '−'}{number(abs(e))} µs" for e in excess_us],
+            text=[signed(e, "µs") for e in excess_us],
             textposition="outside",
             cliponaxis=False,
             hovertext=[plotly_text(f"{label}: {note}", 200) for label, note in zip(labels, notes, strict=True)],

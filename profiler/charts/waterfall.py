@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from profiler.analysis.fusion.decompose import Decomposition
 from profiler.charts.layout import PLAIN, category_ticks
 from profiler.charts.palette import AFTER, BEFORE, STATUS_COLOURS, VERDICT_COLOURS
-from profiler.text import duration, number, plotly_text
+from profiler.text import duration, number, plotly_text, signed
 
 
 def waterfall(
@@ -23,7 +23,7 @@ def waterfall(
         level -= saved
     bases.append(0.0)
     values = [before_us, *[abs(s) for s in saved_us], after_us]
-    shown = [number(before_us), *[f"{'−' if s > 0 else '+'}{number(abs(s))}" for s in saved_us], number(after_us)]
+    shown = [number(before_us), *[signed(-s) for s in saved_us], number(after_us)]
     ticks = category_ticks(["before", *labels, "after"], 60, 24)
     figure = go.Figure(
         go.Bar(

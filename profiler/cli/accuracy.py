@@ -17,7 +17,7 @@ from profiler.cli.verb import warn
 from profiler.errors import UsageError
 from profiler.runtime.arguments import positive
 from profiler.runtime.images import image_folder, write_inputs
-from profiler.text import number
+from profiler.text import number, plural
 
 DESCRIPTION = (
     "With --images, a folder in ImageNet's layout: top-1 and top-5 accuracy of a run. Without: how closely it agrees with PyTorch FP32 on "
@@ -94,7 +94,7 @@ def _measure(args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     if args.images is not None:
         paths, labels = image_folder(args.images, args.images_limit)
         if args.outputs is None:
-            progress(f"reading {len(paths):,} images")
+            progress(f"reading {plural(len(paths), 'image')}")
             inputs = scratch / "images.npy"
             write_inputs(paths, inputs, args.input_shape[-1], args.resize)
     activation = args.activation

@@ -23,6 +23,7 @@ from profiler.cli.verb import warn
 from profiler.errors import OutputError, ProfilerError, UsageError
 from profiler.runtime import trt_modules
 from profiler.runtime.arguments import positive
+from profiler.text import number
 
 DESCRIPTION = (
     "Export a PyTorch model to ONNX (or take --onnx) and build a TensorRT engine. Beside the plan lie its layers, the verbose build log "
@@ -94,5 +95,5 @@ def run(args: argparse.Namespace) -> None:
         facts = build_engine(spec, onnx, args.output, trt_python, progress)
     warn(facts.get("warnings") or [])
     seconds = facts.get("build_seconds")
-    built = f", built in {seconds:.1f} s" if isinstance(seconds, (int, float)) else ""
-    print(f"{args.output}: {args.output.stat().st_size / 2**20:.1f} MiB{built}")
+    built = f", built in {number(seconds, 's')}" if isinstance(seconds, (int, float)) else ""
+    print(f"{args.output}: {number(args.output.stat().st_size / 2**20, 'MiB')}{built}")

@@ -7,6 +7,7 @@ import argparse
 from profiler.cli.output import add_output_options, check_target, emit
 from profiler.report.documents import cache_document
 from profiler.store import FOLDER_VARIABLE, LIMIT_VARIABLE, SWITCH_VARIABLE, Store
+from profiler.text import plural
 
 DESCRIPTION = (
     "Outputs of kernels, tensor-cores, compare and fusion on large traces are kept in your cache folder, by the content of the traces. "
@@ -25,7 +26,7 @@ def run(args: argparse.Namespace) -> None:
     removed = store.clear() if args.action == "clear" else None
     usage = store.usage()
     document = cache_document(usage, removed)
-    text = f"{usage.folder}: {usage.entries:,} results, {usage.used_bytes:,} of {usage.limit_bytes:,} bytes"
+    text = f"{usage.folder}: {plural(usage.entries, 'result')}, {usage.used_bytes:,} of {usage.limit_bytes:,} bytes"
     if removed is not None:
         text += f"; {removed:,} removed"
     emit(args, document, text, [document])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 from typing import TypeAlias
@@ -15,6 +14,7 @@ from profiler.capture.interpreters import find_tensorrt
 from profiler.capture.manifest import read_document
 from profiler.capture.nsys import METRIC_LIMITS_HZ, Recording
 from profiler.capture.spec import FRAMEWORKS, MODES, PRECISIONS, RunSpec
+from profiler.cli import streams
 from profiler.errors import ProfilerError, UsageError
 from profiler.runtime import trt_modules
 from profiler.runtime.arguments import image_shape, not_negative, positive, seconds
@@ -285,8 +285,7 @@ class Progress:
         self._prefix, self._started = prefix, time.monotonic()
 
     def __call__(self, text: str) -> None:
-        shown = "".join(c if c.isprintable() else " " for c in text)
-        print(f"{time.monotonic() - self._started:6.1f} s  {self._prefix}{shown}", file=sys.stderr, flush=True)
+        streams.say(f"{time.monotonic() - self._started:6.1f} s  {self._prefix}{' '.join(text.split())}")
 
 
 def with_engine(args: argparse.Namespace, spec: RunSpec, scratch: Path, progress: Progress) -> RunSpec:

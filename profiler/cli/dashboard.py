@@ -19,9 +19,8 @@ DESCRIPTION = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--traces", metavar="DIR", type=Path, help="a folder of your traces, offered beside the bundled ones"
-    )
+    parser.add_argument("--traces", metavar="DIR", type=Path, help="a folder of your traces; its newest pair opens")
+    parser.add_argument("--capture", action="store_true", help="let the page Capture start recordings on this machine")
     parser.add_argument("options", metavar="-- OPTION", nargs="*", help="options of streamlit run")
 
 
@@ -30,6 +29,8 @@ def run(args: argparse.Namespace) -> None:
         if not args.traces.is_dir():
             raise UsageError(f"{args.traces}: is not a folder.", "Give a folder that holds traces.")
         os.environ["PROFILER_TRACES"] = str(args.traces.resolve())
+    if args.capture:
+        os.environ["PROFILER_CAPTURE"] = "1"
     app = IMPORT_ROOT / "dashboard"
     if not app.is_dir() or importlib.util.find_spec("streamlit") is None:
         raise MissingToolError(

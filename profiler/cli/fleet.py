@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from profiler.capture.process import terminate_as_interrupt
+from profiler.cli import streams
 from profiler.cli.output import FORMATS, emit, render_table
 from profiler.cli.verb import add_nvtx, warn
 from profiler.errors import EXIT_FAILED, EXIT_OK, UsageError
@@ -20,7 +20,7 @@ from profiler.fleet.outliers import MIN_EFFECT_PCT, MIN_TRACES, THRESHOLD, Rule
 from profiler.fleet.results import FleetResult, check_target, write
 from profiler.fleet.run import Outcome, run_fleet
 from profiler.runtime.arguments import positive, positive_number, words
-from profiler.text import number, printable
+from profiler.text import number, plural, printable, signed
 
 DESCRIPTION = (
     "Read every trace in DIR and its subfolders in parallel, on Dask; write the figures per trace, merged, and the outliers to Parquet "
@@ -121,22 +121,22 @@ def run(args: argparse.Namespace) -> int:
     if broken:
         warn(
             [
-                f"{broken} of {broken + len(traces)} traces could not be read; they are listed in {args.result / 'errors.parquet'}."
+                f"{broken} of {plural(broken + len(traces), 'trace')} could not be read; see {args.result / 'errors.parquet'}."
             ]
         )
     return EXIT_FAILED if not traces or (broken and args.strict) else EXIT_OK
 
 
 def _say_progress(outcome: Outcome, done: int, of: int) -> None:
-    print(f"[{done}/{of}] {_progress(outcome)}", file=sys.stderr, flush=True)
+    streams.say(f"[{done}/{of}] {_progress(outcome)}")
 
 
 def _progress(outcome: Outcome) -> str:
     if isinstance(outcome, Broken):
-        return f"not read: {printable(outcome.message, 300)}"
+        return f"not read: {printable(' '.join(outcome.message.split()), 300)}"
     row = outcome.row
-    kernels = "no kernels" if row["kernels"] is None else f"{row['kernels']:,} kernels"
-    inferences = f"{row['inferences']:,} inferences" if row["inferences"] else "no inferences"
+    kernels = "no kernels" if row["kernels"] is None else plural(row["kernels"], "kernel")
+    inferences = plural(row["inferences"], "inference") if row["inferences"] else "no inferences"
     return f"{printable(outcome.name)}: {kernels}, {inferences}, {row['read_s']:.1f} s"
 
 
@@ -163,7 +163,8 @@ def _text(folder: Path, result: FleetResult) -> str:
         "compute": "kernel time ms", "found": "stragglers",
     }  # fmt: skip
     lines = [
-        f"{document['traces']} traces read, {document['broken']} could not be read, {len(document['skipped'])} files skipped",
+        f"{plural(document['traces'], 'trace')} read, {document['broken']} could not be read, "
+        f"{plural(len(document['skipped']), 'file')} skipped",
         "",
         render_table(groups, columns),
         "",
@@ -199,11 +200,11 @@ def _outlier(row: dict[str, Any], trace: dict[str, Any]) -> str:
     where = f"{printable(row['trace'])} ({printable(place)})" if place else printable(row["trace"])
     slow = ""
     if row["straggler"] and row["slow_inferences"] is not None:
-        slow = f"; {row['slow_inferences']} of {row['inferences']} inferences are slow"
+        slow = f"; {row['slow_inferences']} of {plural(row['inferences'], 'inference')} are slow"
     because = f". {printable(row['because'], 600)}" if row["because"] else ""
     return (
         f"{where}: {row['label']} {number(row['value'] * scale)} {unit}, median {number(row['median'] * scale)} {unit} of "
-        f"{row['traces']} traces, score {row['score']:+.1f}{slow}{because}"
+        f"{plural(row['traces'], 'trace')}, score {signed(row['score'])}{slow}{because}"
     )
 
 

@@ -13,7 +13,7 @@ from profiler.cli.output import add_output_options, check_target, emit, render_t
 from profiler.cli.runs import pair_of
 from profiler.cli.verb import add_pair, warn
 from profiler.report.documents import flat_row, ledger_document
-from profiler.text import number, printable
+from profiler.text import number, plural, printable
 from profiler.trace import open_trace
 
 KEPT_BY = ("before", "after")
@@ -104,8 +104,8 @@ def _statuses(rows: tuple[Row, ...]) -> dict[str, int]:
 def _source_line(document: dict[str, Any], side: str) -> str:
     coverage, left = document["coverage"][side], document["unexplained"][side]
     explained = (
-        f"{coverage['kernels_explained']:,} of {coverage['kernels']:,} kernels and {number(coverage['time_pct'] or 0.0)} % of the "
-        "time explained"
+        f"{coverage['kernels_explained']:,} of {plural(coverage['kernels'], 'kernel')} and "
+        f"{number(coverage['time_pct'] or 0.0)} % of the time explained"
     )
     shown = ", ".join(f"{printable(u['module'])[:60]} {number(u['time_ns'] / 1e3)} µs" for u in left[:_MOST_SHOWN])
     more = f" and {len(left) - _MOST_SHOWN} more" if len(left) > _MOST_SHOWN else ""

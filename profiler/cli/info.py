@@ -8,7 +8,7 @@ from typing import Any
 from profiler.cli.output import add_output_options, check_target, emit
 from profiler.cli.verb import add_trace
 from profiler.report.documents import info_document
-from profiler.text import number, visible
+from profiler.text import number, plural, visible
 from profiler.trace import open_trace
 
 DESCRIPTION = "Say what a trace holds and what is wrong with it."
@@ -52,7 +52,7 @@ def _text(value: Any) -> str:
 
 
 def _per_gpu(names: dict[str, list[str]]) -> str:
-    return ", ".join(f"GPU {gpu}: {len(metrics)} metrics" for gpu, metrics in names.items()) or "none"
+    return ", ".join(f"GPU {gpu}: {plural(len(metrics), 'metric')}" for gpu, metrics in names.items()) or "none"
 
 
 def _gpu(gpu: dict[str, Any]) -> str:

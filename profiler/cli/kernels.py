@@ -11,6 +11,7 @@ from profiler.cli.verb import add_inferences, add_trace, trace_warnings, warn
 from profiler.errors import TraceError
 from profiler.report.documents import kernels_document
 from profiler.runtime.arguments import positive
+from profiler.text import number, plural
 from profiler.trace import open_trace
 
 KEPT_BY = ("trace",)
@@ -57,6 +58,7 @@ def run(args: argparse.Namespace) -> None:
     else:
         rows = document["categories"]
         columns = {**_HEADINGS, "category": "category"}
-    per = "unknown" if summary.per_inference is None else f"{summary.per_inference:g}"
-    head = f"{summary.count:,} kernels, {summary.total_ns:,} ns; {summary.inferences or 'no'} inferences, {per} kernels per inference"
+    per = "kernels unknown" if summary.per_inference is None else plural(summary.per_inference, "kernel")
+    counted = plural(summary.inferences, "inference") if summary.inferences else "no inferences"
+    head = f"{plural(summary.count, 'kernel')}, {number(summary.total_ns)} ns; {counted}, {per} per inference"
     emit(args, document, "\n".join([head, *lines, "", render_table(rows, columns)]), rows)

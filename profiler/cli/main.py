@@ -13,8 +13,10 @@ from types import ModuleType
 from typing import Any
 
 from profiler import progress
+from profiler.cli import streams
 from profiler.cli.verb import terminal_progress
 from profiler.errors import EXIT_FAILED, EXIT_OK, ProfilerError
+from profiler.files import NO_ROOM
 
 VERBS = {
     "info": "what a trace holds: versions, GPUs, counts, GPU metrics, warnings",
@@ -45,7 +47,7 @@ TRACEBACK_VARIABLE = "PROFILER_TRACEBACK"
 _SCRIPT = "tensorrt-evidence"
 
 
-class _VerbParser(argparse.ArgumentParser):
+class _VerbParser(streams.Parser):
     """The parser of one verb, which imports the verb and takes its arguments once it has something to parse."""
 
     def __init__(self, *, verb: str | None = None, **options: Any) -> None:
@@ -90,7 +92,7 @@ def module_of(verb: str) -> ModuleType:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = streams.Parser(
         prog=_SCRIPT if Path(sys.argv[0]).stem == _SCRIPT else "python -m profiler",
         description="Prove what TensorRT did to a model, from NVIDIA Nsight Systems traces. Data goes to standard output, "
         "diagnostics to standard error. Exit status: 0 done, 1 failed or refused, 2 wrong usage; of report also 3 a gate failed, "
@@ -104,35 +106,39 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status."""
+    streams.prepare()
     sys.modules.setdefault("pandas", _ImportedWhenUsed("pandas"))
+    try:
+        status = _run(argv)
+    except SystemExit as ended:  # of the parser, which has printed its help or what is wrong
+        sys.exit(streams.finish(ended.code if isinstance(ended.code, int) else EXIT_OK))
+    return streams.finish(status)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     try:
         args = build_parser().parse_args(argv)
         with progress.listening(terminal_progress()):
             status: int | None = args.run(args)
-        sys.stdout.flush()
         return EXIT_OK if status is None else status
     except ProfilerError as error:
-        print(f"error: {_one_line(error.message)}", file=sys.stderr)
-        if error.hint:
-            print(f"  {_one_line(error.hint)}", file=sys.stderr)
+        streams.say_error(error.message, error.hint)
         return error.exit_code
     except BrokenPipeError:  # the reader of a pipe went away, which is its right
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.drop_output()
         return EXIT_FAILED
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        streams.say("interrupted")
         return 130
     except Exception as error:
+        if isinstance(error, OSError) and error.filename is None and error.errno in NO_ROOM:
+            found = streams.output_error(error)
+            streams.say_error(found.message, found.hint)
+            return found.exit_code
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
-        print(
-            f"error: this should not have happened: {type(error).__name__}: {_one_line(str(error))[:500]}\n"
-            f"  Please report it, with the output that {TRACEBACK_VARIABLE}=1 gives.",
-            file=sys.stderr,
+        streams.say_error(
+            f"this should not have happened: {type(error).__name__}: {str(error)[:500]}",
+            f"Please report it, with the output that {TRACEBACK_VARIABLE}=1 gives.",
         )
         return EXIT_FAILED
-
-
-def _one_line(text: str) -> str:
-    """Without control characters: file names and trace contents reach the terminal here."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

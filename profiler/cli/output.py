@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from profiler import files
-from profiler.report.documents import json_text, plain
+from profiler.cli import streams
+from profiler.report.plain import json_text, plain
 from profiler.report.spreadsheet import cell
 from profiler.text import number, printable, visible
 
@@ -62,7 +62,7 @@ def emit(args: argparse.Namespace, document: Any, table: str, rows: Sequence[Map
     else:
         text = "\n".join(visible(line) for line in table.rstrip("\n").split("\n")) + "\n"
     if args.output is None:
-        sys.stdout.write(text)
+        streams.write(text)
     else:
         files.write_file(args.output, text)
 
@@ -88,9 +88,7 @@ def _cell(value: Any) -> str:
         return "—"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
+    if isinstance(value, (int, float)):
         return number(value)
     return printable(str(value), _MAX_CELL)
 

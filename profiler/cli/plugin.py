@@ -14,7 +14,7 @@ from profiler.cli.capture_options import Progress
 from profiler.cli.output import add_output_options, check_target, emit
 from profiler.errors import ProfilerError, UsageError
 from profiler.plugins import compile as compiling
-from profiler.text import number
+from profiler.text import number, plural
 
 DESCRIPTION = (
     "The custom layer is QuickGELU, x * sigmoid(1.702 x), as CUDA kernels in a TensorRT plugin. build compiles the library against the "
@@ -62,7 +62,7 @@ def _build(args: argparse.Namespace) -> None:
     headers = None if args.kernels_only else compiling.read_headers(args.tensorrt_include)
     argv = compiling.compile_library(args.output, headers, nvcc, args.arch, args.force)
     what = f"for TensorRT {headers.text}" if headers else "kernels alone, without TensorRT"
-    print(f"{args.output}: {args.output.stat().st_size / 2**20:.1f} MiB, {what}\n  {shlex.join(argv)}")
+    print(f"{args.output}: {number(args.output.stat().st_size / 2**20, 'MiB')}, {what}\n  {shlex.join(argv)}")
 
 
 def _measure(args: argparse.Namespace) -> None:
@@ -95,7 +95,7 @@ def _text(document: dict[str, Any]) -> str:
         lines.append(f"  {row['precision']:5} {row['variant']:26} {error:>10} {row['unit']}{bound}  ({row['what']})")
     lines += ["", "edges (sizes, alignment, in place, more than 2^31 elements)"]
     for edge in document["edges"]:
-        lines.append(f"  {edge['precision']:5} {edge['cases']} cases, {len(edge['wrong'])} wrong")
+        lines.append(f"  {edge['precision']:5} {plural(edge['cases'], 'case')}, {len(edge['wrong'])} wrong")
     lines += ["", "bandwidth: bytes read and written per second, and against a copy of the same tensor"]
     for row in document["bandwidth"]:
         what = f"{row['precision']:5} {row['size_mib']:5} MiB  {row['what']:26}"

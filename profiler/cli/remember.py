@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from profiler import store
+from profiler.cli import streams
 from profiler.cli.output import check_target
 from profiler.files import state_of, write_file
 from profiler.fleet.code import code_digest
@@ -45,7 +46,8 @@ def run(
     kept = store.Store()
     found = kept.get(key)
     if isinstance(found, dict) and isinstance(found.get("output"), str) and isinstance(found.get("messages"), str):
-        sys.stderr.write(found["messages"])
+        with contextlib.suppress(OSError):
+            sys.stderr.write(found["messages"])
         _write(args, found["output"])
         return None
     output, messages = io.StringIO(), _Tee(sys.stderr)
@@ -64,7 +66,7 @@ def run(
 
 def _write(args: argparse.Namespace, text: str) -> None:
     if args.output is None:
-        sys.stdout.write(text)
+        streams.write(text)
     else:
         write_file(args.output, text)
 
@@ -77,11 +79,13 @@ class _Tee(io.TextIOBase):
         self.text = io.StringIO()
 
     def write(self, text: str) -> int:
-        self._through.write(text)
+        with contextlib.suppress(OSError):
+            self._through.write(text)
         return self.text.write(text)
 
     def flush(self) -> None:
-        self._through.flush()
+        with contextlib.suppress(OSError):
+            self._through.flush()
 
 
 def _inputs(args: argparse.Namespace, traces: tuple[str, ...]) -> list[Path] | None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from profiler.cli import streams
 from profiler.cli.output import check_target
 from profiler.cli.runs import pair_of
 from profiler.cli.verb import add_pair, warn
 from profiler.errors import EXIT_GATE_FAILED, EXIT_GATE_UNKNOWN, UsageError
 from profiler.files import write_file
 from profiler.report import tables
-from profiler.report.documents import json_text, report_document
+from profiler.report.documents import report_document
 from profiler.report.evidence import Evidence, gather
 from profiler.report.gates import FAILED, UNKNOWN, GateResult, check, parse_gate
 from profiler.report.markdown import summary
+from profiler.report.plain import json_text
 from profiler.trace import open_trace
 
 DESCRIPTION = (
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> int | None:
         outcomes = check(gates, evidence)
         content = _WRITERS[chosen](evidence, outcomes)
         if args.output is None:
-            sys.stdout.write(content)
+            streams.write(content, "utf-8" if chosen == "html" else None)
         else:
             write_file(args.output, content)
         if args.markdown is not None:
@@ -131,9 +132,9 @@ def _status(outcomes: list[GateResult]) -> int | None:
     """Say which gates did not pass; the exit status."""
     for outcome in outcomes:
         if outcome.outcome == FAILED:
-            print(f"gate failed: {outcome.gate.text}: {outcome.sentence}", file=sys.stderr)
+            streams.say(f"gate failed: {outcome.gate.text}: {outcome.sentence}")
         elif outcome.outcome == UNKNOWN:
-            print(f"gate not decided: {outcome.gate.text}: {outcome.sentence}", file=sys.stderr)
+            streams.say(f"gate not decided: {outcome.gate.text}: {outcome.sentence}")
     found = {o.outcome for o in outcomes}
     if FAILED in found:
         return EXIT_GATE_FAILED

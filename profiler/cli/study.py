@@ -29,7 +29,7 @@ from profiler.cli.output import render_table
 from profiler.cli.verb import warn
 from profiler.errors import EXIT_FAILED, EXIT_OK, MissingToolError, UsageError
 from profiler.runtime.arguments import positive, seconds, words
-from profiler.text import printable
+from profiler.text import plural, printable
 
 DESCRIPTION = (
     "Build the engines and run PyTorch and TensorRT in every precision and mode, with latency, trace and agreement, into one folder with a "
@@ -175,7 +175,9 @@ def run(args: argparse.Namespace) -> int:
         print(render_table(rows, columns))
     bad = [o for o in outcomes if o.status not in ("done", "kept")]
     done = sum(o.status == "done" for o in outcomes)
-    print(f"\n{args.output}: {done} steps done, {len(outcomes) - done - len(bad)} done before, {len(bad)} not done")
+    print(
+        f"\n{args.output}: {plural(done, 'step')} done, {len(outcomes) - done - len(bad)} done before, {len(bad)} not done"
+    )
     for outcome in bad:
         print(f"  {outcome.status}: {outcome.step.name}: {printable(outcome.error or '', 300)}")
     return EXIT_FAILED if bad else EXIT_OK
@@ -218,7 +220,7 @@ def _print_matrix(matrix: Matrix, chip: Chip | None) -> None:
         }
         for s in matrix.steps
     ]
-    print(f"{chip.name if chip else 'no GPU here'}: {len(rows)} steps\n")
+    print(f"{chip.name if chip else 'no GPU here'}: {plural(len(rows), 'step')}\n")
     print(render_table(rows, {"step": "step", "kind": "kind", "path": "makes", "needs": "needs"}))
 
 

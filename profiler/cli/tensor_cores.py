@@ -9,7 +9,7 @@ from profiler.cli.output import add_output_options, check_target, emit, render_t
 from profiler.cli.verb import add_inferences, add_trace, trace_warnings, warn
 from profiler.errors import TraceError
 from profiler.report.documents import tensor_cores_document
-from profiler.text import number
+from profiler.text import number, plural
 from profiler.trace import open_trace
 
 KEPT_BY = ("trace",)
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
         line = f"sampled Tensor Active: unknown. {sampled.reason}"
     else:
         rate = f" at {number(sampled.frequency_hz / 1e3)} kHz" if sampled.frequency_hz else ""
-        line = f"sampled “{sampled.counter}”: mean {number(sampled.value_pct)} % of {sampled.samples:,} samples{rate}"
+        line = f"sampled “{sampled.counter}”: mean {number(sampled.value_pct)} % of {plural(sampled.samples, 'sample')}{rate}"
     parts = [
         f"window: {report.window}",
         "",

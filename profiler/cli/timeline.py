@@ -16,6 +16,7 @@ from profiler.cli.verb import add_trace, warn
 from profiler.errors import ProfilerError, UsageError
 from profiler.files import write_file
 from profiler.report.chrome_trace import TimelineWindow, chrome_trace, compressed
+from profiler.text import duration
 from profiler.trace import open_trace
 
 DESCRIPTION = (
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
             if low >= end:
                 raise UsageError(
                     f"--window {args.window}: nothing of {part.label} of {path} is in it.",
-                    f"It is {part.length_ns / 1e3:,.1f} µs long.",
+                    f"It is {duration(part.length_ns)} long.",
                 )
             sides[name] = TimelineWindow(timeline, part, low, end)
         counterparts = None

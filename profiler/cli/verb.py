@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from profiler.cli import streams
 from profiler.progress import Listener
 from profiler.runtime.arguments import positive
-from profiler.text import visible
 
 if TYPE_CHECKING:
     from profiler.trace import Trace
@@ -58,7 +58,7 @@ def _add_count(parser: argparse.ArgumentParser, name: str, what: str) -> None:
 
 def warn(messages: Iterable[str]) -> None:
     for message in messages:
-        print(f"warning: {visible(' '.join(message.split()))}", file=sys.stderr)
+        streams.say(f"warning: {' '.join(message.split())}")
 
 
 def terminal_progress() -> Listener:

@@ -10,6 +10,7 @@ from profiler.capture.ncu import count_tensor_instructions, parse_ncu_csv
 from profiler.cli.output import add_output_options, check_target, emit, render_table
 from profiler.errors import ProfilerError, UsageError
 from profiler.report.documents import verification_document
+from profiler.text import plural
 
 DESCRIPTION = (
     "Count the Tensor Core instructions of every kernel that a program runs between cudaProfilerStart and Stop (ncu, "
@@ -54,7 +55,9 @@ def run(args: argparse.Namespace) -> int | None:
     result = verify(((k.name, k.uses_tensor_cores) for k in parse_ncu_csv(text, label)), args.sm)
     document = verification_document(result)
     score, rows = document["score"], document["kernels"]
-    lines = [f"{label}: {s['names']} names, {s['executions']} executions" for label, s in score.items()]
+    lines = [
+        f"{label}: {plural(s['names'], 'name')}, {plural(s['executions'], 'execution')}" for label, s in score.items()
+    ]
     columns = {
         "agrees": "agrees",
         "tensor_cores": "by name",

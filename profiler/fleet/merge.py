@@ -10,6 +10,7 @@ import pandas as pd
 
 from profiler.fleet.measure import COMMUNICATION
 from profiler.fleet.outliers import Rule
+from profiler.text import number, plural, signed
 
 _SPREAD = ("latency_p50_ns", "compute_time_mean_ns")
 _PARTS = (
@@ -119,7 +120,7 @@ def group_row(traces: pd.DataFrame, outliers: Sequence[dict[str, Any]], rule: Ru
 
 
 def _too_few(n: int, needed: int) -> str:
-    return f"{n} {'trace is' if n == 1 else 'traces are'} too few to call one an outlier; {needed} are needed."
+    return f"{plural(n, 'trace is', 'traces are')} too few to call one an outlier; {needed} are needed."
 
 
 def _sum(values: pd.Series) -> int | None:
@@ -264,14 +265,14 @@ def because(rows: Sequence[dict[str, Any]], metric: str) -> str | None:
                 said.append(f"{word} {_cause(top, 'of the kernels’ excess')}{_times(top)}")
     waits = next((r for r in rows if r["level"] == "category" and r["name"] == COMMUNICATION), None)
     if waits is not None and waits["excess_ns"] <= -_LEAST_NS:
-        said.append(f"communication −{abs(waits['excess_ns']) / 1e3:,.1f} µs, as the other ranks wait for it")
+        said.append(f"communication {signed(waits['excess_ns'] / 1e3, 'µs')}, as the other ranks wait for it")
     return "; ".join(said) or None
 
 
 def _cause(row: dict[str, Any], of: str) -> str:
     name = row["name"] if len(row["name"]) <= _SHOWN_NAME else f"{row['name'][: _SHOWN_NAME - 1]}…"
-    share = f" ({row['share_pct']:.0f} % {of})" if row.get("share_pct") is not None else ""
-    return f"{name} +{row['excess_ns'] / 1e3:,.1f} µs{share}"
+    share = f" ({number(row['share_pct'])} % {of})" if row.get("share_pct") is not None else ""
+    return f"{name} {signed(row['excess_ns'] / 1e3, 'µs')}{share}"
 
 
 def _times(row: dict[str, Any]) -> str:

@@ -1,12 +1,10 @@
 """Every JSON document of the analysing verbs, made in one place; docs/interface.md lists the keys.
 
-A document holds what it was made from, NumPy scalars and tuples as they are: :func:`json_text` writes it.
+A document holds what it was made from, NumPy scalars and tuples as they are: :mod:`.plain` makes JSON of it.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from operator import attrgetter
@@ -42,24 +40,6 @@ _KERNEL = (
     "name", "short_name", "category", "precision", "tensor_cores", "rule", "count", "per_inference", "total_ns", "mean_ns", "median_ns",
     "min_ns", "max_ns", "stddev_ns", "share_of_kernel_time_pct", "share_of_wall_time_pct",
 )  # fmt: skip
-
-
-def json_text(document: Any) -> str:
-    """A document as the text of a JSON file."""
-    return json.dumps(plain(document), indent=2, allow_nan=False) + "\n"
-
-
-def plain(value: Any) -> Any:
-    """For JSON: NumPy scalars as Python numbers, NaN as null, tuples as lists."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from profiler.analysis.run.run import Run
 from profiler.errors import ProfilerError
 from profiler.files import sha256_of
 from profiler.report.documents import ledger_document
+from profiler.text import at_most, number, plural
 from profiler.trace.build_log import read_build_log
 from profiler.trace.manifest import Manifest
 
@@ -116,7 +117,7 @@ def _provenance(side: Run) -> dict[str, str]:
         "GPU": facts.gpu,
         "compute capability": f"{facts.sm / 10:.1f}" if facts.sm else None,
         "SMs": used.sm_count if used else None,
-        "peak memory bandwidth, GB/s": f"{used.memory_bandwidth_bytes_per_s / 1e9:,.0f}"
+        "peak memory bandwidth, GB/s": at_most(used.memory_bandwidth_bytes_per_s / 1e9)
         if used and used.memory_bandwidth_bytes_per_s
         else None,
         "driver": session.driver_version or manifest.driver_version,
@@ -129,10 +130,10 @@ def _provenance(side: Run) -> dict[str, str]:
         "mode": facts.mode,
         "batch": facts.batch,
         "input shape": "×".join(map(str, facts.input_shape)) if facts.input_shape else None,
-        "inferences": f"{side.inferences.count:,}: {side.inferences.statement}"
+        "inferences": f"{number(side.inferences.count)}: {side.inferences.statement}"
         if side.inferences.count
         else side.inferences.statement,
-        "kernels read": f"{trace.kernel_count:,}",
+        "kernels read": number(trace.kernel_count),
         "latency without nsys": _without_nsys(latency_without_profiler(facts)),
         "how it was recorded": manifest.source,
     }
@@ -152,7 +153,8 @@ def _without_nsys(found: Latency | None) -> str | None:
     if found is None:
         return None
     if not found.measured:
-        return f"{found.p50_ms:.4g} ms, as the manifest states it: {found.how}"
+        return f"{at_most(found.p50_ms, 'ms')}, as the manifest states it: {found.how}"
     spread = [(k, v) for k, v in (("smallest", found.low_ms), ("p99", found.high_ms)) if v is not None]
-    shown = f" ({', '.join(f'{k} {v:.4g}' for k, v in spread)} ms)" if spread else ""
-    return f"median {found.p50_ms:.4g} ms of {found.n or '?'} inferences{shown}: {found.how}"
+    shown = f" ({', '.join(f'{k} {number(v, digits=4)}' for k, v in spread)} ms)" if spread else ""
+    of = f" of {plural(found.n, 'inference')}" if found.n else ""
+    return f"median {number(found.p50_ms, 'ms', 4)}{of}{shown}: {found.how}"

@@ -8,6 +8,7 @@ more (:func:`gate_figures`). Nothing is evaluated as code.
 from __future__ import annotations
 
 import difflib
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from profiler.analysis.fusion.rows import STATUSES
 from profiler.analysis.names.classify import CATEGORIES
 from profiler.errors import UsageError
 from profiler.report.evidence import Evidence
+from profiler.text import at_most
 
 _GATE = re.compile(
     r"\s*(?:(?P<side>before|after|ratio)\.)?(?P<figure>[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)?)\s*"
@@ -161,6 +163,11 @@ def _check(gate: Gate, known: Mapping[str, GateFigure]) -> GateResult:
         )
     unit = ("x" if side == "ratio" else figure.unit) if figure.unit in _all_units() or side == "ratio" else ""
     limit = gate.number * _factor(gate, unit)
+    if not math.isfinite(limit):
+        raise UsageError(
+            f"--fail-if {gate.text[:200]!r}: its number is too large, so that the gate could never fail or never pass.",
+            "Give a number that the figure can reach.",
+        )
     value = figure.sides[side]
     name = f"{side}.{gate.figure}" if side != "ratio" or gate.figure != "speedup" else "speedup"
     if value is None:
@@ -189,4 +196,4 @@ def _factor(gate: Gate, unit: str) -> float:
 
 def _shown(value: float, unit: str) -> str:
     printed = {"x": "×", "us": "µs"}.get(unit, unit)
-    return f"{value:,.6g}{'' if unit in ('%', 'x') else ' '}{printed}".rstrip()
+    return at_most(value) + printed if unit == "x" else at_most(value, printed)

@@ -161,6 +161,7 @@ def _hash(script: str) -> str:
 
 def _json_in_html(text: str) -> Markup:
     """JSON that no HTML parser can take for markup."""
+    text = text.encode("utf-8", "backslashreplace").decode()  # halves of surrogate pairs, as JSON writes them
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 

@@ -15,7 +15,7 @@ from profiler.report.evidence import SIDES, Evidence
 from profiler.report.gates import FAILED, UNKNOWN, GateResult
 from profiler.report.story import sentences
 from profiler.report.words import HEADLINES, change
-from profiler.text import with_unit
+from profiler.text import number, plural, visible, with_unit
 
 _MARKUP = re.compile(
     r"[&<>`*\[\]|~$\\!@#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|:(?=\u200b//)|(?<=www)\.(?=\u200b)", re.IGNORECASE
@@ -30,9 +30,8 @@ _MAX_WARNINGS = 20
 def escape(text: str) -> str:
     """Untrusted text on one line of Markdown, shown as it is; cut after 300 characters, and then that is to be seen."""
     shown = text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 1]}…"
-    shown = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in shown)
     # GitHub looks for mentions in the text that is left when the references are resolved, so those are broken up as well
-    broken = _LINKED_BY_GITHUB.sub(_BREAK, _LINE_START.sub(_BREAK, shown))
+    broken = _LINKED_BY_GITHUB.sub(_BREAK, _LINE_START.sub(_BREAK, visible(shown)))
     return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", broken)
 
 
@@ -70,7 +69,7 @@ def _gates(outcomes: Sequence[GateResult]) -> list[str]:
     said = f"{failed} failed" if failed else "none failed"
     said += f", {unknown} cannot be decided" if unknown else ""
     lines = [
-        f"**{len(outcomes)} gate{'s' if len(outcomes) > 1 else ''}: {said}**",
+        f"**{plural(len(outcomes), 'gate')}: {said}**",
         "",
         "| gate | outcome | figure |",
         "|---|---|---|",
@@ -90,9 +89,11 @@ def _split(evidence: Evidence) -> list[str]:
     ]
     for p in split.parts:
         if p.before_ns or p.after_ns:
-            lines.append(f"| {p.label} | {p.before_ns:,} | {p.after_ns:,} | {p.saved_ns:,} |")
+            lines.append(f"| {p.label} | {number(p.before_ns)} | {number(p.after_ns)} | {number(p.saved_ns)} |")
     saved = split.before_latency_ns - split.after_latency_ns
-    lines.append(f"| **latency** | **{split.before_latency_ns:,}** | **{split.after_latency_ns:,}** | **{saved:,}** |")
+    lines.append(
+        f"| **latency** | **{number(split.before_latency_ns)}** | **{number(split.after_latency_ns)}** | **{number(saved)}** |"
+    )
     return [*lines, "", "</details>", ""]
 
 
@@ -105,7 +106,7 @@ def _ledger(evidence: Evidence) -> list[str]:
     for side in SIDES:
         coverage = ledger.coverage(side)
         lines.append(
-            f"Explained {side}: {coverage.kernels_explained:,} of {coverage.kernels:,} kernels, "
+            f"Explained {side}: {coverage.kernels_explained:,} of {plural(coverage.kernels, 'kernel')}, "
             f"{with_unit(coverage.time_pct, '%')} of the GPU time."
         )
     lines += [escape(f) for f in ledger.findings]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,14 @@ from profiler.analysis.run.kernels import classified_names
 from profiler.analysis.run.run import Run
 from profiler.analysis.run.work import gpu_work
 from profiler.capture.sanitise import SanitiseReport, Window, sanitise
+from profiler.capture.sanitise_rules import call_name, chip_name, gpu_name
 from profiler.errors import ProfilerError, TraceError, UsageError
 from profiler.files import atomic_file, check_target, compress_xz, private_folder, writing
 from profiler.trace import Trace, files, open_trace
 
 SUFFIXES = (".sqlite", ".sqlite.xz")
 _VERDICTS = ("category", "category_rule", "precision", "tensor_cores", "rule")
+_OF_RANGES = ("pattern", "ranges", "library ranges")
 _TIMES = ("start_ns", "end_ns", "device_id", "context_id", "stream_id", "pid", "correlation_id")
 
 
@@ -56,12 +60,13 @@ def share(
     with Trace(file) as trace:
         analysis = Run(trace, nvtx)
         window = _window(analysis, inferences) if inferences is not None else None
+        in_copy = nvtx if window is None else _pattern(analysis, window.inferences)
         wanted = figures(analysis, window.inferences if window else None)
         compared = len(wanted)
 
         def check(copy: Path) -> None:
             with open_trace(copy) as shared:
-                found = figures(Run(shared, nvtx), window.inferences if window else None)
+                found = figures(Run(shared, in_copy), window.inferences if window else None)
             different = [name for name in wanted if not _equal(wanted[name], found.get(name))]
             if different or shared.session.holds_environment:
                 raise TraceError(
@@ -70,7 +75,8 @@ def share(
                 )
 
         with private_folder("share") as folder:
-            report = sanitise(file.database, folder / "copy.sqlite", None, drop_unused, window, check)
+            report = sanitise(file.database, folder / "copy.sqlite", drop_unused, window, check)
+            trace.database.check_is_at_path()
             _write(folder / "copy.sqlite", target, replace)
     return report, compared
 
@@ -86,13 +92,20 @@ def _write(copy: Path, target: Path, replace: bool) -> None:
 
 def _window(analysis: Run, n: int) -> Window:
     ranges = analysis.inferences.ranges
-    if not len(ranges):
+    if not len(ranges) or analysis.inferences.origin not in _OF_RANGES:
         raise UsageError(
-            f"{analysis.trace.path}: {analysis.inferences.statement}",
+            f"{analysis.trace.path}: its inferences are no NVTX ranges, so a part of them cannot be kept "
+            f"({analysis.inferences.statement}).",
             "Sanitise it whole, or name the ranges with --nvtx.",
         )
     kept = ranges.head(n)
     return Window(int(kept["start_ns"].min()), int(kept["end_ns"].max()), len(kept))
+
+
+def _pattern(analysis: Run, n: int) -> str:
+    """The ranges that are kept, by their texts: what few ranges would be taken for inferences by themselves may be others."""
+    texts = dict.fromkeys(analysis.inferences.ranges["text"].astype(str).head(n))
+    return f"^(?:{'|'.join(re.escape(text) for text in texts)})$"
 
 
 def figures(analysis: Run, inferences: int | None = None) -> dict[str, Any]:
@@ -124,14 +137,16 @@ def figures(analysis: Run, inferences: int | None = None) -> dict[str, Any]:
             result["distinct names of kernels"] = pd.unique(codes).size
     session = trace.session
     result["versions"] = (session.nsys_version, session.schema_version, session.driver_version, session.cuda_version)
-    result["GPUs"] = session.gpus
+    result["GPUs"] = [
+        dataclasses.replace(g, name=gpu_name(g.name or ""), chip=chip_name(g.chip or "")) for g in session.gpus
+    ]
     result |= _samples(trace, table, inferences is None)
     if found.count:
         result["layers"] = _layers(analysis)
     if inferences is None:
         calls = trace.api_calls
         result["API calls"] = calls[["start_ns", "duration_ns", "tid", "pid", "correlation_id"]].to_numpy()
-        result["names of API calls"] = calls["name"].astype(str).tolist()
+        result["names of API calls"] = calls["name"].map(call_name).astype(str).tolist()
         result["NVTX ranges"] = trace.nvtx_ranges[["start_ns", "end_ns", "closed", "tid", "pid"]].to_numpy(
             dtype=np.int64
         )

@@ -14,7 +14,7 @@ from profiler.analysis.run.measured import Latency
 from profiler.analysis.run.tensor_cores import SampledMetric
 from profiler.report.evidence import Evidence
 from profiler.report.story_facts import StoryFacts, TracedLatency, story_facts
-from profiler.text import number, with_unit
+from profiler.text import number, plural, with_unit
 
 _SAME = 0.005  # ratios closer to 1 than this are called the same
 _MAX_PARTS = 3
@@ -220,7 +220,7 @@ def _kernels(facts: StoryFacts) -> Claim:
     if known is None:
         why = facts.kernels.reason or "not recorded"
         return Claim("kernels", question, (f"Kernels per inference are unknown: {why}",), how, False)
-    said = [f"One inference went from {number(known[0])} kernels to {number(known[1])}."]
+    said = [f"One inference went from {plural(known[0], 'kernel')} to {number(known[1])}."]
     time = facts.kernel_time_ms.known
     if time is not None:
         said.append(
@@ -230,11 +230,11 @@ def _kernels(facts: StoryFacts) -> Claim:
         said.append(f"What became of them is unknown: {facts.statuses}")
     else:
         s = facts.statuses
+        unexplained = plural(s.get(UNEXPLAINED, 0), "is", "are")
         said.append(
             f"Of the model's units, {s.get(KEPT, 0):,} kept kernels of their own, {s.get(FUSED, 0):,} are fused into the layer of "
-            f"another, and of {s.get(ABSORBED, 0):,} nothing is left to compute; {s.get(NEW, 0):,} new "
-            f"{'row serves' if s.get(NEW, 0) == 1 else 'rows serve'} no unit, {s.get(UNEXPLAINED, 0):,} "
-            f"{'is' if s.get(UNEXPLAINED, 0) == 1 else 'are'} unexplained."
+            f"another, and of {s.get(ABSORBED, 0):,} nothing is left to compute; "
+            f"{plural(s.get(NEW, 0), 'new row serves', 'new rows serve')} no unit, {unexplained} unexplained."
         )
     return Claim("kernels", question, tuple(said), how, True)
 
@@ -293,9 +293,7 @@ def _memory(facts: StoryFacts) -> Claim:
     said, question = [], "What happened to memory traffic?"
     known, unknown = facts.minimum_bytes.known, sum(facts.minimum_unknown)
     if known is not None:
-        without = (
-            f" ({unknown:,} {'row' if unknown == 1 else 'rows'} without known shapes not counted)" if unknown else ""
-        )
+        without = f" ({plural(unknown, 'row')} without known shapes not counted)" if unknown else ""
         change = "" if unknown else _less(*known)
         said.append(
             f"One inference must move at least {with_unit(known[0], 'bytes')} before and {with_unit(known[1], 'bytes')} after"
@@ -327,7 +325,7 @@ def _quality(facts: StoryFacts) -> Claim:
     for name, found in (("After", facts.quality[1]), ("Before", facts.quality[0])):
         if found is None:
             continue
-        images = f"{found.images:,} inputs" if found.images else "its inputs"
+        images = plural(found.images, "input") if found.images else "its inputs"
         if found.doubt:
             said.append(f"{name}: the {found.kind} that was measured says nothing: {found.doubt}.")
         elif found.kind == "accuracy":
@@ -355,4 +353,4 @@ def sampling(metric: SampledMetric) -> str | None:
     if metric.value_pct is None:
         return None
     rate = f" at {number(metric.frequency_hz / 1e3)} kHz" if metric.frequency_hz else ""
-    return f"{metric.counter}: {metric.samples:,} samples{rate}"
+    return f"{metric.counter}: {plural(metric.samples, 'sample')}{rate}"

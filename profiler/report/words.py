@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from profiler.analysis.compare import Metric
-from profiler.text import COUNTS, number, with_unit
+from profiler.text import COUNTS, signed, times, with_unit
 
 HEADLINES = (
     "latency",
@@ -21,15 +21,15 @@ def change(metric: Metric) -> str:
     if metric.before is None or metric.after is None:
         return "unknown"
     if metric.unit == "%":
-        return f"{metric.after - metric.before:+.1f} points"
+        return signed(metric.after - metric.before, "points")
     if metric.ratio is None or metric.ratio == 0:
         return "—"
     if metric.ratio == 1:
         return "the same"
     fewer = metric.unit in COUNTS
     if metric.ratio > 1:
-        return f"{number(metric.ratio)}× {'fewer' if fewer else 'less'}"
-    return f"{number(1 / metric.ratio)}× more"
+        return f"{times(metric.ratio)} {'fewer' if fewer else 'less'}"
+    return f"{times(1 / metric.ratio)} more"
 
 
 def before_after(metric: Metric) -> tuple[str, str]:

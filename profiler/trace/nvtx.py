@@ -13,6 +13,7 @@ from profiler.trace.arrays import Int64Array, IntArray, is_constant, take
 PUSH_POP = 59
 START_END = 60
 DOMAIN = 75
+MARK = 34  # a moment, not a range
 _NVTXT_PUSH_POP = 70  # ranges imported from NVTXT text files
 _NVTXT_START_END = 71
 

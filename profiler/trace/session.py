@@ -66,7 +66,7 @@ def read_session(database: Database) -> Session:
     return Session(
         nsys_version=export.get("EXPORT_PRODUCT_VERSION") or system.get("NsysVersion"),
         schema_version=export.get("EXPORT_SCHEMA_VERSION"),
-        driver_version=system.get("NvDriverVersion"),
+        driver_version=_driver_version(system.get("NvDriverVersion")),
         cuda_version=_cuda_version(cuda),
         gpus=_gpus(database),
         graph_trace_mode=mode.lower() if mode else None,
@@ -76,6 +76,11 @@ def read_session(database: Database) -> Session:
         holds_environment=any("ENVIRONMENT" in k.upper() or k.upper().endswith("COMMAND_LINE") for k in capture)
         or "DeviceEnvironment" in system,
     )
+
+
+def _driver_version(text: str | None) -> str | None:
+    """A version as NVIDIA writes it, 580.65.06; other systems store numbers of their own, such as 5206105."""
+    return text if text is not None and re.fullmatch(r"[0-9]{2,4}(\.[0-9]{1,4}){1,3}", text) else None
 
 
 def _cuda_version(text: str | None) -> str | None:

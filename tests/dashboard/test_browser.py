@@ -73,7 +73,7 @@ def test_default_comparison_and_every_page(page: Any) -> None:
 def test_the_first_page_opens_at_its_name_too(browser: Any, address: str, query: str) -> None:
     page = browser.new_context().new_page()
     page.goto(f"{address}/overview{query}")
-    settled(page, "What did TensorRT do to the model?")
+    settled(page, "What changed from before to after?" if query else "What did TensorRT do to the model?")
     page.get_by_text("57 → 58" if query else "174 → 56", exact=True).first.wait_for(timeout=30_000)
     assert urlsplit(page.url).path == "/" and page.get_by_text("Page not found").count() == 0
     assert page.get_by_role("link", name="Overview", exact=True).count() == 1
@@ -223,7 +223,7 @@ def test_upload_two_traces(page: Any) -> None:
     ]
     page.locator('input[type="file"]').set_input_files(files)
     page.get_by_text("57 → 58", exact=True).first.wait_for(timeout=30_000)
-    settled(page, "What did TensorRT do to the model?")
+    settled(page, "What changed from before to after?")
     assert "before=upload" in page.url
     _picture(page, "uploaded")
 

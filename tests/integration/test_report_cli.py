@@ -161,7 +161,7 @@ def test_timeline_of_a_whole_trace_alone(tmp_path: Path) -> None:
         (["--inference", "10"], "inferences 0 to 9"),
         (["--inference", "-1"], "inferences 0 to 9"),
         (["--window", "5"], "not a window"),
-        (["--window", "900000:"], "µs long"),
+        (["--window", "900000:"], "It is 5.10 ms long"),
         (["--window", "200:100"], "is in it"),
     ],
 )

@@ -20,7 +20,6 @@ from profiler.report import share as sharing
 from profiler.report.share import figures, share
 from profiler.trace import open_trace
 from tests.support.dirt import DIRT, HOME, HOST, TOKEN, USER, soil
-from tests.support.hostile import hostile_run
 from tests.support.make_trace import TraceMaker, simple
 from tests.support.traces import ROOT, bundled
 
@@ -169,13 +168,13 @@ def test_a_copy_with_another_figure_is_not_kept(
     """Held against a change behind sanitising's own comparison, which would notice some of them."""
     real = sharing.sanitise
 
-    def spoiled(source: Path, target: Path, keep: None, drop: bool, window: Any, check: Any) -> Any:
+    def spoiled(source: Path, target: Path, drop: bool, window: Any, check: Any) -> Any:
         def spoil_and_check(copy: Path) -> None:
             with contextlib.closing(sqlite3.connect(copy)) as db, db:
                 assert db.execute(change).rowcount
             check(copy)
 
-        return real(source, target, keep, drop, window, spoil_and_check)
+        return real(source, target, drop, window, spoil_and_check)
 
     monkeypatch.setattr(sharing, "sanitise", spoiled)
     with pytest.raises(TraceError, match="would give other figures"):
@@ -184,7 +183,9 @@ def test_a_copy_with_another_figure_is_not_kept(
 
 
 def test_versions_that_are_none_are_not_passed_on(tmp_path: Path) -> None:
-    source = hostile_run(tmp_path / "run")
+    maker = simple()
+    maker.add("META_DATA_EXPORT", name="EXPORT_PRODUCT_VERSION", value="<b>2025</b>")
+    source = maker.write(tmp_path / "t.sqlite")
     with pytest.raises(TraceError, match="would give other figures: versions"):
         share(source, tmp_path / "copy.sqlite")
     with contextlib.closing(sqlite3.connect(source)) as db, db:
@@ -192,6 +193,23 @@ def test_versions_that_are_none_are_not_passed_on(tmp_path: Path) -> None:
     share(source, tmp_path / "copy.sqlite")
     with open_trace(tmp_path / "copy.sqlite") as trace:
         assert not trace.session.holds_environment
+
+
+@pytest.mark.parametrize("inferences", [1, 2])
+@pytest.mark.parametrize("texts", [[f"iter{n}" for n in range(4)], ["step (a+b)"] * 4, ["forward"] * 4])
+def test_few_inferences(texts: list[str], inferences: int, tmp_path: Path) -> None:
+    """Of a few ranges nothing repeats, so that others, such as those inside them, would be taken for the inferences."""
+    maker = TraceMaker()
+    for n, text in enumerate(texts):
+        begin = 1_000 * n
+        maker.range(text, begin, begin + 1_000)  # the next begins where this ends
+        for k in range(3):
+            maker.range(f"block {k}", begin + 100 * k, begin + 100 * k + 90)
+            maker.kernel(begin + 100 * k + 20, 50, launched=begin + 100 * k + 10)
+    report, _ = share(maker.write(tmp_path / "t.sqlite"), tmp_path / "copy.sqlite", inferences=inferences)
+    assert report.inferences == inferences and report.kernels == 3 * inferences
+    with open_trace(tmp_path / "copy.sqlite") as trace:
+        assert trace.nvtx_ranges["text"].astype(str).isin(texts).sum() == inferences
 
 
 def test_refusals(dirty: Path, tmp_path: Path) -> None:
@@ -204,7 +222,7 @@ def test_refusals(dirty: Path, tmp_path: Path) -> None:
         share(dirty, tmp_path / "no" / "copy.sqlite")
     bare = simple()
     bare.without_tables = {"NVTX_EVENTS"}
-    with pytest.raises(UsageError, match="holds no NVTX ranges"):
+    with pytest.raises(UsageError, match="its inferences are no NVTX ranges, so a part of them cannot be kept"):
         share(bare.write(tmp_path / "bare.sqlite"), tmp_path / "copy.sqlite", inferences=1)
     assert main.main(["sanitize", str(dirty), "-o", str(dirty), "--force"]) == 2
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bare.sqlite", "there.sqlite"]

@@ -25,7 +25,7 @@ from profiler.analysis.run import intervals
 from profiler.analysis.run.run import Run
 from profiler.analysis.tabular import Tabular
 from profiler.errors import TraceError
-from profiler.text import duration
+from profiler.text import duration, plural
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Decomposition(Tabular):
 
     @property
     def summary(self) -> str:
-        return f"{duration(self.before_latency_ns)} → {duration(self.after_latency_ns)}, in {len(self.parts)} parts"
+        return f"{duration(self.before_latency_ns)} → {duration(self.after_latency_ns)}, in {plural(len(self.parts), 'part')}"
 
     def to_frame(self) -> pd.DataFrame:
         """A row a part: ``id``, ``label``, ``before_ns``, ``after_ns``, ``why``, ``saved_ns``."""

@@ -17,6 +17,7 @@ from profiler.analysis.fusion.rows import Cell, Row
 from profiler.analysis.run.run import Run
 from profiler.analysis.run.tensor_cores import gpu_index
 from profiler.analysis.statistics import count_codes, sum_by_code
+from profiler.text import number
 
 MIN_SAMPLES = 5
 MIXED = "mixed"
@@ -98,7 +99,7 @@ def _verdict(placed: Placement, cell: Cell) -> tuple[str, str, bool]:
 def _disagreement(cell: Cell, verdict: str, precision: str | None, sampled: float | None) -> str | None:
     is_product = any(c in HEAVY_CATEGORIES for c in cell.categories)
     if verdict == "no" and sampled is not None and sampled >= _BUSY_PCT:
-        return f"the name says no, and Tensor Active was {sampled:.1f} % while it ran"
+        return f"the name says no, and Tensor Active was {number(sampled)} % while it ran"
     if verdict == "yes" and sampled is not None and sampled == 0:
         return "the name says yes, and Tensor Active was 0 while it ran"
     if verdict == "no" and is_product and precision in _TENSOR_TYPES:

@@ -29,7 +29,7 @@ from profiler.analysis.fusion.rows import NEW, STATUSES, UNEXPLAINED, Row, colla
 from profiler.analysis.run.run import Run
 from profiler.analysis.tabular import Tabular
 from profiler.errors import NotComparableError, TraceError
-from profiler.text import number
+from profiler.text import duration, number, plural
 from profiler.trace.manifest import companion
 
 _MUCH_ADDED_PCT = 10.0
@@ -79,7 +79,7 @@ class Ledger(Tabular):
         shares = [self.coverage(side).time_pct for side in ("before", "after")]
         shown = [f"{number(s)} %" if s is not None else "no work" for s in shares]
         counts = ", ".join(f"{n:,} {s}" for s, n in self.by_status.items() if n)
-        return f"{len(self.rows):,} rows: {counts}; explained before {shown[0]}, after {shown[1]} of the time"
+        return f"{plural(len(self.rows), 'row')}: {counts}; explained before {shown[0]}, after {shown[1]} of the time"
 
     def to_frame(self) -> pd.DataFrame:
         """A row a row of the ledger; counts and times are sums over all inferences of a side, missing where it has no such work.
@@ -251,10 +251,10 @@ def _findings(ledger: Ledger) -> list[str]:
         return found
     share = 100.0 * time / total
     by_time = sorted(causes.items(), key=lambda item: -item[1][1])
-    parts = "; ".join(f"{cause}: {_kernels(k / n)}, {t / n / 1e3:,.1f} µs" for cause, (k, t) in by_time)
+    parts = "; ".join(f"{cause}: {plural(k / n, 'kernel')}, {duration(t / n)}" for cause, (k, t) in by_time)
     found.append(
-        f"Added after: {_kernels(kernels / n)} per inference for no unit of the model, {time / n / 1e3:,.1f} µs, {share:.1f} % of "
-        f"the GPU time ({parts})."
+        f"Added after: {plural(kernels / n, 'kernel')} per inference for no unit of the model, {duration(time / n)}, "
+        f"{number(share)} % of the GPU time ({parts})."
     )
     if share >= _MUCH_ADDED_PCT and "int8" in set(ledger.after_placement.work["precision"].unique()):
         found.append(
@@ -263,10 +263,6 @@ def _findings(ledger: Ledger) -> list[str]:
             "inputs of poolings."
         )
     return found
-
-
-def _kernels(number: float) -> str:
-    return f"{number:g} kernel{'' if number == 1 else 's'}"
 
 
 def _advice(ledger: Ledger) -> list[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from profiler.analysis.names.classify import classify
 from profiler.errors import TraceError, UsageError
+from profiler.text import number, plural
 
 COLUMNS = ("library", "version", "sm", "demangled", "short", "tensor", "opcodes", "conflict")
 _SHOWN_WRONG = 20
@@ -212,7 +213,7 @@ def _line(label: str, one: Score) -> str:
 def _wrong_lines(title: str, names: tuple[WrongName, ...]) -> list[str]:
     if not names:
         return []
-    lines = ["", f"{title}: {len(names)} names ({min(len(names), _SHOWN_WRONG)} shown)"]
+    lines = ["", f"{title}: {plural(len(names), 'name')} ({min(len(names), _SHOWN_WRONG)} shown)"]
     lines += [
         f"  {one.verdict}, is {one.truth} ({one.rule}, {one.library}, sm {one.sm}): {one.name[:_SHOWN_CHARS]}"
         for one in names[:_SHOWN_WRONG]
@@ -225,4 +226,4 @@ def _ratio(part: int, whole: int) -> float | None:
 
 
 def _percent(value: float | None) -> str:
-    return "none" if value is None else f"{value:.2%}"
+    return "none" if value is None else f"{number(100 * value, digits=4)} %"

@@ -282,9 +282,9 @@ class Inferences(Tabular):
         if counts.min() == counts.max():
             return per, None
         if total % self.count:
-            note = f"{total:,} kernels ÷ {self.count:,} inferences is not a whole number"
+            note = f"{plural(total, 'kernel')} ÷ {plural(self.count, 'inference')} is not a whole number"
         else:
-            note = f"the {self.count:,} inferences do not have the same number of kernels"
+            note = f"the {plural(self.count, 'inference')} do not have the same number of kernels"
         return (
             per,
             f"{note}: they have {counts.min():,} to {counts.max():,}, so the inferences were not alike.",

@@ -13,7 +13,7 @@ from profiler.analysis.names.classify import classify
 from profiler.analysis.run.inferences import Inferences
 from profiler.analysis.statistics import count_codes, first_of_each, grouped_statistics, statistics_of_runs
 from profiler.analysis.tabular import Tabular
-from profiler.text import duration
+from profiler.text import duration, plural
 from profiler.trace import Trace
 from profiler.trace.database import DURATION_BITS
 
@@ -47,7 +47,7 @@ class KernelSummary(Tabular):
     @property
     def summary(self) -> str:
         per = "" if self.per_inference is None else f", {self.per_inference:g} per inference"
-        return f"{self.count:,} kernels of {len(self.by_name):,} names, {duration(self.total_ns)}{per}"
+        return f"{plural(self.count, 'kernel')} of {plural(len(self.by_name), 'name')}, {duration(self.total_ns)}{per}"
 
     def to_frame(self) -> pd.DataFrame:
         """A row a kernel name: :attr:`by_name`."""

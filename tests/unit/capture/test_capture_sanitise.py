@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from profiler.capture import sanitise_rules
 from profiler.capture.identifying import remove_paths
-from profiler.capture.sanitise import sanitise
+from profiler.capture.sanitise import Window, sanitise
 from profiler.errors import OutputError, TraceError
 from profiler.trace import open_trace
+from profiler.trace.schema import READ
 from tests.support.dirt import DIRT, HOME, HOST, USER, UUID, soil
 from tests.support.make_trace import TraceMaker, simple
 from tests.support.traces import RUNS, bundled
@@ -75,8 +75,11 @@ def test_layer_names_that_look_like_paths_stay(plain: Callable[[str], Path], tmp
     assert texts.str.contains("/layer3/layer3.0/conv3/Conv", regex=False).any()
 
 
-def test_inferences_can_be_kept(plain: Callable[[str], Path], tmp_path: Path) -> None:
-    report = sanitise(plain("torch-fp32-b8"), tmp_path / "three.sqlite", keep_inferences=3)
+def test_a_window_can_be_kept(plain: Callable[[str], Path], tmp_path: Path) -> None:
+    with open_trace(plain("torch-fp32-b8")) as whole:
+        ranges = whole.nvtx_ranges[whole.nvtx_ranges["text"].astype(str).str.match(r"iter\d")].head(3)
+        window = Window(int(ranges["start_ns"].min()), int(ranges["end_ns"].max()), 3)
+    report = sanitise(plain("torch-fp32-b8"), tmp_path / "three.sqlite", window=window)
     assert report.inferences == 3
     with open_trace(plain("torch-fp32-b8")) as whole, open_trace(tmp_path / "three.sqlite") as part:
         assert part.kernel_count * 10 == whole.kernel_count * 3
@@ -87,7 +90,7 @@ def test_inferences_can_be_kept(plain: Callable[[str], Path], tmp_path: Path) ->
 
 def test_unused_tables_can_be_dropped(plain: Callable[[str], Path], tmp_path: Path) -> None:
     report = sanitise(plain("trt-int8-b8"), tmp_path / "small.sqlite", drop_unused_tables=True)
-    assert set(report.tables_kept) <= {*sanitise_rules.READ_BY_PROFILER, "StringIds"}
+    assert set(report.tables_kept) <= {*READ}
     with open_trace(plain("trt-int8-b8")) as before, open_trace(tmp_path / "small.sqlite") as after:
         pd.testing.assert_frame_equal(before.kernels, after.kernels)
 
@@ -127,7 +130,7 @@ def test_a_value_that_survives_is_noticed(tmp_path: Path, monkeypatch: pytest.Mo
     maker = simple()
     maker.add("META_DATA_CAPTURE", name="PROCESS_0:WORKING_DIR", value=f"{HOME}/project")
     maker.add("META_DATA_EXPORT", name="EXPORT_PRODUCT_NAME", value=f"{HOME}/project")
-    monkeypatch.setattr("profiler.capture.sanitise_rules.PLAIN_FACT", sanitise_rules.re.compile(""))
+    monkeypatch.setattr("profiler.capture.sanitise_rules.fact", lambda *_: True)
     monkeypatch.setattr("profiler.capture.identifying.Scrubber.text", lambda _self, text: text)
     with pytest.raises(TraceError, match="still in the sanitised copy"):
         sanitise(maker.write(tmp_path / "a.sqlite"), tmp_path / "b.sqlite")
@@ -155,13 +158,6 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match="view or virtual table"):
         sanitise(source, tmp_path / "b.sqlite")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.sqlite", "other.sqlite", "text"]
-
-
-def test_no_inference_ranges(tmp_path: Path) -> None:
-    maker = TraceMaker()
-    maker.range("step", 0, 10)
-    with pytest.raises(TraceError, match="no NVTX ranges"):
-        sanitise(maker.write(tmp_path / "a.sqlite"), tmp_path / "b.sqlite", keep_inferences=1)
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,8 @@ def test_more_launches_are_said() -> None:
     traces, kernels = _tables([[10] * 4, [10] * 4, [10] * 4, [10] * 12])
     said = because(excess("t3", traces, kernels), "latency_p50_ns")
     assert (
-        said is not None and "kernel k +0.1 µs (100 % of the kernels’ excess), launched 12 times per inference" in said
+        said is not None
+        and "kernel k +0.0800 µs (100 % of the kernels’ excess), launched 12 times per inference" in said
     )
 
 
@@ -99,8 +100,8 @@ def test_the_slow_rank_of_a_collective() -> None:
         traces[column] = total
     rows = excess("t5", traces, kernels)
     assert because(rows, "compute_time_mean_ns") == (
-        "category gemm +80.0 µs (100 % of the kernels’ excess); kernel k +80.0 µs (100 % of the kernels’ excess); "
-        "communication −80.0 µs, as the other ranks wait for it"
+        "category gemm +80 µs (100 % of the kernels’ excess); kernel k +80 µs (100 % of the kernels’ excess); "
+        "communication −80 µs, as the other ranks wait for it"
     )
 
 

@@ -136,3 +136,9 @@ def test_any_text_is_a_gate_or_a_usage_error(text: str) -> None:
     except UsageError:
         return
     assert gate.op in OPERATORS and gate.text == text.strip()
+
+
+@pytest.mark.parametrize("gate", ["latency>1e400", "latency<-1e400ms", "latency>1e308s", "warnings>1e999"])
+def test_a_limit_that_no_figure_reaches_is_refused(evidence: Evidence, gate: str) -> None:
+    with pytest.raises(UsageError, match="too large"):
+        outcome(evidence, gate)
