@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from profiler.trace.database import Database
+from profiler.trace.nvtx import KINDS
 from profiler.trace.schema import API_CALLS, GRAPHS, KERNELS, MEMCPY, NVTX
 from profiler.trace.session import Session
 
@@ -41,29 +42,32 @@ def no_kernels_reason(database: Database, session: Session, label: str) -> str |
                 f"{label}: no kernels: nsys reported “{' '.join(diagnostic.text.split())[:200]}”. In that mode (confidential "
                 "computing) the GPU does not let CUPTI record kernels; trace on a machine without it."
             )
-    calls, copies, ranges = (database.count(table) for table in (API_CALLS, MEMCPY, NVTX))
+    calls, copies = database.count(API_CALLS), database.count(MEMCPY)
+    kinds = f"eventType IN ({','.join(map(str, KINDS))})" if database.has(NVTX, "eventType") else ""
+    ranges = database.count(NVTX, kinds) if kinds else database.count(NVTX)
+    reported = [d.text for d in session.diagnostics if d.severity in ("error", "warning")][:_MAX_DIAGNOSTICS]
+    quoted = "; ".join(f"“{' '.join(text.split())[:200]}”" for text in reported)
+    said = f" nsys reported {quoted}." if quoted else ""
     if copies:
         return (
             f"{label}: no kernels: {copies:,} memory copies were recorded, but no kernel ran while nsys was collecting. "
             "Widen the capture range."
         )
     if calls:
-        reported = [d.text for d in session.diagnostics if d.severity in ("error", "warning")][:_MAX_DIAGNOSTICS]
-        said = "; ".join(f"“{' '.join(text.split())[:200]}”" for text in reported)
         return (
             f"{label}: no kernels: {calls:,} CUDA API calls were recorded, but no kernel. Either none was launched in the "
-            f"capture range, or CUPTI could not record. nsys reported {said or 'no warning or error'}."
+            f"capture range, or CUPTI could not record.{said or ' nsys reported no warning or error.'}"
         )
     if session.options.get("COLLECT_CUDA_TRACE") == "false":
         return f"{label}: no kernels: CUDA was not traced. Record again with: nsys profile -t cuda,nvtx …"
     if ranges:
         return (
-            f"{label}: no kernels: only NVTX ranges were recorded. Record again with -t cuda,nvtx, and check that the "
-            "program really ran on a GPU."
+            f"{label}: no kernels: only NVTX ranges were recorded ({ranges:,}). Record again with -t cuda,nvtx, and "
+            f"check that the program really ran on a GPU.{said}"
         )
     return (
         f"{label}: no kernels and no CUDA calls: the program did not use a GPU while nsys was collecting, or CUDA was "
-        "not traced (-t cuda)."
+        f"not traced (-t cuda).{said}"
     )
 
 

@@ -16,7 +16,7 @@ from typing import IO, Any, BinaryIO
 
 from profiler.errors import TraceError
 from profiler.files import make_private_folder, remove_private_folder
-from profiler.trace import nsys_export
+from profiler.trace import foreign, nsys_export
 from profiler.trace.streams import chunks, decompressor, open_regular
 
 SQLITE_MAGIC = b"SQLite format 3\x00"
@@ -78,6 +78,7 @@ def prepare(path: Path, max_bytes: int = MAX_DECOMPRESSED_BYTES) -> TraceFile:
     if opener is not None:
         name, open_stream = opener
         return _unpack(path, lambda target: _decompress(path, open_stream, target, max_bytes), f"unpacked ({name})")
+    refuse_foreign(path, head, path)
     raise TraceError(
         f"{path}: not an nsys trace: it starts with {head[:8]!r}, and an SQLite export starts with {SQLITE_MAGIC[:15]!r}.",
         "Expected a .sqlite export (plain, .xz, .zst or .gz) or a report with its own ending, .nsys-rep or .qdrep. "
@@ -88,9 +89,17 @@ def prepare(path: Path, max_bytes: int = MAX_DECOMPRESSED_BYTES) -> TraceFile:
 def _read_head(path: Path) -> bytes:
     with open_regular(path, "a trace (a .sqlite export or a .nsys-rep report)") as file:
         try:
-            return file.read(_SQLITE_HEADER_BYTES)
+            return file.read(foreign.HEAD_BYTES)
         except OSError as error:
             raise TraceError(f"{path}: cannot be read ({error.strerror or error}).") from error
+
+
+def refuse_foreign(path: Path, head: bytes, unpacked: Path) -> None:
+    """Raise with the remedy when a file is of another kind that is known; ``unpacked``: its name without the ending of a packer."""
+    known = foreign.describe(unpacked, head)
+    if known is not None:
+        what, remedy = known
+        raise TraceError(f"{path}: not an nsys trace, but {what}.", remedy)
 
 
 def _check_sqlite_header(path: Path, head: bytes) -> bool:
@@ -128,6 +137,7 @@ def _decompress(path: Path, open_stream: Callable[[BinaryIO], IO[bytes]], target
         with open_regular(path, "a trace") as packed, open_stream(packed) as source, target.open("wb") as sink:
             for chunk in chunks(source, limit, too_large):
                 if not written and not chunk.startswith(SQLITE_MAGIC):
+                    refuse_foreign(path, bytes(chunk[: foreign.HEAD_BYTES]), path.with_suffix(""))
                     raise TraceError(
                         f"{path}: unpacks to something that is not an SQLite database (it starts with {chunk[:8]!r}).",
                         "Expected a compressed nsys SQLite export; unpack archives of several files first.",

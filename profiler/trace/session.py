@@ -8,6 +8,7 @@ from typing import Any
 
 from profiler.trace.database import Database
 
+_CHIPS = (("GA100", 80), ("GB20", 120))  # whose multiprocessor has another number than their compute capability
 _GPU_TABLES = ("TARGET_INFO_GPU", "TARGET_INFO_CUDA_GPU")  # the second until early 2021
 
 
@@ -58,14 +59,14 @@ _SEVERITIES = {0: "unknown", 1: "information", 2: "warning", 3: "error"}
 
 def read_session(database: Database) -> Session:
     """Collect the facts from whichever tables are there."""
-    export = _pairs(database, "META_DATA_EXPORT")
+    export = _pairs(database, "EXPORT_META_DATA") | _pairs(database, "META_DATA_EXPORT")  # the first until 2021
     capture = _pairs(database, "META_DATA_CAPTURE")
     system = _system(database)
     cuda = system.get("CudaDriverVersion")
     mode = next((v for k, v in capture.items() if k.endswith("CUDA_GRAPH_TRACE_OPTIONS:MODE")), None)
     return Session(
-        nsys_version=export.get("EXPORT_PRODUCT_VERSION") or system.get("NsysVersion"),
-        schema_version=export.get("EXPORT_SCHEMA_VERSION"),
+        nsys_version=_ending(export, "PRODUCT_VERSION") or system.get("NsysVersion"),
+        schema_version=_ending(export, "SCHEMA_VERSION"),
         driver_version=_driver_version(system.get("NvDriverVersion")),
         cuda_version=_cuda_version(cuda),
         gpus=_gpus(database),
@@ -78,8 +79,15 @@ def read_session(database: Database) -> Session:
     )
 
 
+def _ending(pairs: dict[str, str], name: str) -> str | None:
+    """The value of ``EXPORT_NAME``, or of whatever an older nsys called it."""
+    return pairs.get(f"EXPORT_{name}") or next((v for k, v in pairs.items() if k.upper().endswith(name)), None)
+
+
 def _driver_version(text: str | None) -> str | None:
-    """A version as NVIDIA writes it, 580.65.06; other systems store numbers of their own, such as 5206105."""
+    """A version as NVIDIA writes it, 580.65.06. Some versions of nsys wrote 520.61.05 as 5206105; other numbers are left out."""
+    if text is not None and re.fullmatch(r"[0-9]{7,8}", text):
+        text = f"{text[:3]}.{text[3:-2]}.{text[-2:]}"
     return text if text is not None and re.fullmatch(r"[0-9]{2,4}(\.[0-9]{1,4}){1,3}", text) else None
 
 
@@ -93,7 +101,7 @@ def _cuda_version(text: str | None) -> str | None:
 def _pairs(database: Database, table: str) -> dict[str, str]:
     if not database.has(table, "name", "value"):
         return {}
-    rows = database.rows(f"SELECT name, value FROM {table}")  # noqa: S608 - one of two literals
+    rows = database.rows(f"SELECT name, value FROM {table}")  # noqa: S608 - one of three literals
     return {str(name): str(value) for name, value in rows if value is not None}
 
 
@@ -140,13 +148,15 @@ def _gpus(database: Database) -> tuple[Gpu, ...]:
 
 def _sm(fact: dict[str, Any]) -> int | None:
     for major, minor in (
-        ("smMajor", "smMinor"),
         ("computeMajor", "computeMinor"),
         ("computeCapabilityMajor", "computeCapabilityMinor"),
+        ("smMajor", "smMinor"),  # of the multiprocessor: 8.2 for an A100, whose compute capability is 8.0
     ):
         first, second = fact.get(major), fact.get(minor)
         if isinstance(first, int) and isinstance(second, int) and first > 0:
-            return first * 10 + second
+            chip = str(fact.get("chipName"))
+            known = next((sm for name, sm in _CHIPS if chip.startswith(name)), None) if major == "smMajor" else None
+            return known or first * 10 + second
     return None
 
 

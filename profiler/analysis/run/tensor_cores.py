@@ -7,21 +7,28 @@ the Tensor pipes busy for a part of its time only, so the two figures answer dif
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from profiler.analysis.run import intervals
 from profiler.analysis.run.inferences import Inferences
 from profiler.analysis.run.kernels import classified_names
 from profiler.analysis.tabular import Tabular
 from profiler.text import with_unit
 from profiler.trace import Trace
 from profiler.trace.gpu_metrics import MetricSeries
+from profiler.trace.session import Gpu
 
 VERDICTS = ("yes", "no", "unknown")
 _ELIGIBLE_CATEGORIES = ("convolution", "gemm", "attention")
 _FIRST_SM_WITH_TENSOR_CORES = 70
+_TURING_WITHOUT = re.compile(
+    r"\bGTX 16|\bTU11[67]|\b(Quadro )?T(400|500|550|600|1000|1200)\b|\bMX ?(450|550|570)\b", re.IGNORECASE
+)
+_WITH_FP64 = (80, 90, 100, 103)
 
 
 @dataclass(frozen=True)
@@ -89,10 +96,11 @@ def tensor_core_report(trace: Trace, inferences: Inferences) -> TensorCoreReport
     by_verdict = table.groupby("tensor_cores")[["count", "time_ns", "share_pct"]].sum().reindex(VERDICTS, fill_value=0)
     shown = ["name", "category", "precision", "rule", "count", "time_ns", "share_pct"]
     eligible = table[(table["tensor_cores"] == "no") & table["category"].isin(_ELIGIBLE_CATEGORIES)]
-    sms = [gpu.sm for gpu in trace.session.gpus if gpu.sm is not None]
-    if sms and max(sms) < _FIRST_SM_WITH_TENSOR_CORES:
-        eligible = eligible[:0]
-    eligible = eligible[shown].assign(why=[_why(p) for p in eligible["precision"]])
+    types = [tensor_core_types(gpu) for gpu in _gpus_used(trace)]
+    known = types[0] if types and all(t == types[0] for t in types) else None
+    if known is not None:
+        eligible = eligible[(eligible["precision"] != "fp64") | ("FP64" in known)] if known else eligible[:0]
+    eligible = eligible[shown].assign(why=[_why(p, known) for p in eligible["precision"]])
     unknown = table[table["tensor_cores"] == "unknown"][shown]
     return TensorCoreReport(
         window,
@@ -104,18 +112,44 @@ def tensor_core_report(trace: Trace, inferences: Inferences) -> TensorCoreReport
     )
 
 
-def _why(precision: str | None) -> str:
-    return {
-        "fp32": "FP32 arithmetic runs on the FP32 units; TF32, FP16, BF16 or INT8 would use Tensor Cores",
-        "fp64": "FP64 arithmetic outside the FP64 Tensor Cores that data-centre GPUs have since Ampere",
-    }.get(precision or "", "its kind of work can run on Tensor Cores; this implementation does not")
+def _gpus_used(trace: Trace) -> list[Gpu]:
+    """The GPU that did the work, where that is known, else all of the machine."""
+    gpus = list(trace.session.gpus)
+    return [gpu for gpu in gpus if gpu.index == trace.device_used] or gpus
+
+
+def tensor_core_types(gpu: Gpu) -> tuple[str, ...] | None:
+    """The types that a GPU's Tensor Cores multiply, of those that models use; () without Tensor Cores; None when that is not known.
+
+    Source: CUDA C++ Programming Guide, "Compute Capabilities"; GeForce GTX 16, T400 to T1200 and MX450 to MX570 are Turing without
+    Tensor Cores (TU116, TU117).
+    """
+    if gpu.sm is None:
+        return None
+    if gpu.sm < _FIRST_SM_WITH_TENSOR_CORES or _TURING_WITHOUT.search(f"{gpu.name or ''} {gpu.chip or ''}"):
+        return ()
+    if gpu.sm < 80:
+        return ("FP16",) if gpu.sm == 70 else ("FP16", "INT8")
+    fp64 = ("FP64",) if gpu.sm in _WITH_FP64 else ()
+    return ("TF32", "FP16", "BF16", "INT8", *(("FP8",) if gpu.sm >= 89 else ()), *fp64)
+
+
+def _why(precision: str | None, types: tuple[str, ...] | None) -> str:
+    """Why a kernel of this precision could use Tensor Cores, on a GPU whose Tensor Cores have these types (None: not known)."""
+    if precision == "fp64":
+        return "FP64 arithmetic outside the FP64 Tensor Cores that data-centre GPUs have since Ampere"
+    if precision == "fp32":
+        usable = [t for t in types or () if t != "FP64"]
+        which = f"{', '.join(usable[:-1])} or {usable[-1]}" if len(usable) > 1 else "".join(usable) or "FP16"
+        return f"FP32 arithmetic runs on the FP32 units; {which} would use Tensor Cores"
+    return "its kind of work can run on Tensor Cores; this implementation does not"
 
 
 def windows(trace: Trace, inferences: Inferences) -> tuple[np.ndarray, np.ndarray]:
     """Starts and ends of the GPU spans of the inferences; without inferences, of all kernels together."""
     if inferences.count:
         spans = inferences.table[["gpu_start_ns", "gpu_end_ns"]].dropna().astype(np.int64)
-        return spans["gpu_start_ns"].to_numpy(), spans["gpu_end_ns"].to_numpy()
+        return intervals.union(spans["gpu_start_ns"].to_numpy(), spans["gpu_end_ns"].to_numpy())
     work = trace.kernels if len(trace.kernels) else trace.graph_traces
     if not len(work):
         return np.empty(0, np.int64), np.empty(0, np.int64)

@@ -15,8 +15,9 @@ from profiler.analysis.run.finding import find_inferences
 from profiler.analysis.run.kernels import summarise_kernels
 from profiler.analysis.run.launches import launch_report
 from profiler.analysis.run.run import Run
-from profiler.analysis.run.tensor_cores import tensor_core_report
+from profiler.analysis.run.tensor_cores import tensor_core_report, tensor_core_types
 from profiler.trace import Trace
+from profiler.trace.session import Gpu
 from tests.support.kernel_names import FFMA, HMMA
 from tests.support.make_trace import PID, TraceMaker, simple, whole_graphs
 
@@ -229,3 +230,37 @@ def test_zero_after_has_no_ratio_but_a_reason(opened: Open) -> None:
     )
     metric = compare(Run(opened(before)), Run(opened(simple()))).metric("memsets_per_inference")
     assert metric.before == pytest.approx(1 / 3) and metric.after == 0 and metric.ratio is None and metric.reason
+
+
+@pytest.mark.parametrize(
+    ("gpu", "types"),
+    [
+        (("NVIDIA GeForce GTX 1080 Ti", 61), ()),
+        (("NVIDIA GeForce GTX 1650", 75), ()),
+        (("Quadro T1000", 75), ()),
+        (("Tesla V100-SXM2-16GB", 70), ("FP16",)),
+        (("Tesla T4", 75), ("FP16", "INT8")),
+        (("NVIDIA A100-SXM4-80GB", 80), ("TF32", "FP16", "BF16", "INT8", "FP64")),
+        (("NVIDIA GeForce RTX 3090", 86), ("TF32", "FP16", "BF16", "INT8")),
+        (("NVIDIA H200", 90), ("TF32", "FP16", "BF16", "INT8", "FP8", "FP64")),
+        (("NVIDIA GeForce RTX 5090", 120), ("TF32", "FP16", "BF16", "INT8", "FP8")),
+        (("some GPU", None), None),
+    ],
+)
+def test_types_of_tensor_cores(gpu: tuple[str, int | None], types: tuple[str, ...] | None) -> None:
+    assert tensor_core_types(Gpu(0, gpu[0], None, gpu[1], None, None, None, None)) == types
+
+
+@pytest.mark.parametrize(
+    ("name", "major", "minor", "said"),
+    [("NVIDIA GeForce GTX 1660", 7, 5, None), ("Tesla T4", 7, 5, "FP16 or INT8"), ("Tesla V100", 7, 0, "; FP16 would")],
+)
+def test_advice_fits_the_gpu(opened: Open, name: str, major: int, minor: int, said: str | None) -> None:
+    maker = TraceMaker()
+    maker.gpu(name, major, minor)
+    maker.kernel(100, 100, name="volta_sgemm_128x64_nn")
+    trace = opened(maker)
+    eligible = tensor_core_report(trace, find_inferences(trace)).eligible
+    assert len(eligible) == (0 if said is None else 1)
+    if said is not None:
+        assert said in eligible["why"].iloc[0] and "TF32" not in eligible["why"].iloc[0]
