@@ -19,6 +19,7 @@ from profiler.errors import ProfilerError, UsageError
 from profiler.runtime import trt_modules
 from profiler.runtime.arguments import image_shape, not_negative, positive, seconds
 from profiler.runtime.trt_modules import MODULES
+from profiler.text import visible
 from profiler.trace.manifest import ACTIVATIONS
 
 Options: TypeAlias = argparse.ArgumentParser | argparse._ArgumentGroup
@@ -285,8 +286,11 @@ class Progress:
         self._prefix, self._started = prefix, time.monotonic()
 
     def __call__(self, text: str) -> None:
-        shown = "".join(c if c.isprintable() else " " for c in text)
-        print(f"{time.monotonic() - self._started:6.1f} s  {self._prefix}{shown}", file=sys.stderr, flush=True)
+        print(
+            f"{time.monotonic() - self._started:6.1f} s  {self._prefix}{visible(' '.join(text.split()))}",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def with_engine(args: argparse.Namespace, spec: RunSpec, scratch: Path, progress: Progress) -> RunSpec:

@@ -15,6 +15,7 @@ from typing import Any
 from profiler import progress
 from profiler.cli.verb import terminal_progress
 from profiler.errors import EXIT_FAILED, EXIT_OK, ProfilerError
+from profiler.text import visible
 
 VERBS = {
     "info": "what a trace holds: versions, GPUs, counts, GPU metrics, warnings",
@@ -112,9 +113,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return EXIT_OK if status is None else status
     except ProfilerError as error:
-        print(f"error: {_one_line(error.message)}", file=sys.stderr)
+        print(f"error: {visible(error.message)}", file=sys.stderr)
         if error.hint:
-            print(f"  {_one_line(error.hint)}", file=sys.stderr)
+            print(f"  {visible(error.hint)}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:  # the reader of a pipe went away, which is its right
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -126,13 +127,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
         print(
-            f"error: this should not have happened: {type(error).__name__}: {_one_line(str(error))[:500]}\n"
+            f"error: this should not have happened: {type(error).__name__}: {visible(str(error))[:500]}\n"
             f"  Please report it, with the output that {TRACEBACK_VARIABLE}=1 gives.",
             file=sys.stderr,
         )
         return EXIT_FAILED
-
-
-def _one_line(text: str) -> str:
-    """Without control characters: file names and trace contents reach the terminal here."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

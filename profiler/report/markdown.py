@@ -15,7 +15,7 @@ from profiler.report.evidence import SIDES, Evidence
 from profiler.report.gates import FAILED, UNKNOWN, GateResult
 from profiler.report.story import sentences
 from profiler.report.words import HEADLINES, change
-from profiler.text import with_unit
+from profiler.text import visible, with_unit
 
 _MARKUP = re.compile(
     r"[&<>`*\[\]|~$\\!@#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|:(?=\u200b//)|(?<=www)\.(?=\u200b)", re.IGNORECASE
@@ -29,8 +29,7 @@ _MAX_WARNINGS = 20
 
 def escape(text: str) -> str:
     """Untrusted text on one line of Markdown, shown as it is; cut after 300 characters, and then that is to be seen."""
-    shown = text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 1]}…"
-    shown = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in shown)
+    shown = visible(text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 1]}…")
     # GitHub looks for mentions in the text that is left when the references are resolved, so those are broken up as well
     broken = _LINKED_BY_GITHUB.sub(_BREAK, _LINE_START.sub(_BREAK, shown))
     return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", broken)
