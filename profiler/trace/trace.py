@@ -265,10 +265,6 @@ class Trace:
         """From the first start to the last end of GPU work and API calls; None without any."""
         return self._events.span_ns
 
-    @property
-    def last_ns(self) -> int:
-        return self.span_ns[1] if self.span_ns else 0
-
     def release(self, *frames: str) -> None:
         """Forget frames that were read, such as "nvtx_ranges"; they are read again when they are asked for."""
         for name in frames:
