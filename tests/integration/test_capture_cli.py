@@ -365,7 +365,11 @@ def test_accuracy_of_saved_outputs(tmp_path: Path, capsys: pytest.CaptureFixture
         Image.new("RGB", (8, 8)).save(tmp_path / "images" / name / "1.png")
     np.save(tmp_path / "o.npy", np.array([[2, 1], [2, 1]], dtype=np.float32))
     assert call("accuracy", "--outputs", tmp_path / "o.npy", "--images", tmp_path / "images", "--format", "json") == 0
-    assert json.loads(capsys.readouterr().out) == {"kind": "accuracy", "images": 2, "top1_pct": 50.0, "top5_pct": 100.0}
+    found = json.loads(capsys.readouterr().out)
+    low, high = found.pop("top1_interval_pct")
+    assert found == {"kind": "accuracy", "images": 2, "top1_pct": 50.0, "top5_pct": 100.0}
+    half = 1.959964 * (0.25 / 2 + 1.959964**2 / 16) ** 0.5 / (1 + 1.959964**2 / 2)  # Wilson's interval of 1 in 2
+    assert (low, high) == pytest.approx((50 - 100 * half, 50 + 100 * half), abs=1e-3)
     assert call("accuracy", "--outputs", tmp_path / "o.npy", "--reference", tmp_path / "o.npy") == 0
     assert "identical" in capsys.readouterr().out
     assert call("accuracy", "--outputs", tmp_path / "o.npy") == 2
