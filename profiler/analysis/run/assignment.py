@@ -92,7 +92,7 @@ def helper_threads(trace: Trace, ranges: pd.DataFrame) -> tuple[int, ...]:
     calls = trace.api_calls
     tids = calls["tid"].to_numpy()
     nested = ranges[(ranges["kind"] == "push/pop").to_numpy()]
-    if not len(nested) or not len(tids) or is_constant(tids):
+    if not len(nested) or not len(tids) or (is_constant(tids) and (nested["tid"] == tids[0]).any()):
         return ()
     codes, threads = encode(tids)
     owners, processes = set(nested["tid"].tolist()), set()

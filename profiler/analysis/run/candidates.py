@@ -72,7 +72,7 @@ def candidates_of(trace: Trace) -> list[Candidate]:
     helped = _is_threaded(
         trace
     )  # then other threads may do most of the work, which is looked at when a candidate is tried
-    present = np.flatnonzero((counts > 0) & (of_group > 0))
+    present = np.flatnonzero((counts > 0) & ((of_group > 0) | helped))
     for code in present[np.argsort(-of_group[present], kind="stable")[:_MAX_GROUPS]]:
         label = labels[code]
         says = kinds[code] == RangeKind.USER and names_an_inference(label)
@@ -159,8 +159,9 @@ def _gpu_time(trace: Trace) -> int:
 
 
 def _is_threaded(trace: Trace) -> bool:
+    """Whether several threads call the API, or one that has no range of its own."""
     tids = trace.api_calls["tid"].to_numpy()
-    return bool(len(tids)) and not bool((tids == tids[0]).all())
+    return bool(len(tids)) and not (bool((tids == tids[0]).all()) and bool((trace.nvtx_ranges["tid"] == tids[0]).any()))
 
 
 def work_inside(trace: Trace) -> tuple[IntArray, IntArray]:

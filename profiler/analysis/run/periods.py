@@ -13,6 +13,7 @@ _MAX_PERIODS = 64
 _MIN_COVERAGE = 0.5
 _NEARLY_BEST = 0.95
 _CLEAR_GAP = 2.0
+_WIDE_GAP = 5.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,10 @@ def find_period(
         return None
     cumulated = np.concatenate(([0], np.cumsum(weights, dtype=np.int64)))
     found: list[Period] = []
-    for length in _lengths(symbols, count):
+    lengths = _lengths(symbols, count)
+    if count is None:
+        lengths = sorted({*lengths, *_lengths_between_pauses(times)})
+    for length in lengths:
         if length < (shortest if count is None else 1) or length > n:
             continue
         period = _repetition(symbols, cumulated, times, length)
@@ -75,7 +79,22 @@ def find_period(
             found.append(Period(period.first, length * k, count, period.coverage, True, period.gap_ratio))
     best = max((p.coverage for p in found), default=0.0)
     good = [p for p in found if p.coverage >= _NEARLY_BEST * best and (count is not None or p.is_clear)]
-    return min(good, key=lambda p: p.length, default=None)
+    shortest_one = min(good, key=lambda p: p.length, default=None)
+    if shortest_one is None or (shortest_one.gap_ratio or 0.0) >= _CLEAR_GAP or count is not None:
+        return shortest_one
+    # equal layers repeat without a pause; where longer groups of them are parted by a wide one, those are what the program repeats
+    parted = [p for p in good if (p.gap_ratio or 0.0) >= _WIDE_GAP]
+    return min(parted, key=lambda p: p.length, default=shortest_one)
+
+
+def _lengths_between_pauses(times: IntArray) -> set[int]:
+    """The usual number of launches between two pauses that are far longer than most."""
+    pauses = np.diff(times)
+    if len(pauses) < 2:
+        return set()
+    wide = np.flatnonzero(pauses > _WIDE_GAP * max(float(np.percentile(pauses, 75)), 1.0))
+    lengths, often = np.unique(np.diff(wide), return_counts=True)
+    return {int(v) for v in lengths[np.argsort(-often, kind="stable")[:3]]}
 
 
 def _lengths(symbols: IntArray, count: int | None) -> list[int]:

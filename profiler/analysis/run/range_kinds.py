@@ -23,7 +23,7 @@ class RangeKind(IntEnum):
 
 _CALL = re.compile(
     r"ExecutionContext::(enqueue|execute)"  # TensorRT
-    r"|XlaModule:"  # JAX and TensorFlow, domain TSL
+    r"|(TSL:)?XlaModule:"  # JAX and TensorFlow, domain TSL
     r"|Torch-Compiled Region|(## )?Call CompiledFxGraph"  # torch.compile
     r"|(DistributedDataParallel|FullyShardedDataParallel)\.forward"
     r"|(onnxruntime::)?InferenceSession::Run",
