@@ -18,7 +18,7 @@ from profiler.analysis.run.run import Run
 from profiler.errors import ProfilerError
 from profiler.files import sha256_of
 from profiler.report.documents import ledger_document
-from profiler.text import at_most, number, plural
+from profiler.text import at_most, number, plural, visible
 from profiler.trace.build_log import read_build_log
 from profiler.trace.manifest import Manifest
 
@@ -141,7 +141,7 @@ def _provenance(side: Run) -> dict[str, str]:
         name = {"gpu": "GPU", "sm": "compute capability", "input_shape": "input shape"}.get(key, key)
         if shown.get(name) is not None:
             shown[name] = f"{shown[name]} (from the {origin})"
-    return {name: str(value) if value not in (None, "") else "unknown" for name, value in shown.items()}
+    return {name: visible(str(value)) if value not in (None, "") else "unknown" for name, value in shown.items()}
 
 
 def _joined(first: Any, second: Any) -> str | None:

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,40 @@ def test_everything_in_one_run(tmp_path: Path) -> None:
     assert sum(int(k["count"]) for k in kernels) == frame["count"].sum() == 560
     assert {p.suffix for p in (tmp_path / "tables").iterdir()} == {".csv", ".parquet"}
     assert not list(tmp_path.rglob(".*"))  # nothing half-written is left
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' names of files are Unicode")
+def test_a_name_that_is_not_utf8_is_shown(tmp_path: Path) -> None:
+    trace = tmp_path / os.fsdecode(b"a\xff b.sqlite")
+    simple().write(trace)
+    done = profiler(
+        "report", BEFORE, str(trace), "-o", str(tmp_path / "r.html"), "--markdown", str(tmp_path / "r.md"), "--tables",
+        str(tmp_path / "tables"), "--table-format", "csv,parquet",
+    )  # fmt: skip
+    assert done.returncode == 0 and "should not have happened" not in done.stderr, done.stderr
+    assert "a\\udcff b.sqlite" in (tmp_path / "r.html").read_text("utf-8")
+    assert "a\\udcff b.sqlite" in pd.read_parquet(tmp_path / "tables" / "provenance.parquet")["after"].tolist()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"title": "\ud800x", "model": "a\0b", "weights": "w" * 10_000}, {"layers": "x" * 10_000, "build_log": "a\0b"},
+        {"bench": {"latency_ms": {"p50": "\ud800", "p99": 2**70}}}, {"batch": 2**70}, {"batch": True}, {"batch": [8]},
+        {"input_shape": [2**70]}, {"trace": "\ud800"},
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_hostile_manifest_is_read_or_refused_in_one_line(tmp_path: Path, fields: dict[str, object]) -> None:
+    trace = tmp_path / "t.sqlite"
+    simple().write(trace)
+    manifest = {"format": "profiler-run/1", "trace": trace.name, **fields}
+    (tmp_path / "t.manifest.json").write_text(json.dumps(manifest))
+    for verb in (["report", BEFORE, str(trace), "-o", str(tmp_path / "r.html"), "-f"], ["fusion", BEFORE, str(trace)]):
+        done = profiler(*verb)
+        assert done.returncode in (0, 1) and "should not have happened" not in done.stderr, done.stderr
+        refused = any(key in fields for key in ("batch", "input_shape", "trace"))
+        assert not refused or (done.returncode == 1 and "was expected" in done.stderr)
 
 
 def test_markdown_is_what_is_printed() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from profiler.text import visible
 from profiler.trace import Trace
 from profiler.trace.engine_file import parse_payloads
 from profiler.trace.manifest import Manifest, manifest_of
@@ -60,7 +61,7 @@ def run_facts(trace: Trace) -> RunFacts:
             if value is not None:
                 values[name], origin[name] = value, where
                 break
-    title = manifest.title if manifest and manifest.title else trace.path.name
+    title = manifest.title if manifest and manifest.title else visible(trace.path.name)
     return RunFacts(
         title=f"{title} (excerpt)" if trace.excerpt else title,
         origin=origin,
