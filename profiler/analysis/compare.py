@@ -108,12 +108,14 @@ class _Definition:
     no_ratio: str = ""
     of_either: bool = False
 
-    def evaluate(self, before: Run, after: Run, refusal: str | None, no_pair: str | None) -> Metric:
+    def evaluate(self, before: Run, after: Run, refusal: str | None, pair: PairCheck) -> Metric:
         if self.needs_kernels and refusal:
             return Metric(self.id, self.label, self.unit, None, None, None, refusal, self.source)
         (b, b_why, b_range, b_modes), (a, a_why, a_range, a_modes) = self.value(before), self.value(after)
         reasons = [f"{side}: {why}" for side, why in (("before", b_why), ("after", a_why)) if why]
-        none = no_pair or self.no_ratio or ("after is 0" if a == 0 else "")
+        none = pair.refusal or self.no_ratio or ("after is 0" if a == 0 else "")
+        if self.needs_kernels and "dla" in pair.codes:
+            none = none or "a part of the engine runs on the DLA, which nsys records no kernels of"
         if self.of_either and bool(before.inferences.count) != bool(after.inferences.count):
             none = none or "one is of the inferences, the other of the whole trace"
         if b is not None and a is not None and none:
@@ -140,7 +142,7 @@ def compare(before: Run, after: Run) -> Comparison:
     if not all(s.inferences.count for s in sides):
         definitions += _whole_definitions(sides)
     refusal = refusals[0] if refusals else None
-    metrics = tuple(d.evaluate(before, after, refusal, pair.refusal) for d in definitions)
+    metrics = tuple(d.evaluate(before, after, refusal, pair) for d in definitions)
     return Comparison(before, after, metrics, tuple(_warnings(before, after, pair, refusals)), pair, refusals)
 
 

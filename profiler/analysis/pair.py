@@ -23,6 +23,7 @@ REFUSE, WARN, NOTE = "refuse", "warn", "note"
 _SAME_MODEL = 0.85
 _OTHER_MODEL = 0.6
 _FEWEST_NAMES = 3
+_NVM = re.compile(r"\b(to|from) nvm\b")
 _FEWEST_PATHS = 5
 _NEARLY_ALL = 0.9
 _MATRIX = re.compile(
@@ -91,7 +92,13 @@ class PairCheck:
 
 def check_pair(before: Run, after: Run) -> PairCheck:
     """Look at model, order, identity, precision, batch, input shape, GPU, and how each latency was had."""
-    found = [*_identity(before, after), *_model(before, after), *_order(before, after), *_work(before, after)]
+    found = [
+        *_identity(before, after),
+        *_model(before, after),
+        *_order(before, after),
+        *_work(before, after),
+        *_dla(before, after),
+    ]
     clean = [latency_without_profiler(side.facts) is not None for side in (before, after)]
     if clean[0] != clean[1]:
         has, lacks = ("before", "after") if clean[0] else ("after", "before")
@@ -147,7 +154,13 @@ def _model(before: Run, after: Run) -> list[PairFinding]:
         sentence = f"The two runs are of different models, {b} before and {a} after, so their figures are not compared."
         return [PairFinding("different_model", REFUSE, sentence)]
     share = _shared_names(before, after)
-    if share is None or share >= _SAME_MODEL:
+    if share is None:
+        sentence = (
+            "Whether both runs are of the same model is not known: no manifest and no names of modules and layers tell it. State the "
+            "model in a manifest beside each trace."
+        )
+        return [PairFinding("unknown_model", WARN, sentence)]
+    if share >= _SAME_MODEL:
         return []
     said = f"{number(100 * share)} % of the convolutions and matrix products have the same names on both sides"
     if share < _OTHER_MODEL:
@@ -188,6 +201,23 @@ def _work(before: Run, after: Run) -> list[PairFinding]:
         sentence = f"The precision differs: {b} before, {a} after. A part of the difference is arithmetic."
         found.append(PairFinding("different_precision", NOTE, sentence))
     return found
+
+
+def _dla(before: Run, after: Run) -> list[PairFinding]:
+    """Work on the deep-learning accelerator of a Jetson or DRIVE: nsys records none of it as kernels."""
+    sides = {"before": before, "after": after}
+    found = [
+        name
+        for name, side in sides.items()
+        if any(domain == "TensorRT" and _NVM.search(text) for domain, text in side.range_texts)
+    ]
+    if not found:
+        return []
+    sentence = (
+        f"A part of the engine ({' and '.join(found)}) runs on the DLA, which nsys records no kernels of: kernels and their time are "
+        "not the model's, so they have no ratio."
+    )
+    return [PairFinding("dla", WARN, sentence)]
 
 
 def _shown(value: object) -> str:

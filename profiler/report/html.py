@@ -121,7 +121,7 @@ def render(
             formula=FORMULA.pattern,
             quantity=QUANTITY.pattern,
             summary=" ".join(sentences(evidence)),
-            refusals=comparison.refusals,
+            refusals=(*comparison.refusals, *([comparison.pair.refusal] if comparison.pair.refusal else ())),
             cards=_cards(evidence),
             claims=story(evidence),
             gates=gates,

@@ -52,13 +52,15 @@ class Claim:
 
 
 def story(evidence: Evidence) -> tuple[Claim, ...]:
-    """The argument about two traces, in order."""
-    return claims_from(story_facts(evidence))
+    """The argument about two traces, in order; none about two that are no pair."""
+    return () if evidence.comparison.pair.refusal else claims_from(story_facts(evidence))
 
 
 def sentences(evidence: Evidence) -> list[str]:
     """The summary: who is compared, then the first sentence of every claim that is answered."""
-    facts = story_facts(evidence)
+    facts, refusal = story_facts(evidence), evidence.comparison.pair.refusal
+    if refusal:
+        return [subject(facts), refusal]
     return [subject(facts), *(c.sentences[0] for c in claims_from(facts) if c.answered)]
 
 

@@ -83,6 +83,28 @@ def test_one_latency_without_nsys_is_no_pair_of_them() -> None:
     assert "one_clean_latency" in pair.codes and pair.latency_basis == "nsys"
 
 
+def test_an_unknown_model_is_said_and_the_report_of_two_models_tells_no_story(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "unknown_model" in _codes(case("02-emit-nvtx/opsonly"), case("01-pytorch-no-module-ranges/trt"))
+    pair = [str(bundled("mobilenet_v2-torch-fp32-eager-b8")), str(bundled("trt-fp16-stream-b8"))]
+    assert main(["report", *pair, "--format", "markdown"]) == 0
+    first = capsys.readouterr().out.splitlines()[2]
+    assert "different models" in first and "went from" not in first
+
+
+def test_kernels_of_an_engine_on_the_dla_have_no_ratio() -> None:
+    with (
+        profiler.open_run(case("13-layers-json/torch")) as before,
+        profiler.open_run(case("13-layers-json/trt_dla")) as after,
+    ):
+        result = profiler.compare(before, after)
+    metric = result.metric("kernel_time")
+    assert (metric.before, metric.after, metric.ratio) == (pytest.approx(0.204), pytest.approx(0.044), None)
+    assert "DLA" in (metric.reason or "") and "dla" in result.pair.codes
+    assert result.metric("latency").ratio is not None
+
+
 def test_two_groups_of_inferences_have_no_median(capsys: pytest.CaptureFixture[str]) -> None:
     one, two = (str(case(f"10-triton/{name}")) for name in ("one_instance", "two_instances"))
     assert main(["compare", one, two, "--format", "json"]) == 0
