@@ -22,13 +22,15 @@ from profiler.trace.arrays import MISSING, Int64Array, IntArray, take
 from profiler.trace.guard import TIME_LIMIT_VARIABLE, TimeLimit, harden, plain_tables, query_seconds, quoted, restrict
 
 # sqlite-utils imports pandas where it is installed, half a second that opening a trace has no use for; None makes it do without
-_HIDDEN = "pandas" not in sys.modules
-if _HIDDEN:
+_PANDAS = sys.modules.get("pandas")  # the command line's stand-in, where it is not the library itself
+if "pandas.core" not in sys.modules:
     sys.modules["pandas"] = None  # type: ignore[assignment]
 try:
     import sqlite_utils
 finally:
-    if _HIDDEN:
+    if _PANDAS is not None:
+        sys.modules["pandas"] = _PANDAS
+    elif "pandas.core" not in sys.modules:
         del sys.modules["pandas"]
 
 __all__ = ["MISSING", "Database"]
