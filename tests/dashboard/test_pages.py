@@ -174,7 +174,7 @@ def test_runs_draws_one_bar_a_run_even_if_two_engines_share_precision_and_mode()
     table = test.dataframe[0].value.set_index("run")["p50, ms"]
     assert drawn["TensorRT INT8 graph (trt-int8-graph)"] == pytest.approx(table["trt-int8-graph-b8"])
     assert drawn["TensorRT INT8 graph (trt-int8-badqdq-graph)"] == pytest.approx(table["trt-int8-badqdq-graph-b8"])
-    assert drawn["TensorRT FP16 graph"] == pytest.approx(table["trt-fp16-graph-b8"])
+    assert drawn["TensorRT FP16 graph (trt-fp16-graph)"] == pytest.approx(table["trt-fp16-graph-b8"])
 
 
 def test_runs_tells_runs_of_two_folders_apart() -> None:

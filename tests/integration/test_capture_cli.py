@@ -251,7 +251,7 @@ def test_build(
         tmp_path / "e" / "a.plan",
     ]
     assert call(*arguments) == 0
-    assert "a.plan: 0.0 MiB, built in 12.5 s" in capsys.readouterr().out
+    assert "a.plan: 0.000004 MiB, built in 12.5 s" in capsys.readouterr().out
     assert listing(tmp_path / "e") == ["a.plan", "a.plan.build.json", "a.plan.layers.json"]
     assert call(*arguments) == 1 and "exists already" in capsys.readouterr().err
     monkeypatch.setenv(

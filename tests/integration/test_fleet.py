@@ -189,7 +189,7 @@ def test_exit_status(tmp_path: Path) -> None:
         (["--memory-limit", "lots"], "a size was expected"),
         (["--memory-limit", "1MB"], "at least 256 MiB"),
         (["--scheduler", "tcp://127.0.0.1:1", "--workers", "2"], "--scheduler was given"),
-        (["--workers", "0"], "positive whole number"),
+        (["--workers", "0"], "whole number above zero"),
     ],
 )
 def test_wrong_usage(folder: Path, tmp_path: Path, args: list[str], said: str) -> None:

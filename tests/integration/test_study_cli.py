@@ -68,7 +68,7 @@ def test_a_study_is_resumed(
     )
     called = len(machine.modules())
     assert run_study(machine, folder) == 0
-    assert "1 steps done, 5 done before" in capsys.readouterr().out and len(machine.modules()) == called
+    assert "1 step done, 5 done before" in capsys.readouterr().out and len(machine.modules()) == called
     (folder / "torch-fp16-eager-b8" / "trace.sqlite.xz").unlink()
     assert run_study(machine, folder) == 0
     assert "2 steps done, 4 done before" in capsys.readouterr().out
@@ -91,7 +91,7 @@ def test_engines_may_be_deleted_and_the_study_go_on_in_parts(
     built = machine.modules().count("profiler.engine.build")
     assert run_study(machine, folder) == 0
     assert machine.modules().count("profiler.engine.build") == built
-    assert "1 steps done, 5 done before" in capsys.readouterr().out
+    assert "1 step done, 5 done before" in capsys.readouterr().out
     assert run_study(machine, folder, "--steps", "build") == 0
     assert machine.modules().count("profiler.engine.build") == built + 1
 
