@@ -29,6 +29,8 @@ _STATUS_HELP = {
     "unexplained": "nothing accounts for it",
 }
 
+_MOST_UNEXPLAINED = 3
+
 
 def render(selection: Selection) -> None:
     st.title("Fusion")
@@ -61,6 +63,16 @@ def _head(view: data.LedgerView) -> None:
             f"{ledger.by_status['unexplained']} unexplained" if statuses[0] == "absorbed" else "units of the model",
             "; ".join(f"{s}: {_STATUS_HELP[s]}" for s in statuses),
         )
+    sources = view.document["source"]
+    said = [f"before from {sources['before']}, after from {sources['after']}; matched {ledger.match.statement}"]
+    for side in ("before", "after"):
+        left = view.document["unexplained"][side]
+        listed = [f"{u['module']} {duration(u['time_ns'])}" for u in left[:_MOST_UNEXPLAINED]]
+        listed += [f"{len(left) - _MOST_UNEXPLAINED} more"] if len(left) > _MOST_UNEXPLAINED else []
+        said += [f"unexplained {side}: {', '.join(listed)}"] if left else []
+    st.caption(markdown(f"Evidence: {'; '.join(said)}."))
+    for sentence in ledger.advice:
+        st.caption(markdown(f"To raise it: {sentence}"))
     for finding in ledger.findings:
         st.info(markdown(finding), icon=":material/lightbulb:")
     contradictions = view.document["tensor_core_disagreements"]

@@ -409,3 +409,13 @@ def test_an_inference_of_very_many_is_chosen_by_its_number(folder: Path) -> None
     chosen = next(n for n in test.number_input if n.label == "Inference, before: 1 to 600")
     chosen.set_value(7).run()
     assert not test.exception and any("iter6" in c.value for c in test.caption)
+
+
+def test_fusion_names_the_evidence_of_each_side() -> None:
+    test = app("fusion", before="torch-fp16-eager-b8", after="vit_b_16-rtx-fp16-stream-b8").run()
+    assert not test.exception
+    test = app("fusion", before="vit_b_16-torch-fp16-eager-b8", after="vit_b_16-rtx-fp16-stream-b8").run()
+    said = " ".join(c.value for c in test.caption).replace("\\", "")
+    assert (
+        "before from module ranges, after from TensorRT" in said and "unexplained after: " in said and "gather" in said
+    )
