@@ -14,7 +14,7 @@ from profiler.runtime.arguments import positive
 from profiler.text import number, plural
 from profiler.trace import open_trace
 
-KEPT_BY = ("trace",)
+CACHED_BY_TRACES = ("trace",)
 DESCRIPTION = (
     "Count and time all kernels of a trace. Times are nanoseconds; the standard deviation is that of a sample, as in nsys "
     "stats. per_inference counts the kernels launched inside inferences."

@@ -65,13 +65,13 @@ class _VerbParser(streams.Parser):
 
     def _may_be_kept(self, verb: ModuleType) -> None:
         """Of some verbs the output on large traces is kept."""
-        traces = getattr(verb, "KEPT_BY", ())
+        traces = getattr(verb, "CACHED_BY_TRACES", ())
         if traces:
             self.add_argument(
                 "--no-cache", action="store_true", help="compute anew, and keep nothing (see the verb cache)"
             )
-            remember = importlib.import_module("profiler.cli.remember")
-            self.set_defaults(run=functools.partial(remember.run, traces=traces, verb=verb.run))
+            output_cache = importlib.import_module("profiler.cli.output_cache")
+            self.set_defaults(run=functools.partial(output_cache.run, traces=traces, verb=verb.run))
         else:
             self.set_defaults(run=verb.run)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from profiler import progress
-from profiler.cli import compare, kernels, remember
+from profiler.cli import compare, kernels, output_cache
 from profiler.cli.main import main
 from profiler.errors import UsageError
 from tests.support.make_trace import simple
@@ -20,7 +20,7 @@ from tests.support.make_trace import simple
 def trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PROFILER_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.delenv("PROFILER_CACHE", raising=False)
-    monkeypatch.setattr(remember, "_LEAST_BYTES", 0)
+    monkeypatch.setattr(output_cache, "_LEAST_BYTES", 0)
     (tmp_path / "run").mkdir()
     return simple().write(tmp_path / "run" / "a.sqlite")
 
@@ -63,7 +63,9 @@ def test_what_is_kept_is_written_to_a_file_too(
     assert (tmp_path / "1").read_text() == (tmp_path / "2").read_text() != ""
     assert len(runs) == 1
     with pytest.raises(UsageError):  # an existing file is refused before anything is done
-        remember.run(argparse.Namespace(no_cache=False, output=tmp_path / "2", force=False), ("trace",), kernels.run)
+        output_cache.run(
+            argparse.Namespace(no_cache=False, output=tmp_path / "2", force=False), ("trace",), kernels.run
+        )
 
 
 def test_other_content_is_computed_anew(trace: Path, runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,4 +131,4 @@ def test_a_terminal_sees_progress_and_a_file_does_not(
 
 
 def test_the_verbs_that_are_kept_name_their_traces() -> None:
-    assert kernels.KEPT_BY == ("trace",) and compare.KEPT_BY == ("before", "after")
+    assert kernels.CACHED_BY_TRACES == ("trace",) and compare.CACHED_BY_TRACES == ("before", "after")

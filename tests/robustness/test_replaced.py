@@ -121,7 +121,7 @@ def test_what_was_read_of_a_replaced_file_is_not_kept_for_the_first(
     path, other = _trace(tmp_path / "a.sqlite", "First", 7), _trace(tmp_path / "b.sqlite", "Second", 300)
     monkeypatch.setenv("PROFILER_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("PROFILER_CACHE", "on")
-    monkeypatch.setattr("profiler.cli.remember._LEAST_BYTES", 0)
+    monkeypatch.setattr("profiler.cli.output_cache._LEAST_BYTES", 0)
     digest = store.content_digest
 
     def late(file: Path) -> str | None:
