@@ -50,7 +50,7 @@ def test_help_of_a_verb_does_not_load_what_it_would_compute_with(verb: str) -> N
 def test_every_verb_has_a_module_and_every_module_a_verb() -> None:
     from profiler.cli.main import VERBS  # noqa: PLC0415
 
-    shared = {"__init__", "main", "verb", "output", "streams", "capture_options", "remember", "runs"}
+    shared = {"__init__", "main", "verb", "output", "streams", "capture_options", "output_cache", "runs"}
     modules = {p.stem for p in (ROOT / "profiler" / "cli").glob("*.py")} - shared
     assert modules == {verb.replace("-", "_") for verb in VERBS}
 
