@@ -7,6 +7,7 @@ first); the other units' rows say that they are fused into it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -34,6 +35,7 @@ from profiler.trace.manifest import companion
 
 _MUCH_ADDED_PCT = 10.0
 _LITTLE_PCT = 99.0
+_OF_TENSORRT = re.compile(r"\bnvinfer1::|\b__myl_|\bgenericReformat::")
 
 
 @dataclass(frozen=True)
@@ -265,6 +267,11 @@ def _findings(ledger: Ledger) -> list[str]:
     return found
 
 
+def _runs_an_engine(run: Run) -> bool:
+    """Whether kernels ran that only TensorRT launches: in a CUDA graph it leaves no ranges."""
+    return any(_OF_TENSORRT.search(str(name)) for name in run.trace.kernels["name"].cat.categories)
+
+
 def _advice(ledger: Ledger) -> list[str]:
     """What would raise the coverage."""
     found: list[str] = []
@@ -276,12 +283,13 @@ def _advice(ledger: Ledger) -> list[str]:
     for side in ("before", "after"):
         placed: Placement = getattr(ledger, f"{side}_placement")
         run: Run = getattr(ledger, side)
-        if run.facts.framework == "TensorRT" and (placed.basis != LAYER or placed.nameless):
+        is_engine = run.facts.framework == "TensorRT" or (run.facts.framework is None and _runs_an_engine(run))
+        if is_engine and (placed.basis != LAYER or placed.nameless):
             found.append(
                 f"{side.capitalize()}: build the engine with profiling_verbosity=DETAILED (trtexec --profilingVerbosity=detailed), "
                 f"so that its layers name the nodes they are made of, or give its description with --{side}-engine FILE."
             )
-        elif run.facts.framework != "TensorRT" and not placed.paths:
+        elif not is_engine and not placed.paths:
             found.append(
                 f"{side.capitalize()}: add module ranges to the script, two lines: import profiler; profiler.annotate(model)."
             )
