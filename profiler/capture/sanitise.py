@@ -242,7 +242,7 @@ class _Copy:
     def _payload(self, text: str) -> str | None:
         document = rules.payload(text)
         kept = self._scrubbed(document)
-        return None if document is None else text if kept == json.loads(text) else json.dumps(kept)
+        return None if document is None else text if kept == json.loads(text, strict=False) else json.dumps(kept)
 
     def _scrubbed(self, value: Any) -> Any:
         if isinstance(value, dict):

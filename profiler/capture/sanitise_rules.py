@@ -157,7 +157,7 @@ _PAYLOAD_KEYS = frozenset((
     "OutMaps", "Stride", "PrePadding", "PostPadding", "Dilation", "PaddingMode", "Activation", "HasBias", "HasReLU", "HasSparseWeights",
     "StreamId", "Precision", "Operation", "Constants", "HasDynamicFilter", "HasDynamicBias", "HasResidual", "ConvXAsActInputIdx",
     "BiasAsActInputIdx", "ResAsActInputIdx", "PoolingType", "WindowSize", "BlendFactor", "AverageCountExcludesPadding", "InputArgs",
-    "OutputVars", "Params", "Literals", "Operations",
+    "OutputVars", "Params", "Literals", "Operations", "Strides", "StrideOrder",
 ))  # fmt: skip
 
 
@@ -248,7 +248,7 @@ def _known(value: Any) -> Any:
 
 def _parsed(text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, strict=False)  # TensorRT from 8.6 on writes raw control characters
     except (ValueError, RecursionError):
         return None
 

@@ -75,7 +75,7 @@ def test_a_study_is_resumed(
     assert run_study(machine, folder, "--iterations", "10", "--seed", "1") == 0
     assert "6 steps done, 0 done before" in capsys.readouterr().out
     assert run_study(machine, folder, "--seed", "1", "--redo", "--only", "torch-fp16*") == 0
-    assert "1 steps done, 0 done before" in capsys.readouterr().out
+    assert "1 step done, 0 done before" in capsys.readouterr().out
 
 
 def test_engines_may_be_deleted_and_the_study_go_on_in_parts(

@@ -172,3 +172,13 @@ def test_refusals(tmp_path: Path) -> None:
 )
 def test_paths(text: str, clean: str) -> None:
     assert remove_paths(text) == clean
+
+
+def test_a_layers_description_with_raw_control_characters_stays(tmp_path: Path) -> None:
+    """TensorRT from 8.6 on writes \\x1e and \\x1f between the ONNX layers of its NVTX payloads."""
+    layer = '{"Name": "conv", "LayerType": "kgen", "Strides": [1], "Metadata": "[ONNX Layer: /conv/Conv]\x1e[ONNX Layer: /relu/Relu]"}'
+    maker = simple()
+    maker.range("conv", 1_200, 1_300, jsonTextId=maker.string(layer))
+    sanitise(maker.write(tmp_path / "source.sqlite"), tmp_path / "clean.sqlite")
+    with open_trace(tmp_path / "clean.sqlite") as trace:
+        assert list(trace.payloads(trace.nvtx_ranges["json_id"].to_numpy()).values()) == [layer]
