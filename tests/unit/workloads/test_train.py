@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import tarfile
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler.errors import ProfilerError
+from profiler.errors import ProfilerError, UsageError
 from profiler.workloads import train
 
 
@@ -57,3 +58,10 @@ def test_each_image_is_in_one_split_and_each_class_is_divided_alike(labels: list
         for part, share in zip(parts, (0.6, 0.1, 0.3), strict=True):
             assert abs(int((values[part] == label).sum()) - share * n) <= 1
     assert all((a == b).all() for a, b in zip(parts, train.split(values, seed), strict=True))
+
+
+def test_images_of_an_earlier_run_are_not_taken_for_those_of_this_one(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    args = argparse.Namespace(data=train.DIGITS, output=tmp_path, seed=0)
+    with pytest.raises(UsageError, match="holds a folder images already"):
+        train._images(args)
