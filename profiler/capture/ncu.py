@@ -29,7 +29,7 @@ class KernelCount:
 
     Attributes:
         counters: sums of the Tensor pipes' counters by metric name; warp instructions.
-        duration_ns: as ncu measured it (clocks locked, caches flushed: slower than in a trace); None if not measured.
+        duration_ns: as ncu measured it (caches flushed: slower than in a trace); None if not measured.
     """
 
     name: str
@@ -99,6 +99,7 @@ def count_tensor_instructions(command: Sequence[str], timeout_s: float, all_proc
     target = "all" if all_processes else "application-only"
     argv = [
         str(ncu), "--csv", "--page", "raw", "--metrics", metrics, "--target-processes", target, "--profile-from-start", "off",
+        "--clock-control", "none",  # counts do not depend on clocks, and the GPU's settings stay as they are
         "--print-units", "base", "--print-kernel-base", "demangled", *command,
     ]  # fmt: skip
     text = _run(argv, timeout_s)
@@ -165,7 +166,6 @@ def parse_ncu_csv(text: str, label: str) -> list[KernelCount]:
             number = _number(value)
             if metric is None or number is None:
                 continue
-            base, _, statistic = metric.partition(".")
             base, _, statistic = metric.partition(".")
             if TENSOR_METRIC.match(base) and statistic in ("", "sum"):
                 found.counters[base] = number
