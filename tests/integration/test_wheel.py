@@ -98,7 +98,8 @@ def test_the_wheel_holds_what_runs_and_nothing_else(built: tuple[Path, Path]) ->
     assert {n.split("/")[0] for n in names if ".dist-info/" not in n} == {"profiler", "dashboard"}
     assert sum(n.startswith("profiler/bundled/traces/") and n.endswith("/trace.sqlite.xz") for n in names) == len(RUNS)
     for name in (
-        "profiler/py.typed", "profiler/plugins/src/plugin.cpp", "profiler/report/report.css", "profiler/bundled/docs/glossary.md",
+        "profiler/py.typed", "profiler/plugins/src/plugin.cpp", "profiler/plugins/src/plugin_v3.h",
+        "profiler/report/report.css", "profiler/bundled/docs/glossary.md",
         "dashboard/.streamlit/config.toml", "dashboard/static/timeline.js", "dashboard/static/icon.png",
     ):  # fmt: skip
         assert name in names
