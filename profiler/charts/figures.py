@@ -11,7 +11,7 @@ from profiler.analysis.fusion.decompose import Decomposition
 from profiler.analysis.fusion.traffic import SampledBytes, by_stage
 from profiler.analysis.run.tensor_cores import median_inference_samples
 from profiler.analysis.run.timeline import Timeline
-from profiler.charts import collapse, labels
+from profiler.charts import collapse, labels, strip
 from profiler.charts.kernels import category_bars
 from profiler.charts.tactics import tuned_layers
 from profiler.charts.tensor_cores import metric_over_time, verdict_bars
@@ -55,6 +55,9 @@ def figures(evidence: Evidence) -> list[Drawn]:
 
 def _figures(evidence: Evidence) -> Iterator[Drawn]:
     comparison = evidence.comparison
+    if evidence.strips:
+        figure = strip.strip_figure(evidence.strips)
+        yield Drawn("strip", "The kernels of one inference", strip.caption(evidence.strips), figure)
     if isinstance(evidence.split, Decomposition):
         caption = (
             "The inferences of median latency. Latency is host time, GPU idle time and GPU work, so the parts sum to the "

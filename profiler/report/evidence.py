@@ -10,6 +10,7 @@ from typing import Any
 from profiler.analysis.compare import Comparison, compare
 from profiler.analysis.fusion.decompose import Decomposition, decompose
 from profiler.analysis.fusion.ledger import Ledger
+from profiler.analysis.fusion.strip import Strip, strip
 from profiler.analysis.fusion.traffic import Traffic, memory_traffic
 from profiler.analysis.pair import fusion
 from profiler.analysis.run.autotuning import Autotuning, autotuning, build_log_of
@@ -74,6 +75,12 @@ class Evidence:
             return decompose(self.ledger)
         except ProfilerError as error:
             return error.message
+
+    @cached_property
+    def strips(self) -> dict[str, Strip]:
+        """The kernels of the median inference of each side that has any."""
+        found = {name: strip(side, self.ledger, name) for name, side in self.sides.items()}
+        return {name: made for name, made in found.items() if made is not None}
 
     @cached_property
     def tuning(self) -> dict[str, Autotuning]:

@@ -108,7 +108,17 @@ def test_report_of_the_bundled_pair(report: str, evidence: Evidence) -> None:
         assert hashlib.sha256(file.read_bytes()).hexdigest() in words
     assert "NVIDIA H200" in words and "580.159.04" in words and "2025.3.2.0" in words
     shown = {attributes["id"] for attributes, _ in document.scripts if attributes.get("type") == "application/json"}
-    wanted = ("speedup", "kinds", "fusion", "tensor_cores", "tensor_active", "memory", "timeline", "autotuning_after")
+    wanted = (
+        "strip",
+        "speedup",
+        "kinds",
+        "fusion",
+        "tensor_cores",
+        "tensor_active",
+        "memory",
+        "timeline",
+        "autotuning_after",
+    )
     assert shown == {f"figure-{name}-data" for name in wanted}
 
 
