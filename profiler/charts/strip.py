@@ -72,7 +72,8 @@ def strip_figure(strips: Mapping[str, Strip], lit: str | None = None) -> go.Figu
     places = {name: float(len(strips) - 1 - k) for k, name in enumerate(strips)}
     longest = max(strip.time_ns for strip in strips.values()) / 1e3
     if len(strips) == 2:
-        _bands(figure, *strips.values(), lit)
+        before, after = strips.values()
+        _bands(figure, before, after, lit)
     for category, label in CATEGORY_LABELS.items():
         if any((strip.kernels["category"] == category).any() for strip in strips.values()):
             _ticks(figure, strips, places, category, label, lit)

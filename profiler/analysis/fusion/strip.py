@@ -66,7 +66,7 @@ def strip(run: Run, ledger: Ledger | None = None, side: str = "") -> Strip | Non
     frame, classes = run.trace.kernels, classified_names(run.trace)
     rows = rows[np.argsort(frame["start_ns"].to_numpy()[rows], kind="stable")]
     names = classes.iloc[frame["name"].cat.codes.to_numpy()[rows]]
-    held = _held(ledger, side, rows) if ledger is not None else [None] * len(rows)
+    held: list[Row | None] = _held(ledger, side, rows) if ledger is not None else [None] * len(rows)
     kernels = pd.DataFrame(
         {
             "row": rows,
