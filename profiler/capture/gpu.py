@@ -6,11 +6,11 @@ import csv
 import io
 import os
 import shutil
-import subprocess
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from profiler.errors import MissingToolError
+from profiler.tools import ask
 
 _FIELDS = ("index", "name", "driver_version", "compute_cap", "memory.total", "memory.used", "mig.mode.current")
 
@@ -41,11 +41,10 @@ def find_gpus() -> list[Chip]:
     if tool is None:
         raise MissingToolError(
             "no NVIDIA GPU was found: nvidia-smi is not on the PATH.",
-            "Run on a machine with an NVIDIA GPU and its driver (https://www.nvidia.com/drivers); in a container, "
-            "start it with --gpus all.",
+            "Run on a machine with an NVIDIA GPU and its driver (https://www.nvidia.com/drivers); start a container with --gpus all.",
         )
     for fields in (_FIELDS, _FIELDS[:3]):  # drivers before 510 do not know compute_cap
-        done = _query(tool, fields)
+        done = ask([tool, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"], 60)
         if done.returncode == 0 and done.stdout.strip():
             chips = [
                 _chip(dict(zip(fields, map(str.strip, row)))) for row in csv.reader(io.StringIO(done.stdout)) if row
@@ -54,8 +53,8 @@ def find_gpus() -> list[Chip]:
                 return chips
     said = " ".join((done.stdout + done.stderr).split())[:300] or "nothing"
     raise MissingToolError(
-        f"no NVIDIA GPU can be used: nvidia-smi ended with status {done.returncode} and said: {said}",
-        "Check that the driver is loaded (and fits the kernel), and that the container was given the GPU.",
+        f"no NVIDIA GPU can be used: nvidia-smi failed with exit status {done.returncode}: {said}",
+        "Check that the driver is loaded and matches the kernel, and that the container has access to the GPU.",
     )
 
 
@@ -83,14 +82,6 @@ def current_gpu() -> Chip:
     return chips[0]  # a UUID: the chips of one machine are nearly always alike
 
 
-def _query(tool: str, fields: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
-    argv = [tool, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
-    try:
-        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return subprocess.CompletedProcess(argv, 1, "", str(error))
-
-
 def _chip(row: dict[str, str]) -> Chip:
     major, dot, minor = row.get("compute_cap", "").partition(".")
     return Chip(
@@ -108,48 +99,48 @@ def _mebibytes(text: str | None) -> int | None:
     return int(text) << 20 if text and text.isdigit() else None
 
 
+def capability(sm: int) -> str:
+    """A compute capability as people write it: 9.0."""
+    return f"{sm // 10}.{sm % 10}"
+
+
 def missing_precision(sm: int | None, framework: str, precision: str) -> str | None:
     """Why a chip cannot run a precision as meant, or None when it can (or when ``sm`` is not known).
 
     Compute capabilities: CUDA C++ Programming Guide, "Compute Capabilities" (Tensor Cores from 7.0; TF32 and BF16 from 8.0;
-    DP4A from 6.1), and TensorRT's support matrix (INT8 on Volta runs without Tensor Cores).
+    DP4A from 6.1, not in 6.2), and TensorRT's support matrix (INT8 on Volta runs without Tensor Cores).
     """
-    if sm is None:
-        return None
-    if precision in ("tf32", "bf16") and sm < 80:
-        return f"{precision.upper()} needs compute capability 8.0 (Ampere); this GPU has {sm // 10}.{sm % 10}."
-    if precision == "fp16" and sm < 53:
-        return f"FP16 arithmetic needs compute capability 5.3; this GPU has {sm // 10}.{sm % 10}."
-    if precision == "int8" and framework == "tensorrt" and sm < 61:
-        return f"INT8 (DP4A) needs compute capability 6.1; this GPU has {sm // 10}.{sm % 10}."
+    what, needed = {
+        "tf32": ("TF32", 80), "bf16": ("BF16", 80), "fp16": ("FP16 arithmetic", 53), "int8": ("INT8 (DP4A)", 61),
+    }.get(precision, ("", 0))  # fmt: skip
     if precision == "int8" and sm == 62:
-        return "INT8 (DP4A) is not in compute capability 6.2."
-    return None
+        return "INT8 (DP4A) is not available in compute capability 6.2."
+    return None if precision == "int8" and framework != "tensorrt" else _too_old(sm, what, needed)
 
 
 def missing_mode(sm: int | None, mode: str) -> str | None:
     """Why a chip cannot run a mode, or None. torch.compile's Triton kernels need compute capability 7.0."""
-    if sm is not None and mode == "compile" and sm < 70:
-        return f"torch.compile (Triton) needs compute capability 7.0; this GPU has {sm // 10}.{sm % 10}."
-    return None
+    return _too_old(sm, "torch.compile (Triton)", 70) if mode == "compile" else None
+
+
+def _too_old(sm: int | None, what: str, needed: int) -> str | None:
+    if sm is None or sm >= needed:
+        return None
+    return f"{what} needs compute capability {capability(needed)}; this GPU has {capability(sm)}."
 
 
 def chip_notes(sm: int | None) -> list[str]:
     """What a reader of the figures should know about this chip."""
     if sm is None:
         return [
-            "The driver does not tell the compute capability (it is older than 510), so nothing is left out of the matrix."
+            "The driver (older than 510) does not report the compute capability, so no run is left out of the matrix."
         ]
-    notes = []
+    if sm >= 80:
+        return []
     if sm < 70:
-        notes.append(
-            f"Compute capability {sm // 10}.{sm % 10}: no Tensor Cores, so no kernel can use them in any precision."
-        )
+        note = "no Tensor Cores in any precision."
     elif sm < 72:
-        notes.append(f"Compute capability {sm // 10}.{sm % 10}: Tensor Cores for FP16 only; INT8 runs without them.")
-    elif sm < 80:
-        notes.append(
-            f"Compute capability {sm // 10}.{sm % 10} (Turing): no TF32 and no BF16; GPU metrics have one counter for Tensor Cores "
-            "and FP16 together (Tensor Active / FP16 Active)."
-        )
-    return notes
+        note = "Tensor Cores for FP16 only; INT8 runs without them."
+    else:
+        note = "no TF32 or BF16; one GPU metric counts Tensor Cores and FP16 together (Tensor Active / FP16 Active)."
+    return [f"Compute capability {capability(sm)}: {note}"]

@@ -5,25 +5,32 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from profiler.capture import process
 from profiler.errors import MissingToolError
-from profiler.runtime.trt_modules import RTX
+from profiler.runtime.trt_modules import MODULES, RTX
+from profiler.tools import ask
 
 TYPED_SINCE = 10
 _TIMEOUT_S = 120.0
-# runs on any Python 3; looks for packages without importing them (torch takes seconds), but imports TensorRT, whose libraries may not load
+# Runs on any Python 3. Imports the first list (of "a|b" the one that is installed); looks for the second without importing.
 _PROBE = """
 import importlib.util, json, sys
-trt, wanted = sys.argv[1], sys.argv[2:]
-found = {"missing": [n for n in wanted if importlib.util.find_spec(n) is None], "python": "%d.%d" % sys.version_info[:2]}
-if trt:
-    names = [trt] if trt != "any" else [n for n in ("tensorrt", "tensorrt_rtx") if importlib.util.find_spec(n)] or ["tensorrt"]
-    found["module"] = names[0]
+load, find = ([name for name in argument.split(",") if name] for argument in sys.argv[1:3])
+found = {"python": "%d.%d.%d" % sys.version_info[:3], "versions": {}, "errors": {}}
+found["missing"] = [name for name in find if importlib.util.find_spec(name) is None]
+for choice in load:
+    names = choice.split("|")
+    name = ([n for n in names if importlib.util.find_spec(n)] or names)[0]
     try:
-        found["version"] = str(__import__(names[0]).__version__)
+        module = __import__(name)
+        found["versions"][name] = str(getattr(module, "__version__", "found"))
+        if name == "torch":
+            found["cuda"] = module.version.cuda
+            found["gpu"] = bool(module.cuda.is_available())
     except BaseException as error:
-        found["error"] = (type(error).__name__ + ": " + str(error))[:300]
+        found["errors"][name] = (type(error).__name__ + ": " + str(error))[:300]
 print("PROBE" + json.dumps(found))
 """
 
@@ -60,13 +67,13 @@ def find_tensorrt(python: str, module: str | None = None) -> TensorRT:
     Raises:
         MissingToolError: not a Python that runs, or a package is not there or does not load.
     """
-    found = _ask(python, module or "any", ("numpy", "cuda"), "--trt-python")
-    if "version" not in found:
+    found = probe(python, "--trt-python", load=[module or "|".join(MODULES)], find=("numpy", "cuda"))
+    for name, reason in found["errors"].items():
         raise MissingToolError(
-            f"{python}: {found['module']} cannot be imported ({found.get('error') or 'no reason was given'}).",
+            f"{python}: {name} cannot be imported ({reason}).",
             "Install it there (docs/engines.md says which), or name another interpreter with --trt-python or module with --trt-module.",
         )
-    return TensorRT(str(found["module"]), str(found["version"]))
+    return TensorRT(*next(iter(found["versions"].items())))
 
 
 def check_torch(python: str, exports: bool, models: Iterable[str]) -> None:
@@ -77,21 +84,32 @@ def check_torch(python: str, exports: bool, models: Iterable[str]) -> None:
     """
     named = any(":" not in model for model in models)
     packages = ("torch", *(("torchvision",) if named else ()), *(("onnx",) if exports else ()))
-    _ask(python, "", packages, "--torch-python")
+    probe(python, "--torch-python", find=packages)
 
 
-def _ask(python: str, trt: str, packages: tuple[str, ...], option: str) -> dict[str, object]:
-    done = process.run([python, "-c", _PROBE, trt, *packages], process.child_environment(), timeout_s=_TIMEOUT_S)
-    line = next((part for part in done.output.splitlines() if part.startswith("PROBE{")), None)
+def probe(python: str, option: str, load: Iterable[str] = (), find: Iterable[str] = ()) -> dict[str, Any]:
+    """What an interpreter has.
+
+    Args:
+        option: the one that names it, for the errors.
+        load: modules to import; of ``a|b`` the first that is installed.
+        find: packages that it must have, which are not imported.
+
+    Returns:
+        ``python`` (its version), ``versions`` and ``errors`` of what was to be loaded, by name; for torch also ``cuda`` and ``gpu``.
+
+    Raises:
+        MissingToolError: not a Python that runs, or a package of ``find`` is not there.
+    """
+    hint = f"Correct {option}; `python -m profiler doctor` examines it."
+    done = ask([python, "-c", _PROBE, ",".join(load), ",".join(find)], _TIMEOUT_S, hint, process.child_environment())
+    line = next((part for part in done.stdout.splitlines() if part.startswith("PROBE{")), None)
     if line is None:
-        raise MissingToolError(
-            f"{python}: is not a Python interpreter that works ({done.how}); it said: {done.last_lines(3)[-300:]}",
-            f"Correct {option}; `python -m profiler doctor` examines it.",
-        )
-    found: dict[str, object] = json.loads(line[len("PROBE") :])
-    missing = found["missing"]
-    if missing and isinstance(missing, list):
-        names = ", ".join({"cuda": "cuda-python"}.get(str(name), str(name)) for name in missing)
+        said = " ".join((done.stdout + done.stderr).split())[-300:] or "nothing"
+        raise MissingToolError(f"{python}: is not a Python interpreter that works; it said: {said}", hint)
+    found: dict[str, Any] = json.loads(line[len("PROBE") :])
+    if found["missing"]:
+        names = ", ".join({"cuda": "cuda-python"}.get(name, name) for name in found["missing"])
         raise MissingToolError(
             f"{python}: lacks {names}.",
             f"Install it there (requirements-gpu.txt), or name another interpreter with {option}.",

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from profiler.errors import MissingToolError, ProfilerError, TraceError
+from profiler.tools import ask, find_tool
 
 NCU_VARIABLE = "PROFILER_NCU"
 TOTAL = "sm__inst_executed_pipe_tensor"
@@ -53,11 +51,7 @@ class KernelCount:
 
 def find_ncu() -> Path | None:
     """``$PROFILER_NCU``, then the PATH, then the usual install folders (newest first)."""
-    named = os.environ.get(NCU_VARIABLE) or shutil.which("ncu")
-    if named:
-        return Path(named)
-    found = [p for pattern in _INSTALL_PATTERNS for p in sorted(Path("/").glob(pattern.lstrip("/")), reverse=True)]
-    return found[0] if found else None
+    return find_tool("ncu", NCU_VARIABLE, _INSTALL_PATTERNS)
 
 
 def tensor_metrics(ncu: Path) -> list[str]:
@@ -113,24 +107,9 @@ def count_tensor_instructions(command: Sequence[str], timeout_s: float, all_proc
 
 
 def _run(argv: list[str], timeout_s: float) -> str:
-    try:
-        done = subprocess.run(
-            argv,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            check=False,
-            timeout=timeout_s,
-        )
-    except subprocess.TimeoutExpired:
-        raise ProfilerError(
-            f"{argv[0]}: still running after {timeout_s:g} s.", "Give a larger --timeout, or fewer iterations."
-        ) from None
-    except OSError as error:
-        raise MissingToolError(
-            f"{argv[0]}: cannot be run ({error.strerror or error}).", f"Correct ${NCU_VARIABLE} or the PATH."
-        ) from error
+    done = ask(
+        argv, timeout_s, f"Correct ${NCU_VARIABLE} or the PATH, give a larger --timeout, or count fewer iterations."
+    )
     if done.returncode:
         said = " ".join((done.stderr + " " + done.stdout).split())[-800:]
         raise ProfilerError(

@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from profiler.capture import process
 from profiler.errors import MissingToolError, ProfilerError
-from profiler.trace.nsys_export import NSYS_VARIABLE, find_nsys
+from profiler.tools import ask
+from profiler.trace.nsys_export import NSYS_HINT, NSYS_VARIABLE, find_nsys
 
 MINIMUM = (2021, 1)
 DOWNLOAD = "https://developer.nvidia.com/nsight-systems"
@@ -27,7 +27,6 @@ _ASK_TIMEOUT_S = 60
 _DENIED = re.compile(
     r"ERR_NVGPUCTRPERM|insufficient (?:privilege|permission)|permission denied|requires? (?:root|admin)", re.IGNORECASE
 )
-_METRICS_FAILED = re.compile(r"ERR_NVGPUCTRPERM|gpu[ -]metrics", re.IGNORECASE)
 _TRACES = re.compile(r"^\s*-t,\s*--trace=(.*?)(?:Select the API|\n\s*\n\s*-)", re.DOTALL | re.MULTILINE)
 _DEVICE = re.compile(r"^\s*(\d+)\s*[:\[|]", re.MULTILINE)
 
@@ -48,7 +47,6 @@ class Nsys:
     version_text: str
     options: frozenset[str]
     traces: frozenset[str]
-    help_text: str = ""
 
     @property
     def metrics_option(self) -> str | None:
@@ -100,7 +98,7 @@ def inspect(path: Path) -> Nsys:
     if found is None:
         raise MissingToolError(
             f"{path}: does not answer --version like nsys does; it said: {' '.join(said.split())[:300] or 'nothing'}",
-            f"Correct ${NSYS_VARIABLE} or the PATH.",
+            NSYS_HINT,
         )
     version = tuple(int(n) for n in re.findall(r"\d+", found.group(1).split("-")[0]))
     if version < MINIMUM:
@@ -118,45 +116,20 @@ def inspect(path: Path) -> Nsys:
     text = _ask(path, "profile", "--help")
     options = frozenset(re.findall(r"--([a-z][a-z0-9-]+)", text))
     traces = _TRACES.search(text)
-    return Nsys(
-        path,
-        version,
-        found.group(1),
-        options,
-        frozenset(re.findall(r"'([a-z0-9-]+)'", traces.group(1))) if traces else frozenset(),
-        text,
-    )
+    names = frozenset(re.findall(r"'([a-z0-9-]+)'", traces.group(1) if traces else ""))
+    return Nsys(path, version, found.group(1), options, names)
 
 
 def _lacks_importer(path: Path) -> bool:
     real = path.resolve()
     if "nsight-compute" not in str(real) or real.parent.name != "target-linux-x64":
         return False
-    return not any(
-        (real.parent.parent / "host-linux-x64" / name).exists() for name in ("QdstrmImporter", "libQuadDCommon.so")
-    )
+    host = real.parent.parent / "host-linux-x64"
+    return not any((host / name).exists() for name in ("QdstrmImporter", "libQuadDCommon.so"))
 
 
 def _ask(path: Path, *arguments: str) -> str:
-    try:
-        done = subprocess.run(
-            [str(path), *arguments],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            check=False,
-            timeout=_ASK_TIMEOUT_S,
-        )
-    except OSError as error:
-        raise MissingToolError(
-            f"{path}: cannot be run ({error.strerror or error}).", f"Correct ${NSYS_VARIABLE} or the PATH."
-        ) from error
-    except subprocess.TimeoutExpired as error:
-        raise MissingToolError(
-            f"{path}: did not answer {' '.join(arguments)} in {_ASK_TIMEOUT_S} s.",
-            f"Correct ${NSYS_VARIABLE} or the PATH.",
-        ) from error
+    done = ask([path, *arguments], _ASK_TIMEOUT_S, NSYS_HINT)
     return done.stdout + done.stderr
 
 
@@ -176,16 +149,11 @@ def metrics_device(nsys: Nsys) -> tuple[str | None, str | None]:
         reason = plain.partition("values are:")[2].strip() or plain
         return None, f"nsys offers no GPU whose metrics can be sampled; it said: {reason[:300] or 'nothing'}"
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
-    if visible.isdigit():
-        return (
-            (visible, None)
-            if visible in ids
-            else (
-                None,
-                f"GPU {visible} (CUDA_VISIBLE_DEVICES) is not among those whose metrics can be sampled: {', '.join(ids)}.",
-            )
-        )
-    return ids[0], None
+    if not visible.isdigit():
+        return ids[0], None
+    if visible not in ids:
+        return None, f"GPU metrics of GPU {visible} (CUDA_VISIBLE_DEVICES) cannot be sampled, only of {', '.join(ids)}."
+    return visible, None
 
 
 def metrics_denied() -> str:
@@ -198,13 +166,8 @@ def metrics_denied() -> str:
 
 def metrics_failed(output: str) -> bool:
     """Whether nsys gave up because of the GPU metrics: then a second try without them is worth it."""
-    return bool(
-        _DENIED.search(output)
-        or (
-            _METRICS_FAILED.search(output)
-            and re.search(r"illegal|fail|error|unable|not supported", output, re.IGNORECASE)
-        )
-    )
+    failed = re.search(r"illegal|fail|error|unable|not supported", output, re.IGNORECASE)
+    return bool(_DENIED.search(output) or (failed and re.search(r"gpu[ -]metrics", output, re.IGNORECASE)))
 
 
 def profile_argv(

@@ -36,7 +36,6 @@ class Finished:
         timed_out: it was ended because its time was up.
     """
 
-    argv: tuple[str, ...]
     exit_code: int
     output: str
     seconds: float
@@ -116,7 +115,7 @@ def run(
             _end_family(child, before_kill)
             raise
         lines.read()
-        return Finished(tuple(argv), int(child.returncode), _tail(sink), time.monotonic() - started, timed_out)
+        return Finished(int(child.returncode), _tail(sink), time.monotonic() - started, timed_out)
 
 
 class _Lines:

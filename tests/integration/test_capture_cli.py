@@ -132,7 +132,7 @@ def test_existing_output(machine: Machine, tmp_path: Path, capsys: pytest.Captur
         ({"FAKE_NSYS_FAIL": "no-report"}, (), "nsys wrote no report", "cudaProfilerStart"),
         ({"FAKE_NSYS_FAIL": "export"}, (), "could not export it", "version"),
         ({}, ("--iterations", "12"), "10 inference ranges were recorded, and 12 were run", "record again"),
-        ({"FAKE_SM": "7.5"}, ("--precision", "bf16"), "BF16 needs compute capability 8.0 (Ampere); this GPU has 7.5", "--precision"),
+        ({"FAKE_SM": "7.5"}, ("--precision", "bf16"), "BF16 needs compute capability 8.0; this GPU has 7.5", "--precision"),
     ],
 )  # fmt: skip
 def test_runs_that_fail_leave_nothing(

@@ -80,10 +80,11 @@ def main():
         with open(os.environ["FAKE_LOG"], "a") as log:
             log.write(json.dumps(arguments) + "\n")
     if arguments[:1] == ["-c"]:
-        missing = [name for name in os.environ.get("FAKE_MISSING", "").split(",") if name in arguments[3:]]
-        found = {"python": "3.10", "missing": missing}
-        if arguments[2:3] not in ([], [""]):
-            found["module"], _, found["version"] = os.environ.get("FAKE_TRT", "tensorrt 8.5.3.1").partition(" ")
+        load, find = (part.split(",") for part in arguments[2:4])
+        missing = [name for name in os.environ.get("FAKE_MISSING", "").split(",") if name in find]
+        found = {"python": "3.10.1", "missing": missing, "versions": {}, "errors": {}}
+        if "tensorrt" in load[0]:
+            found["versions"] = dict([os.environ.get("FAKE_TRT", "tensorrt 8.5.3.1").split(" ")])
         print("PROBE" + json.dumps(found))
         return 0
     module = arguments[1]

@@ -86,7 +86,7 @@ def test_errors_of_a_module(tmp_path: Path) -> None:
     ],
 )
 def test_hints(output: str, hint: str) -> None:
-    error = child_error("the run", Finished(("python",), 1, output, 1.0))
+    error = child_error("the run", Finished(1, output, 1.0))
     assert "exit status 1" in error.message and hint in str(error.hint)
 
 

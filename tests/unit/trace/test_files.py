@@ -145,7 +145,7 @@ def test_the_trace_cannot_be_written(plain: Path) -> None:
 
 def test_report_without_nsys_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PROFILER_NSYS", raising=False)
-    monkeypatch.setattr("profiler.trace.nsys_export._candidates", lambda: iter(()))
+    monkeypatch.setattr("profiler.trace.nsys_export.find_nsys", lambda: None)
     report = _write(tmp_path / "run.nsys-rep", b"\x01\x02 a report")
     with pytest.raises(MissingToolError) as caught:
         open_trace(report)
