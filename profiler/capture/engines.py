@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from profiler.capture.spec import check_activation, name_prefix, safe_name
 from profiler.errors import OutputError, ProfilerError, UsageError
 from profiler.files import writing
 from profiler.plugins import names
+from profiler.runtime.arguments import as_argv, listed
 from profiler.runtime.trt_modules import RTX
 
 BUILD_TIMEOUT_S = 3600.0
@@ -122,37 +124,25 @@ class EngineSpec:
         return {**document, "trt_module": self.trt_module} if self.trt_module == RTX else document
 
     def export_arguments(self, onnx: Path) -> list[str]:
-        argv = ["--model", self.model, "--weights", self.weights, "--input-shape", ",".join(map(str, self.input_shape))]
-        argv += ["--seed", str(self.seed), "--output", str(onnx), "--force"]
+        options: dict[str, object] = {"--model": self.model, "--weights": self.weights, "--seed": self.seed}
+        options |= {"--input-shape": listed(self.input_shape), "--output": onnx, "--force": True}
         if self.activation is not None:
-            argv += ["--activation", self.activation, "--activation-as", self._activation_as]
+            options |= {"--activation": self.activation, "--activation-as": self._activation_as}
         if self._half:
-            argv += ["--precision", "fp16", "--io", self.io]
+            options |= {"--precision": "fp16", "--io": self.io}
         if self.precision == "int8":
-            argv += ["--int8", "--calibration", self.calibration, "--calibrator", self.calibrator]
-        return argv
+            options |= {"--int8": True, "--calibration": self.calibration, "--calibrator": self.calibrator}
+        return as_argv(options)
 
-    def build_arguments(self, onnx: Path, plan: Path) -> list[str]:
-        argv = ["--onnx", str(onnx), "--precision", self.precision, "--plan", str(plan), "--force"]
-        argv += ["--profile", self.profile or f"{self.batch}:{self.batch}:{self.batch}"]
-        if self.workspace_mib is not None:
-            argv += ["--workspace", str(self.workspace_mib)]
-        if self.io != "fp32":
-            argv += ["--io", self.io]
-        if self.timing_iterations is not None:
-            argv += ["--timing-iterations", str(self.timing_iterations)]
-        if self.optimization_level is not None:
-            argv += ["--optimization-level", str(self.optimization_level)]
-        if self.hardware_compatibility is not None:
-            argv += ["--hardware-compatibility", self.hardware_compatibility]
-        argv += ["--trt-module", RTX] if self.trt_module == RTX else []
-        if self.tactic_sources:
-            argv += ["--tactic-sources", self.tactic_sources]
-        if self.timing_cache is not None:
-            argv += ["--timing-cache", str(self.timing_cache)]
-        for plugin in self.plugins:
-            argv += ["--plugin", str(plugin)]
-        return argv
+    def build_arguments(self, onnx: Path, plan: Path, fixed_shapes: bool = False) -> list[str]:
+        """``fixed_shapes``: the model takes one batch size, so that no range of them may be given."""
+        options: dict[str, object] = {"--onnx": onnx, "--precision": self.precision, "--plan": plan, "--force": True}
+        options |= {"--profile": None if fixed_shapes else self.profile or f"{self.batch}:{self.batch}:{self.batch}"}
+        options |= {"--workspace": self.workspace_mib, "--io": None if self.io == "fp32" else self.io}
+        options |= {"--timing-iterations": self.timing_iterations, "--optimization-level": self.optimization_level}
+        options |= {"--hardware-compatibility": self.hardware_compatibility}
+        options |= {"--trt-module": RTX if self.trt_module == RTX else None, "--plugin": list(self.plugins)}
+        return as_argv(options | {"--tactic-sources": self.tactic_sources, "--timing-cache": self.timing_cache})
 
 
 def export_onnx(spec: EngineSpec, onnx: Path, torch_python: str, on_line: Callable[[str], None] | None = None) -> None:
@@ -181,16 +171,14 @@ def build_engine(
         )
     with writing(plan):
         plan.parent.mkdir(parents=True, exist_ok=True)
-    arguments = spec.build_arguments(onnx, plan)
+    build = partial(process.run_module, trt_python, "profiler.engine.build", on_line=on_line, timeout_s=BUILD_TIMEOUT_S)
     try:
-        process.run_module(trt_python, "profiler.engine.build", arguments, on_line, BUILD_TIMEOUT_S)
+        build(spec.build_arguments(onnx, plan))
     except ProfilerError as error:
         # a model from elsewhere may have its batch fixed; only TensorRT's parser can tell, and then no range may be given
         if spec.onnx is None or spec.profile is not None or "fixed shapes" not in error.message:
             raise
-        at = arguments.index("--profile")
-        del arguments[at : at + 2]
-        process.run_module(trt_python, "profiler.engine.build", arguments, on_line, BUILD_TIMEOUT_S)
+        build(spec.build_arguments(onnx, plan, fixed_shapes=True))
     _insist(plan, "the build")
     return read_document(plan.with_name(f"{plan.name}.build.json")) or {
         "reason_missing": f"the build wrote no {plan.name}.build.json"

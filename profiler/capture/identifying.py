@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 REMOVED = "…"
 
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|CRED|AUTH|API_?KEY|ACCESS_?KEY|PRIVATE", re.IGNORECASE)
 _PERSON_NAME = re.compile(r"^(HOST|HOSTNAME|USER|USERNAME|LOGNAME|SUDO_USER|COMPUTERNAME|NODENAME)$", re.IGNORECASE)
 _NAME_KEYS = ("Hostname", "DEVICE_DISPLAY_NAME", "EXPORT_HOST", "EXPORT_USER", "USER_NAME")
-_PLACE_KEY = re.compile(
-    r"COMMAND|ARGUMENT|WORKING_DIR|PATH|TargetInstallDir|PARAM_(?:INPUT|OUTPUT|OUTUPT)|SESSION_UUID"
-)
+_WHOLE_KEY = re.compile("PARAM_(?:INPUT|OUTPUT|OUTUPT)|SESSION_UUID")  # nsys writes OUTUPT
+_PLACE_KEY = re.compile(r"COMMAND|ARGUMENT|WORKING_DIR|PATH|TargetInstallDir|InjectionFilesStoragePath")
 _GENERIC_NAMES = frozenset(
     {"root", "user", "admin", "ubuntu", "nvidia", "localhost", "local", "host", "default", "none", "profiler", "python", "unknown", "vm"}
 )  # fmt: skip
@@ -88,6 +88,15 @@ def remove_paths(text: str) -> str:
     return text
 
 
+def map_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """A JSON value with every text in it changed; keys stay."""
+    if isinstance(value, dict):
+        return {key: map_texts(item, change) for key, item in value.items()}
+    if isinstance(value, list):
+        return [map_texts(item, change) for item in value]
+    return change(value) if isinstance(value, str) else value
+
+
 def suspicious(text: str) -> str | None:
     """What in a text that is kept looks like a secret, an address or a path: "token", "email" and so on; None where nothing does."""
     found = _SUSPICIOUS.search(text)
@@ -109,17 +118,9 @@ def find_identifying(db: sqlite3.Connection, schema: str, public: str) -> Identi
         elif key in ("ENVIRONMENT_VARIABLE", "DeviceEnvironment"):
             for variable, content in _environment(value):
                 _sort_in(variable, content, values, names)
-        elif (
-            "COMMAND" in key
-            or "ARGUMENT" in key
-            or "WORKING_DIR" in key
-            or "PATH" in key
-            or key in ("TargetInstallDir", "InjectionFilesStoragePath")
-        ):
+        elif _PLACE_KEY.search(key):
             _sort_in(key, value, values, names)
-        elif (
-            key in ("PROFILING_SESSION_UUID",) or "PARAM_INPUT" in key or "PARAM_OUTUPT" in key or "PARAM_OUTPUT" in key
-        ):
+        elif _WHOLE_KEY.search(key):
             values.add(value)
     for text in _streams(db, schema):
         if "\0" in text:
@@ -139,17 +140,20 @@ def find_identifying(db: sqlite3.Connection, schema: str, public: str) -> Identi
 
 def count_removed(db: sqlite3.Connection, schema: str) -> dict[str, int]:
     """How much an export holds of each kind of thing that tells who recorded it and where; kinds of which there is nothing are left out."""
-    counts = dict.fromkeys(
-        ("host and user names", "environment variables", "command lines, folders and options with paths"), 0
+    people, variables, places = (
+        "host and user names",
+        "environment variables",
+        "command lines, folders and options with paths",
     )
+    counts = dict.fromkeys((people, variables, places), 0)
     for name, value in _named_values(db, schema):
         key = name.rsplit(":", 1)[-1]
         if key in ("ENVIRONMENT_VARIABLE", "DeviceEnvironment"):
-            counts["environment variables"] += max(1, sum(1 for _ in _environment(value)))
+            counts[variables] += max(1, sum(1 for _ in _environment(value)))
         elif key in _NAME_KEYS or _PERSON_NAME.match(key):
-            counts["host and user names"] += 1
-        elif _PLACE_KEY.search(key):
-            counts["command lines, folders and options with paths"] += 1
+            counts[people] += 1
+        elif _PLACE_KEY.search(key) or _WHOLE_KEY.search(key):
+            counts[places] += 1
     for kind, table, column in (
         ("standard output and error streams", "ProcessStreams", "contentId"),
         ("files that nsys kept", "ANALYSIS_FILE", "filename"),

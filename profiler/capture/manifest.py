@@ -5,11 +5,10 @@ from __future__ import annotations
 import datetime
 import json
 import lzma
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from profiler.capture.identifying import remove_paths
+from profiler.capture.identifying import map_texts, remove_paths
 from profiler.capture.nsys import Nsys, Recording
 from profiler.capture.spec import RunSpec, fingerprint
 from profiler.errors import ProfilerError
@@ -18,6 +17,7 @@ from profiler.trace import Trace
 from profiler.trace.manifest import FORMAT, parse_manifest
 from profiler.trace.streams import read_regular
 
+TRACE_NAME = "trace.sqlite.xz"
 SIDE_FILES = ("layers.json", "build.json")
 BUILD_LOG = "build.log.xz"
 _ENGINE_KEYS = {"layers": "layers.json", "build": "build.json", "build_log": BUILD_LOG}
@@ -25,134 +25,107 @@ _MAX_TEXT = 2000
 _MAX_DOCUMENT_BYTES = 64 << 20
 
 
-@dataclass(frozen=True)
-class Checked:
-    """What the recording really holds.
-
-    Attributes:
-        inferences: inference ranges.
-        kernels, graph_launches: events on the GPU.
-        ms_per_inference: mean length of the ranges, so with nsys and the ranges of the modules at work.
-        gpu: name of the GPU; ``recorded_utc``, ``nsys_version``, ``driver_version``: as the trace says.
-        metrics: sampled GPU metrics are there.
-    """
-
-    inferences: int
-    kernels: int
-    graph_launches: int
-    ms_per_inference: float
-    gpu: str | None
-    recorded_utc: str | None
-    nsys_version: str | None
-    driver_version: str | None
-    cuda_version: str | None
-    metrics: bool
-
-
-def build_manifest(
-    spec: RunSpec,
-    recording: Recording,
-    nsys: Nsys,
-    checked: Checked,
-    profiled: dict[str, Any],
-    bench: dict[str, Any] | None,
-    engine: dict[str, Any] | None,
-    sanitised: dict[str, Any],
-    warnings: list[str],
-) -> dict[str, Any]:
-    """Merge the documents of the two processes, the checks and the engine's facts.
-
-    Latency, throughput and telemetry come only from ``bench``, the process without a profiler; what the recording
-    shows is under ``profiled``, beside it, so that its cost can be read.
-    """
-    weights = profiled.get("weights") or {}
-    engine = engine or {}
-    exported = engine.get("onnx_export") or {}
-    if isinstance(exported.get("weights"), dict):
-        weights = exported["weights"]
-    options = {
-        "cuda_graph_trace": recording.cuda_graph_trace,
-        "gpu_metrics_frequency": recording.metrics_hz if recording.metrics_device is not None else 0,
-    }
-    document: dict[str, Any] = {
-        "format": FORMAT,
-        "trace": "trace.sqlite.xz",
-        "title": spec.title,
-        "framework": spec.framework_name,
-        "framework_version": _text(profiled.get("framework_version")),
-        "model": _text(exported.get("model") or (spec.model if engine else profiled.get("model") or spec.model)),
-        "weights": _text(weights.get("label") if isinstance(weights, dict) else weights),
-        "precision": spec.precision,
-        "mode": spec.mode,
-        "batch": spec.batch,
-        "input_shape": profiled.get("input_shape") or [spec.batch, *spec.input_shape],
-        "gpu": _text(checked.gpu or (profiled.get("gpu") or {}).get("name")),
-        "recorded": _date(checked.recorded_utc),
-        "source": f"recorded with: {spec.command_line(options)}",
-        "inferences": checked.inferences,
-        "driver_version": checked.driver_version,
-        "cuda_version": checked.cuda_version,
-        "gpu_facts": profiled.get("gpu"),
-        "versions": profiled.get("versions"),
-        "nsys": {
-            "version": checked.nsys_version or nsys.version_text,
-            "capture_range": recording.capture_range,
-            "cuda_graph_trace": recording.cuda_graph_trace,
-            "gpu_metrics_frequency_hz": options["gpu_metrics_frequency"],
-            "metrics_sampled": checked.metrics,
-        },
-        "profiled": {
-            "ms_per_inference": checked.ms_per_inference,
-            "inferences": checked.inferences,
-            "kernels": checked.kernels,
-            "graph_launches": checked.graph_launches,
-            "module_ranges": spec.nvtx_modules and spec.framework == "pytorch",
-        },
-        "bench": bench_part(bench),
-        "sanitised": sanitised,
-        "parameters": spec.parameters(),
-        "warnings": _clean(
-            [
-                *warnings,
-                *(profiled.get("warnings") or []),
-                *(exported.get("warnings") or []),
-                *(engine.get("warnings") or []),
-                *((bench or {}).get("warnings") or []),
-            ]
-        ),
-        "complete": True,
-    }
-    mean = ((bench or {}).get("latency_ms") or {}).get("mean")
-    document["profiled"]["ratio_to_bench_mean"] = checked.ms_per_inference / mean if mean else None
-    if engine:
-        document["engine"] = engine
-        document |= {key: name for key, name in _ENGINE_KEYS.items() if name in engine.get("files", ())}
-    if profiled.get("modules"):
-        document["modules"] = profiled["modules"]
-    parse_manifest(document, f"the manifest of {spec.name}")  # what readers will insist on
-    return document
-
-
-def program_document(title: str, command: str, recording: Recording, trace: Trace) -> dict[str, Any]:
-    """The manifest of a command that is not one of our workloads: no model, precision or batch, as nobody has said them."""
+def trace_facts(trace: Trace, recording: Recording, nsys: Nsys) -> dict[str, Any]:
+    """What every manifest says of the recording itself."""
     session = trace.session
-    document = {
-        "format": FORMAT,
-        "trace": "trace.sqlite.xz",
-        "title": title,
+    return {
         "gpu": session.gpus[0].name if session.gpus else None,
         "recorded": _date(session.recorded_utc),
-        "source": f"recorded with: python -m profiler capture -- {command}",
         "driver_version": session.driver_version,
         "cuda_version": session.cuda_version,
         "nsys": {
-            "version": session.nsys_version,
+            "version": session.nsys_version or nsys.version_text,
             "capture_range": recording.capture_range,
             "cuda_graph_trace": recording.cuda_graph_trace,
             "gpu_metrics_frequency_hz": recording.metrics_hz if recording.metrics_device is not None else 0,
             "metrics_sampled": trace.gpu_metrics.storage is not None,
         },
+    }
+
+
+def build_manifest(
+    spec: RunSpec,
+    facts: dict[str, Any],
+    profiled: dict[str, Any],
+    result: dict[str, Any],
+    bench: dict[str, Any] | None,
+    engine: dict[str, Any] | None,
+    warnings: list[str],
+) -> dict[str, Any]:
+    """Merge the documents of the two processes, what the trace says and the engine's facts.
+
+    Latency, throughput and telemetry come only from ``bench``, the process without a profiler; what the recording
+    shows is under ``profiled``, beside it, so that its cost can be read.
+
+    Args:
+        facts: :func:`trace_facts`.
+        profiled: what the recording holds: ``inferences``, ``kernels``, ``graph_launches``, ``ms_per_inference``.
+        result: the document of the recorded process.
+    """
+    engine, bench_result = engine or {}, bench or {}
+    exported = engine.get("onnx_export") or {}
+    gpu, nsys = result.get("gpu") or {}, facts["nsys"]
+    options = {
+        "cuda_graph_trace": nsys["cuda_graph_trace"],
+        "gpu_metrics_frequency": nsys["gpu_metrics_frequency_hz"],
+    }
+    mean = (bench_result.get("latency_ms") or {}).get("mean")
+    sources = (result, exported, engine, bench_result)
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "trace": TRACE_NAME,
+        **_what_ran(spec, result, exported),
+        **facts,
+        "gpu": facts["gpu"] or gpu.get("name"),
+        "gpu_facts": gpu or None,
+        "source": f"recorded with: {spec.command_line(options)}",
+        "inferences": profiled["inferences"],
+        "profiled": {
+            **profiled,
+            "module_ranges": spec.nvtx_modules and spec.framework == "pytorch",
+            "ratio_to_bench_mean": profiled["ms_per_inference"] / mean if mean else None,
+        },
+        "bench": bench_part(bench),
+        "warnings": _clean([*warnings, *(w for source in sources for w in source.get("warnings") or [])]),
+    }
+    if engine:
+        document["engine"] = engine
+        document |= {key: name for key, name in _ENGINE_KEYS.items() if name in engine.get("files", ())}
+    if result.get("modules"):
+        document["modules"] = result["modules"]
+    parse_manifest(document, f"the manifest of {spec.name}")  # what readers will insist on
+    return document
+
+
+def _what_ran(spec: RunSpec, result: dict[str, Any], exported: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest and a bench document share."""
+    weights = exported.get("weights") or result.get("weights")
+    return {
+        "title": spec.title,
+        "framework": spec.framework_name,
+        "framework_version": result.get("framework_version"),
+        "model": exported.get("model") or spec.model,
+        "weights": weights.get("label") if isinstance(weights, dict) else weights,
+        "precision": spec.precision,
+        "mode": spec.mode,
+        "batch": spec.batch,
+        "input_shape": result.get("input_shape") or [spec.batch, *spec.input_shape],
+        "versions": result.get("versions"),
+        "parameters": spec.parameters(),
         "complete": True,
+    }
+
+
+def program_document(title: str, command: str, facts: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
+    """The manifest of a command that is not one of our workloads: no model, precision or batch, as nobody has said them."""
+    document = {
+        "format": FORMAT,
+        "trace": TRACE_NAME,
+        "title": title,
+        **facts,
+        "source": f"recorded with: python -m profiler capture -- {command}",
+        "complete": True,
+        "warnings": warnings,
     }
     parse_manifest(document, "the manifest")  # what readers will insist on
     return document
@@ -167,23 +140,13 @@ def bench_part(bench: dict[str, Any] | None) -> dict[str, Any]:
 
 def bench_document(spec: RunSpec, result: dict[str, Any]) -> dict[str, Any]:
     """What a run without a recording leaves: the manifest's keys, as far as they are known without a trace."""
-    weights = result.get("weights")
-    copied = ("framework_version", "input_shape", "versions", "warnings")
     return {
         "format": "profiler-bench/1",
         "name": spec.name,
-        "title": spec.title,
-        "framework": spec.framework_name,
-        "model": spec.model,
-        "weights": weights.get("label") if isinstance(weights, dict) else weights,
-        "precision": spec.precision,
-        "mode": spec.mode,
-        "batch": spec.batch,
+        **_what_ran(spec, result, {}),
         "gpu": (result.get("gpu") or {}).get("name"),
-        **{key: result.get(key) for key in copied},
         "bench": bench_part(result),
-        "parameters": spec.parameters(),
-        "complete": True,
+        "warnings": result.get("warnings"),
     }
 
 
@@ -198,16 +161,15 @@ def engine_document(spec: RunSpec, folder: Path) -> dict[str, Any] | None:
     for name in SIDE_FILES:
         beside = spec.plan.with_name(f"{spec.plan.name}.{name}")
         if beside.is_file():
-            (folder / name).write_text(json.dumps(_without_paths(_read(beside)), ensure_ascii=False) + "\n", "utf-8")
+            (folder / name).write_text(
+                json.dumps(map_texts(_read(beside), remove_paths), ensure_ascii=False) + "\n", "utf-8"
+            )
     log = spec.plan.with_name(f"{spec.plan.name}.{BUILD_LOG}")
     if log.is_file():
         _copy_log(log, folder / BUILD_LOG)
     build = folder / "build.json"
-    facts: dict[str, Any] = (
-        dict(_read(build))
-        if build.is_file()
-        else {"reason_missing": f"no {spec.plan.name}.build.json lies beside the plan"}
-    )
+    missing = {"reason_missing": f"{spec.plan.name}.build.json is missing beside the plan"}
+    facts: dict[str, Any] = dict(_read(build)) if build.is_file() else missing
     facts["files"] = [name for name in (*SIDE_FILES, BUILD_LOG) if (folder / name).is_file()]
     facts.setdefault("plan_bytes", spec.plan.stat().st_size)
     facts["plan_sha256"] = sha256_of(spec.plan)
@@ -254,21 +216,8 @@ def _read(path: Path) -> Any:
         raise ProfilerError(f"{path}: not readable JSON ({error}).", "Build the engine again.") from error
 
 
-def _without_paths(value: Any) -> Any:
-    """Layer names look like paths and stay; file-system paths are shortened to their last part."""
-    if isinstance(value, dict):
-        return {k: _without_paths(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_without_paths(v) for v in value]
-    return remove_paths(value) if isinstance(value, str) else value
-
-
 def _clean(warnings: list[str]) -> list[str]:
     return list(dict.fromkeys(remove_paths(" ".join(str(w).split()))[:_MAX_TEXT] for w in warnings))
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
 
 
 def _date(recorded: str | None) -> str:

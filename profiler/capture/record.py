@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from profiler.capture import process
-from profiler.capture.manifest import Checked, build_manifest, engine_document, program_document
+from profiler.capture.manifest import TRACE_NAME, build_manifest, engine_document, program_document, trace_facts
 from profiler.capture.nsys import Nsys, Recording, end_session, metrics_device, metrics_failed, profile_argv
-from profiler.capture.sanitise import SanitiseReport, sanitise
+from profiler.capture.sanitise import sanitise
 from profiler.capture.spec import RunSpec
 from profiler.errors import OutputError, ProfilerError, TraceError
 from profiler.files import atomic_folder, check_free_space, compress_xz, write_json, writing
 from profiler.trace import Trace, nsys_export, open_trace
 
-TRACE_NAME = "trace.sqlite.xz"
 MANIFEST_NAME = "manifest.json"
 NVTX_DOMAIN = "profiler"
 RECORD_TIMEOUT_S = 1800.0
 _REPORT_SUFFIXES = (".nsys-rep", ".qdrep")
+_SANITISED = ("tables_emptied", "tables_dropped", "rows_dropped", "strings_dropped", "texts_changed")
 _PAYLOAD_CLASH = "payload extension is incompatible"
 
 Progress = Callable[[str], None]
@@ -58,41 +60,26 @@ def record_run(
     Raises:
         ProfilerError: a step failed; nothing is left of the folder.
     """
-    warnings: list[str] = []
-    check_free_space(target.parent)
     if spec.plan is not None and not spec.plan.is_file():
         raise ProfilerError(
             f"{spec.plan}: no such file.", "Give --plan FILE of an engine, or --onnx FILE to build one first."
         )
-    with atomic_folder(target, force) as folder, writing(target):
-        work = folder / "work"
-        work.mkdir()
+    with _run_folder(target, force) as (folder, work):
         measured = run_bench(spec, work / "bench.json", save_outputs, progress, timeout_s) if bench else None
         program = [spec.python, "-m", spec.module, *spec.profile_arguments(work / "profile.json")]
-        done, report, recording = _under_nsys(
-            program, process.child_environment(), nsys, recording, work, warnings, progress, timeout_s
-        )
+        under = _UnderNsys(nsys, recording, work, progress, timeout_s)
+        done = under.run(program, process.child_environment())
         if not (work / "profile.json").exists() or done.timed_out:
             raise process.child_error(f"the workload under nsys ({spec.name})", done)
-        if report is None:
+        if under.report is None:
             raise _no_report(f"{spec.name}: the workload", done)
         result = read_result(work / "profile.json")
-        progress("exporting")
-        export = work / "export.sqlite"
-        nsys_export.export(report, export)
-        with open_trace(export) as trace:
-            checked = check_recording(trace, spec, recording)
-            warnings += [w for w in _trace_notes(trace) if w not in warnings]
-        if recording.metrics_device is not None and recording.metrics_hz and not checked.metrics:
-            warnings.append("GPU metrics were asked for, and the trace holds none.")
-        progress("sanitising")
-        cleaned = sanitise(export, work / "trace.sqlite")
-        compress_xz(work / "trace.sqlite", folder / TRACE_NAME)
+        with under.exported() as trace:
+            profiled = check_recording(trace, spec, under.recording)
+            facts = trace_facts(trace, under.recording, nsys)
         engine = engine_document(spec, folder)
-        manifest = build_manifest(spec, recording, nsys, checked, result, measured, engine, _facts(cleaned), warnings)
-        manifest.update(extra or {})
-        shutil.rmtree(work)
-        write_json(folder / MANIFEST_NAME, manifest)
+        manifest = build_manifest(spec, facts, profiled, result, measured, engine, under.warnings)
+        under.write(folder, manifest | (extra or {}))
     return manifest
 
 
@@ -119,40 +106,36 @@ def record_program(
     Raises:
         ProfilerError: the program cannot be started or failed, or the recording holds no GPU work; nothing is left of the folder.
     """
-    warnings: list[str] = []
-    check_free_space(target.parent)
     command = _shown(program)
-    with atomic_folder(target, force) as folder, writing(target):
-        work = folder / "work"
-        work.mkdir()
-        done, report, recording = _under_nsys(
-            program, os.environ, nsys, recording, work, warnings, progress, timeout_s, on_line
-        )
+    with _run_folder(target, force) as (folder, work):
+        under = _UnderNsys(nsys, recording, work, progress, timeout_s)
+        done = under.run(program, os.environ, on_line)
         # with a capture range nsys may end the program when the range ends, so that its status says nothing
-        if done.timed_out or report is None or (done.exit_code and recording.capture_range == "none"):
-            raise (
-                _no_report("the command", done)
-                if not done.exit_code
-                else process.child_error("the command under nsys", done)
-            )
-        progress("exporting")
-        export = work / "export.sqlite"
-        nsys_export.export(report, export)
-        with open_trace(export) as trace:
+        if done.exit_code and (under.report is None or done.timed_out or recording.capture_range == "none"):
+            raise process.child_error("the command under nsys", done)
+        if under.report is None or done.timed_out:
+            raise _no_report("the command", done)
+        with under.exported() as trace:
             if not trace.kernel_count and not trace.graph_trace_count:
                 raise TraceError(
                     f"the recording of {command[:200]} holds no GPU work: {trace.no_kernels_reason or 'the trace holds no kernels.'}",
                     "Check that the command uses the GPU; with --capture-range cudaProfilerApi also that it calls cudaProfilerStart.",
                 )
-            document = program_document(title or command, command, recording, trace)
-            warnings += [w for w in _trace_notes(trace) if w not in warnings]
-        progress("sanitising")
-        document["sanitised"] = _facts(sanitise(export, work / "trace.sqlite"))
-        document["warnings"] = warnings
-        compress_xz(work / "trace.sqlite", folder / TRACE_NAME)
-        shutil.rmtree(work)
-        write_json(folder / MANIFEST_NAME, document)
+            facts = trace_facts(trace, under.recording, nsys)
+        document = program_document(title or command, command, facts, under.warnings)
+        under.write(folder, document)
     return document
+
+
+@contextlib.contextmanager
+def _run_folder(target: Path, force: bool) -> Iterator[tuple[Path, Path]]:
+    """The run's folder, and one for raw files in it that is gone at the end; nothing is left when the block fails."""
+    check_free_space(target.parent)
+    with atomic_folder(target, force) as folder, writing(target):
+        work = folder / "work"
+        work.mkdir()
+        yield folder, work
+        shutil.rmtree(work)
 
 
 def _shown(program: Sequence[str]) -> str:
@@ -196,47 +179,91 @@ def read_result(path: Path) -> dict[str, Any]:
     return document
 
 
-def _with_metrics(nsys: Nsys, recording: Recording, warnings: list[str]) -> Recording:
-    if not recording.metrics_hz or recording.metrics_device is not None:
-        return recording
-    device, reason = metrics_device(nsys)
-    if reason:
-        warnings.append(f"recorded without GPU metrics: {reason}")
-    return replace(recording, metrics_device=device)
+@dataclass
+class _UnderNsys:
+    """One recording, from the program to the trace in the run's folder.
 
-
-def _under_nsys(
-    program: Sequence[str],
-    environment: Mapping[str, str],
-    nsys: Nsys,
-    recording: Recording,
-    work: Path,
-    warnings: list[str],
-    progress: Progress,
-    timeout_s: float | None,
-    on_line: Progress | None = None,
-) -> tuple[process.Finished, Path | None, Recording]:
-    """Run a program under nsys; once more without GPU metrics when they are what failed.
-
-    Returns:
-        How the program ended, nsys's report if there is one, and the options with which it was made.
+    Attributes:
+        recording: as it was made in the end: without a metrics device when GPU metrics cannot be sampled.
+        warnings: what the manifest must say.
     """
-    recording = _with_metrics(nsys, recording, warnings)
-    progress("recording under nsys")
-    done = _run_nsys(program, environment, nsys, recording, work, warnings, timeout_s, on_line)
-    if (
-        _report(work) is None
-        and recording.metrics_device is not None
-        and recording.metrics_hz
-        and metrics_failed(done.output)
-    ):
-        warnings.append(
-            f"recorded without GPU metrics: nsys could not sample them; it said: {done.last_lines(3)[-300:]}"
-        )
-        recording = replace(recording, metrics_device=None)
-        progress("recording again, without GPU metrics")
-        done = _run_nsys(program, environment, nsys, recording, work, warnings, timeout_s, on_line)
-    return done, _report(work), recording
+
+    nsys: Nsys
+    recording: Recording
+    work: Path
+    progress: Progress
+    timeout_s: float | None
+    warnings: list[str] = field(default_factory=list)
+
+    def run(
+        self, program: Sequence[str], environment: Mapping[str, str], on_line: Progress | None = None
+    ) -> process.Finished:
+        """Run a program under nsys; once more without GPU metrics when they are what failed."""
+        if self.recording.metrics_hz and self.recording.metrics_device is None:
+            device, reason = metrics_device(self.nsys)
+            self.recording = replace(self.recording, metrics_device=device)
+            self._warn([f"recorded without GPU metrics: {reason}"] if reason else [])
+        self.progress("recording under nsys")
+        done = self._run_once(program, environment, on_line)
+        if self.report is None and self._samples_metrics and metrics_failed(done.output):
+            said = done.last_lines(3)[-300:]
+            self._warn([f"recorded without GPU metrics: nsys could not sample them; it said: {said}"])
+            self.recording = replace(self.recording, metrics_device=None)
+            self.progress("recording again, without GPU metrics")
+            done = self._run_once(program, environment, on_line)
+        return done
+
+    def _run_once(
+        self, program: Sequence[str], environment: Mapping[str, str], on_line: Progress | None
+    ) -> process.Finished:
+        session = f"profiler{uuid.uuid4().hex[:12]}"
+        argv, notes = profile_argv(self.nsys, self.recording, self.work / "report", program, session)
+        self._warn(notes)
+        # nsys leaves its raw data in $TMPDIR when it is stopped; the sockets it makes there need a short path, so it is
+        # not a folder inside the run's. Compiled kernels, on the other hand, are worth keeping from run to run.
+        kernels = os.environ.get("TORCHINDUCTOR_CACHE_DIR") or f"{tempfile.gettempdir()}/torchinductor-{os.getuid()}"
+        with tempfile.TemporaryDirectory(prefix="profiler-nsys-", ignore_cleanup_errors=True) as scratch:
+            variables = {**environment, "TMPDIR": scratch, "TORCHINDUCTOR_CACHE_DIR": kernels}
+            stop = partial(end_session, self.nsys, session)
+            return process.run(argv, variables, self.timeout_s, on_line, before_kill=stop)
+
+    @property
+    def report(self) -> Path | None:
+        """What nsys wrote; None when it wrote nothing."""
+        paths = (self.work / f"report{suffix}" for suffix in _REPORT_SUFFIXES)
+        return next((p for p in paths if p.exists() and p.stat().st_size), None)
+
+    @property
+    def _samples_metrics(self) -> bool:
+        return self.recording.metrics_device is not None and self.recording.metrics_hz > 0
+
+    @contextlib.contextmanager
+    def exported(self) -> Iterator[Trace]:
+        """The report as a trace."""
+        self.progress("exporting")
+        if self.report is not None:
+            nsys_export.export(self.report, self._export)
+        with open_trace(self._export) as trace:
+            yield trace
+            # what the trace says of the environment, sanitising removes
+            self._warn(w.message.replace(str(trace.path), TRACE_NAME) for w in trace.warnings if w.id != "environment")
+            if self._samples_metrics and trace.gpu_metrics.storage is None:
+                self._warn(["GPU metrics were asked for, and the trace holds none."])
+
+    def write(self, folder: Path, document: dict[str, Any]) -> None:
+        """Put the trace, sanitised, and its manifest into the run's folder."""
+        self.progress("sanitising")
+        done = sanitise(self._export, self.work / "trace.sqlite").as_dict()
+        document["sanitised"] = {key: done[key] for key in _SANITISED}
+        compress_xz(self.work / "trace.sqlite", folder / TRACE_NAME)
+        write_json(folder / MANIFEST_NAME, document)
+
+    @property
+    def _export(self) -> Path:
+        return self.work / "export.sqlite"
+
+    def _warn(self, messages: Iterable[str]) -> None:
+        self.warnings += [m for m in messages if m not in self.warnings]
 
 
 def _no_report(what: str, done: process.Finished) -> TraceError:
@@ -247,36 +274,10 @@ def _no_report(what: str, done: process.Finished) -> TraceError:
     )
 
 
-def _run_nsys(
-    program: Sequence[str],
-    environment: Mapping[str, str],
-    nsys: Nsys,
-    recording: Recording,
-    work: Path,
-    warnings: list[str],
-    timeout_s: float | None,
-    on_line: Progress | None,
-) -> process.Finished:
-    session = f"profiler{uuid.uuid4().hex[:12]}"
-    argv, notes = profile_argv(nsys, recording, work / "report", program, session)
-    warnings += [n for n in notes if n not in warnings]
-    # nsys leaves its raw data in $TMPDIR when it is stopped; the sockets it makes there need a short path, so it is
-    # not a folder inside the run's. Compiled kernels, on the other hand, are worth keeping from run to run.
-    caches = {
-        "TORCHINDUCTOR_CACHE_DIR": os.environ.get("TORCHINDUCTOR_CACHE_DIR")
-        or str(Path(tempfile.gettempdir()) / f"torchinductor-{os.getuid()}")
-    }
-    with tempfile.TemporaryDirectory(prefix="profiler-nsys-", ignore_cleanup_errors=True) as scratch:
-        variables = {**environment, "TMPDIR": scratch, **caches}
-        return process.run(argv, variables, timeout_s, on_line, before_kill=lambda: end_session(nsys, session))
+def check_recording(trace: Trace, spec: RunSpec, recording: Recording) -> dict[str, Any]:
+    """Make sure that the kernels and every inference are really there; returns how many there are.
 
-
-def _report(work: Path) -> Path | None:
-    return next((p for s in _REPORT_SUFFIXES if (p := work / f"report{s}").exists() and p.stat().st_size), None)
-
-
-def check_recording(trace: Trace, spec: RunSpec, recording: Recording) -> Checked:
-    """Make sure that the kernels and every inference are really there.
+    ``ms_per_inference`` is the mean length of the ranges, so with nsys and the ranges of the modules at work.
 
     Raises:
         TraceError: they are not; the message says what is there instead, and why when the trace tells.
@@ -308,34 +309,11 @@ def check_recording(trace: Trace, spec: RunSpec, recording: Recording) -> Checke
             f"{spec.name}: {trace.no_kernels_reason or 'the trace holds no kernels.'}",
             "Run `python -m profiler doctor` to see whether nsys and CUPTI fit the driver.",
         )
-    session = trace.session
-    return Checked(
-        inferences=len(own),
-        kernels=trace.kernel_count,
-        graph_launches=launches,
-        ms_per_inference=float((own["end_ns"] - own["start_ns"]).mean()) / 1e6,
-        gpu=session.gpus[0].name if session.gpus else None,
-        recorded_utc=session.recorded_utc,
-        nsys_version=session.nsys_version,
-        driver_version=session.driver_version,
-        cuda_version=session.cuda_version,
-        metrics=trace.gpu_metrics.storage is not None,
-    )
-
-
-def _trace_notes(trace: Trace) -> list[str]:
-    """Warnings about the trace that sanitising does not settle."""
-    return [w.message.replace(str(trace.path), TRACE_NAME) for w in trace.warnings if w.id != "environment"]
-
-
-def _facts(report: SanitiseReport) -> dict[str, Any]:
-    """For the manifest: what was left out, without the long lists of what was kept."""
     return {
-        "tables_emptied": list(report.tables_emptied),
-        "tables_dropped": list(report.tables_dropped),
-        "rows_dropped": report.rows_dropped,
-        "strings_dropped": report.strings_dropped,
-        "texts_changed": report.texts_changed,
+        "ms_per_inference": float((own["end_ns"] - own["start_ns"]).mean()) / 1e6,
+        "inferences": len(own),
+        "kernels": trace.kernel_count,
+        "graph_launches": launches,
     }
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from profiler import progress
 from profiler.capture import sanitise_rules as rules
-from profiler.capture.identifying import Identifying, Scrubber, count_removed, find_identifying, suspicious
+from profiler.capture.identifying import Identifying, Scrubber, count_removed, find_identifying, map_texts, suspicious
 from profiler.errors import OutputError, TraceError
 from profiler.files import atomic_file, cannot_write
 from profiler.trace import subset
@@ -241,15 +241,8 @@ class _Copy:
 
     def _payload(self, text: str) -> str | None:
         document = rules.payload(text)
-        kept = self._scrubbed(document)
+        kept = map_texts(document, self._scrubber.text)
         return None if document is None else text if kept == json.loads(text, strict=False) else json.dumps(kept)
-
-    def _scrubbed(self, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: self._scrubbed(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self._scrubbed(item) for item in value]
-        return self._scrubber.text(value) if isinstance(value, str) else value
 
     def run(self, window: Window | None) -> None:
         span = (

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from profiler.errors import UsageError
+from profiler.runtime.arguments import as_argv, listed
 from profiler.runtime.trt_modules import RTX
 from profiler.trace.manifest import ACTIVATIONS
 
@@ -112,55 +113,33 @@ class RunSpec:
     def with_inputs(self, inputs: Path | None) -> RunSpec:
         return replace(self, inputs=inputs)
 
+    def _what_runs(self, show: Callable[[str | Path], str]) -> dict[str, object]:
+        """Options of the workload and of ``capture`` alike; ``show`` writes a path."""
+        what: dict[str, object] = {"--mode": self.mode, "--batch": self.batch}
+        if self.framework == "pytorch":
+            what |= {"--precision": self.precision, "--model": self.model, "--weights": show(self.weights)}
+            what |= {"--cudnn-benchmark": self.cudnn_benchmark, "--activation": self.activation}
+        else:
+            what |= {"--plan": show(self.plan or ""), "--trt-module": RTX if self.is_rtx else None}
+            what |= {"--plugin": [show(p) for p in self.plugins]}
+        what |= {"--input-shape": listed(self.input_shape), "--iterations": self.iterations, "--seed": self.seed}
+        return what | {"--inputs": show(self.inputs) if self.inputs else None}
+
     def arguments(self) -> list[str]:
         """Options of the workload that say what runs."""
-        argv = [
-            "--batch",
-            str(self.batch),
-            "--input-shape",
-            ",".join(map(str, self.input_shape)),
-            "--mode",
-            self.mode,
-            "--warmup",
-            str(self.warmup),
-            "--iterations",
-            str(self.iterations),
-            "--seed",
-            str(self.seed),
-        ]
-        if self.inputs is not None:
-            argv += ["--inputs", str(self.inputs)]
-        if self.framework == "pytorch":
-            argv += ["--model", self.model, "--weights", self.weights, "--precision", self.precision]
-            argv += ["--cudnn-benchmark"] if self.cudnn_benchmark else []
-            argv += ["--activation", self.activation] if self.activation else []
-        else:
-            argv += ["--plan", str(self.plan)]
-            argv += ["--trt-module", RTX] if self.is_rtx else []
-            for plugin in self.plugins:
-                argv += ["--plugin", str(plugin)]
-        return argv
+        return as_argv({**self._what_runs(str), "--warmup": self.warmup})
 
     def profile_arguments(self, output: Path) -> list[str]:
         """For the process under nsys."""
-        modules = ["--nvtx-modules"] if self.nvtx_modules and self.framework == "pytorch" else []
-        return [*self.arguments(), "--profile", *modules, "--output", str(output)]
+        modules = self.nvtx_modules and self.framework == "pytorch"
+        return [*self.arguments(), *as_argv({"--profile": True, "--nvtx-modules": modules, "--output": output})]
 
     def bench_arguments(self, output: Path, save_outputs: Path | None = None) -> list[str]:
         """For the process without a profiler."""
-        argv = [
-            *self.arguments(),
-            "--bench",
-            "--bench-iterations",
-            str(self.bench_iterations),
-            "--bench-seconds",
-            f"{self.bench_seconds:g}",
-        ]
-        if self.streams > 1:
-            argv += ["--streams", str(self.streams)]
-        if save_outputs is not None:
-            argv += ["--save-outputs", str(save_outputs)]
-        return [*argv, "--output", str(output)]
+        timing = {"--bench-iterations": self.bench_iterations, "--bench-seconds": f"{self.bench_seconds:g}"}
+        streams = self.streams if self.streams > 1 else None
+        files = {"--save-outputs": save_outputs, "--output": output}
+        return [*self.arguments(), *as_argv({"--bench": True, **timing, "--streams": streams, **files})]
 
     def parameters(self) -> dict[str, Any]:
         """What defines the run, without paths and interpreters: for the manifest and for telling whether it is done."""
@@ -183,30 +162,9 @@ class RunSpec:
 
     def command_line(self, options: Mapping[str, Any]) -> str:
         """The command that makes this run again, file names without their folders."""
-        parts = [
-            "python -m profiler capture",
-            f"--framework {self.framework}",
-            f"--precision {self.precision}",
-            f"--mode {self.mode}",
-            f"--batch {self.batch}",
-        ]
-        if self.framework == "pytorch":
-            parts += [f"--model {self.model}", f"--weights {Path(self.weights).name}"]
-            parts += ["--cudnn-benchmark"] if self.cudnn_benchmark else []
-            parts += [f"--activation {self.activation}"] if self.activation else []
-        else:
-            parts += [f"--plan {self.plan.name}" if self.plan else ""]
-            parts += [f"--trt-module {RTX}"] if self.is_rtx else []
-            parts += [f"--plugin {p.name}" for p in self.plugins]
-        parts += [
-            f"--input-shape {','.join(map(str, self.input_shape))}",
-            f"--iterations {self.iterations}",
-            f"--seed {self.seed}",
-        ]
-        if self.inputs is not None:
-            parts += [f"--inputs {self.inputs.name}"]
-        parts += [f"--{key.replace('_', '-')} {value}" for key, value in options.items()]
-        return " ".join(filter(None, parts))
+        what = {"--framework": self.framework, "--precision": self.precision, **self._what_runs(lambda p: Path(p).name)}
+        recording = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+        return " ".join(["python -m profiler capture", *as_argv(what | recording)])
 
 
 def name_prefix(model: str, activation: str | None, plugin: bool) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from profiler.capture.manifest import read_document
 from profiler.files import write_file, write_json
-from profiler.trace.manifest import model_label
+from profiler.trace.manifest import Part, model_label
 
 COLUMNS = {
     "name": "run",
@@ -36,6 +36,7 @@ COLUMNS = {
     "sqnr_db": "SQNR dB",
     "notes": "notes",
 }
+_DIGITS = {"cosine": 4, "images_per_s": 0, "kernels_per_inference": 0, "memory_mib": 0}
 
 
 def collect(folder: Path) -> list[dict[str, Any]]:
@@ -61,63 +62,33 @@ def collect(folder: Path) -> list[dict[str, Any]]:
 
 
 def row(name: str, document: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures of one manifest or bench document."""
-    bench = _mapping(document.get("bench"))
-    latency, telemetry = _mapping(bench.get("latency_ms")), _mapping(bench.get("telemetry"))
-    throughput = bench.get("throughput")
-    profiled = _mapping(document.get("profiled"))
-    kernels, inferences = _number(profiled.get("kernels")), _number(profiled.get("inferences"))
-    found = _mapping(document.get("accuracy"))
-    accurate, agrees = _mapping(found.get("accuracy")), _mapping(found.get("agreement"))
-    doubt = agrees.get("warning")
-    agrees = {} if doubt else agrees  # figures that say nothing are not shown as if they did
-    memory = _number(telemetry.get("memory_used_bytes_process"))
-    warnings = document.get("warnings")
-    batch = _number(document.get("batch"))
+    """The figures of one manifest or bench document; of what it holds elsewhere nothing is known."""
+    run = Part(document)
+    bench, profiled = run.part("bench"), run.part("profiled")
+    telemetry, throughput = bench.part("telemetry"), bench.part("throughput")
+    accurate, agrees = run.part("accuracy").part("accuracy"), run.part("accuracy").part("agreement")
+    doubt = agrees.text("warning")
+    agrees = Part(None) if doubt else agrees  # figures that say nothing are not shown as if they did
+    kernels, inferences = profiled.number("kernels"), profiled.number("inferences")
+    memory = telemetry.number("memory_used_bytes_process")
     return {
         "name": name,
-        "model": model_label(_text(document.get("model")), document),
-        "gpu": _text(document.get("gpu")),
-        **{key: _text(document.get(key)) for key in ("framework", "precision", "mode")},
-        "batch": int(batch) if batch is not None else None,
-        **{f"{key}_ms": _number(latency.get(key)) for key in ("p50", "p90", "p99", "mean")},
-        "images_per_s": images_per_s(throughput),
-        "streams": _number(throughput.get("streams", 1)) if isinstance(throughput, Mapping) else None,
+        "model": model_label(run.text("model"), document),
+        **{key: run.text(key) for key in ("gpu", "framework", "precision", "mode")},
+        "batch": run.whole("batch"),
+        **{f"{key}_ms": bench.part("latency_ms").number(key) for key in ("p50", "p90", "p99", "mean")},
+        "images_per_s": throughput.number("images_per_s"),
+        "streams": throughput.whole("streams") or 1 if throughput else None,
         "speedup": None,
         # kernels that a graph-level trace hides are not known, and not 0
         "kernels_per_inference": kernels / inferences if kernels and inferences else None,
-        "profiled_ms": _number(profiled.get("ms_per_inference")),
+        "profiled_ms": profiled.number("ms_per_inference"),
         "memory_mib": memory / 2**20 if memory else None,
-        "power_w": _number(_mapping(telemetry.get("power_w")).get("mean")),
-        "top1_pct": _number(accurate.get("top1_pct")),
-        "top5_pct": _number(accurate.get("top5_pct")),
-        "top1_agreement_pct": _number(agrees.get("top1_agreement_pct")),
-        "cosine": _number(agrees.get("cosine")),
-        "sqnr_db": _number(agrees.get("sqnr_db")),
-        "notes": "; ".join(n for n in (*(warnings if isinstance(warnings, list) else []), doubt) if isinstance(n, str))
-        or None,
+        "power_w": telemetry.part("power_w").number("mean"),
+        **{key: accurate.number(key) for key in ("top1_pct", "top5_pct")},
+        **{key: agrees.number(key) for key in ("top1_agreement_pct", "cosine", "sqnr_db")},
+        "notes": "; ".join([*run.texts("warnings"), *([doubt] if doubt else [])]) or None,
     }
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    """A document may hold anything: what is of another kind is not known."""
-    return value if isinstance(value, Mapping) else {}
-
-
-def _number(value: Any) -> float | int | None:
-    known = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
-    return value if known else None
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def images_per_s(throughput: Any) -> float | None:
-    if isinstance(throughput, Mapping):
-        throughput = throughput.get("images_per_s")
-    found = _number(throughput)
-    return float(found) if found is not None else None
 
 
 def one_line(document: Mapping[str, Any]) -> str:
@@ -183,14 +154,5 @@ def _cell(key: str, value: Any) -> str:
     if value is None:
         return "—"
     if isinstance(value, float):
-        digits = (
-            4
-            if key in ("cosine",)
-            else 3
-            if key.endswith("_ms")
-            else 0
-            if key in ("images_per_s", "kernels_per_inference", "memory_mib")
-            else 1
-        )
-        return f"{value:,.{digits}f}"
+        return f"{value:,.{_DIGITS.get(key, 3 if key.endswith('_ms') else 1)}f}"
     return str(value).replace("|", "\\|")

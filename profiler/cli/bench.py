@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from profiler.capture import process, summary
+from profiler.capture import process
 from profiler.capture.record import run_bench
 from profiler.cli.capture_options import Progress, add_run, require_gpu, run_spec, with_engine
 from profiler.cli.output import add_output_options, check_target, emit
@@ -56,10 +56,9 @@ def _rows(result: dict[str, Any]) -> list[dict[str, Any]]:
         for key in ("p50", "p90", "p99", "mean", "min", "max", "stddev")
     ]
     rows.append({"figure": "inferences timed", "value": latency.get("n"), "unit": ""})
-    rows.append({"figure": "throughput", "value": summary.images_per_s(result.get("throughput")), "unit": "images/s"})
-    rows.append(
-        {"figure": "streams of the throughput", "value": (result.get("throughput") or {}).get("streams", 1), "unit": ""}
-    )
+    throughput = result.get("throughput") or {}
+    rows.append({"figure": "throughput", "value": throughput.get("images_per_s"), "unit": "images/s"})
+    rows.append({"figure": "streams of the throughput", "value": throughput.get("streams", 1), "unit": ""})
     memory = telemetry.get("memory_used_bytes_process")
     rows.append({"figure": "GPU memory of the process", "value": memory / 2**20 if memory else None, "unit": "MiB"})
     for key, label, unit in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Mapping
 
 
 def positive(text: str) -> int:
@@ -62,3 +63,20 @@ def words(text: str) -> tuple[str, ...]:
     if not found:
         raise argparse.ArgumentTypeError("words separated by commas were expected")
     return found
+
+
+def as_argv(options: Mapping[str, object]) -> list[str]:
+    """Options of a command by name: True stands alone, a list repeats its option; None, False and empty lists are left out."""
+    argv: list[str] = []
+    for name, value in options.items():
+        if value is True:
+            argv.append(name)
+        elif value is not None and value is not False:
+            for item in value if isinstance(value, list) else [value]:
+                argv += [name, str(item)]
+    return argv
+
+
+def listed(values: Iterable[object]) -> str:
+    """A list as options take it: separated by commas."""
+    return ",".join(map(str, values))

@@ -113,6 +113,9 @@ class Part:
     def __init__(self, value: Any) -> None:
         self._values: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
 
+    def __bool__(self) -> bool:
+        return bool(self._values)
+
     def part(self, name: str) -> Part:
         return Part(self._values.get(name))
 

@@ -103,8 +103,8 @@ def test_other_models_have_their_own_names() -> None:
 def test_argv_of_a_pytorch_run(tmp_path: Path) -> None:
     spec = RunSpec("pytorch", "fp16", "compile", 8, weights="/data/me/best.pth", inputs=tmp_path / "x.npy", python="py")
     assert spec.profile_arguments(Path("o.json")) == [
-        "--batch", "8", "--input-shape", "3,224,224", "--mode", "compile", "--warmup", "20", "--iterations", "10", "--seed", "0",
-        "--inputs", str(tmp_path / "x.npy"), "--model", "resnet50", "--weights", "/data/me/best.pth", "--precision", "fp16",
+        "--mode", "compile", "--batch", "8", "--precision", "fp16", "--model", "resnet50", "--weights", "/data/me/best.pth",
+        "--input-shape", "3,224,224", "--iterations", "10", "--seed", "0", "--inputs", str(tmp_path / "x.npy"), "--warmup", "20",
         "--profile", "--nvtx-modules", "--output", "o.json",
     ]  # fmt: skip
     bench = spec.bench_arguments(Path("o.json"), Path("logits.npy"))
@@ -159,7 +159,7 @@ def test_argv_of_a_build() -> None:
     assert spec.export_arguments(Path("m.onnx"))[-5:] == ["--int8", "--calibration", "imgs", "--calibrator", "entropy"]
     assert spec.build_arguments(Path("m.onnx"), Path("m.plan")) == [
         "--onnx", "m.onnx", "--precision", "int8", "--plan", "m.plan", "--force", "--profile", "8:8:8", "--workspace", "1024",
-        "--tactic-sources", "CUBLAS", "--timing-cache", "c", "--plugin", "p.so",
+        "--plugin", "p.so", "--tactic-sources", "CUBLAS", "--timing-cache", "c",
     ]  # fmt: skip
     assert (spec.onnx_name, spec.name) == ("resnet50-int8.onnx", "int8-b8")
 
@@ -201,7 +201,7 @@ def test_an_activation_is_in_names_titles_and_arguments() -> None:
     torch_run = RunSpec("pytorch", "fp16", "eager", 8, activation="quickgelu")
     assert torch_run.name == "quickgelu-torch-fp16-eager-b8"
     assert torch_run.title == "PyTorch FP16, eager, batch 8, QuickGELU"
-    assert torch_run.arguments()[-2:] == ["--activation", "quickgelu"]
+    assert " --activation quickgelu " in " ".join(torch_run.arguments())
     assert "--activation quickgelu" in torch_run.command_line({})
     plan, plugin = Path("a.plan"), (Path("p.so"),)
     fused = RunSpec("tensorrt", "fp16", "graph", 8, plan=plan, activation="quickgelu")
