@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -28,8 +29,12 @@ def chart(
     sides: Mapping[str, LoadedTrace] | None = None,
     place: DeltaGenerator | None = None,
     about: Sequence[str] = (),
+    **options: Any,
 ) -> None:
-    """Draw a figure that names what it shows: under its title the runs, batch and GPU of its sides, or what it is ``about``."""
+    """Draw a figure that names what it shows: under its title the runs, batch and GPU of its sides, or what it is ``about``.
+
+    Further options are those of ``st.plotly_chart``.
+    """
     known = {name: side.analysis.facts for name, side in (sides or {}).items() if side.analysis is not None}
     lines = [*labels.runs(known), *about]
     theme = st.context.theme.type or "light"
@@ -40,6 +45,7 @@ def chart(
         key=key,
         config=CONFIG,
         alt=visible(f"Chart: {title}. {'; '.join(lines)}"),
+        **options,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import math
 import re
+from collections.abc import Iterable
 
 COUNTS = ("kernels", "calls", "copies", "sets")
 _SHORT_MS = 0.1
@@ -83,6 +84,18 @@ def signed(value: float, unit: str = "") -> str:
 def plural(n: float, one: str, many: str | None = None) -> str:
     """“1 kernel”, “2 kernels”, “3 copies”."""
     return f"{number(n)} {one if n == 1 else many or f'{one}s'}"
+
+
+def listed(words: Iterable[str]) -> str:
+    """“a”, “a and b”, “a, b and c”."""
+    *first, last = list(words) or [""]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def ordinal(n: int) -> str:
+    """“1st”, “2nd”, “11th”."""
+    ending = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n:,}{ending}"
 
 
 def duration(nanoseconds: float | None) -> str:

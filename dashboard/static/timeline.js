@@ -49,7 +49,6 @@ class Timeline {
     if (fresh) this.view = [...data.view];
     this.canvas.setAttribute("aria-label", data.label);
     this.root.querySelector("[data-do=chosen]").disabled = !data.picked;
-    this.root.querySelector("[data-do=both]").disabled = !data.together;
     this.index();
     this.legend();
     this.draw();
@@ -121,17 +120,14 @@ class Timeline {
     else if (what === "left") this.pan(-0.4);
     else if (what === "right") this.pan(0.4);
     else if (what === "all") this.show(0, this.data.length);
-    else if (what === "both" && this.data.together) {
-      const [low, high] = this.data.together, room = Math.max((high - low) * 0.1, MIN_SPAN_NS);
-      this.show(low - room, high + room);
-    } else if (what === "chosen") { const bar = this.chosen(); if (bar) this.fit(bar); }
+    else if (what === "chosen") { const bar = this.chosen(); if (bar) this.fit(bar); }
   }
 
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const keys = {
       w: "in", "+": "in", "=": "in", s: "out", "-": "out", a: "left", ArrowLeft: "left", d: "right", ArrowRight: "right",
-      0: "all", Home: "all", f: "chosen", b: "both",
+      0: "all", Home: "all", f: "chosen",
     };
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (keys[key]) this.act(keys[key]);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from typing import Any
 
 import pandas as pd
@@ -10,12 +11,16 @@ import streamlit as st
 
 from dashboard import data
 from dashboard.data import Selection
+from dashboard.kept import keep, kept
 from dashboard.show import card, cards, chart, ledger_view
 from dashboard.tables import safe, show_table
+from profiler.analysis.fusion.blocks import KERNEL, Block, Box, block, blocks, most_collapsed
 from profiler.analysis.fusion.ledger import grouped
 from profiler.analysis.fusion.rows import Row
+from profiler.analysis.names.classify import CATEGORY_LABELS
 from profiler.charts import collapse
-from profiler.text import duration, markdown, number, number_of_bytes, plural
+from profiler.charts.timeline import MODULES_CAPTION, module_timelines
+from profiler.text import duration, markdown, number, number_of_bytes, plural, visible
 
 TITLE = "Fusion"
 ICON = ":material/call_merge:"
@@ -30,6 +35,8 @@ _STATUS_HELP = {
 }
 
 _MOST_UNEXPLAINED = 3
+_MAX_MODULES, _MAX_KERNELS = 12, 20
+_PICTURE = "collapse"
 
 
 def render(selection: Selection) -> None:
@@ -37,8 +44,9 @@ def render(selection: Selection) -> None:
     view = ledger_view(selection)
     if view is None:
         return
+    _block(selection, view)
+    st.subheader("How much is explained")
     _head(view)
-    _picture(selection, view)
     _table(view)
 
 
@@ -83,36 +91,136 @@ def _head(view: data.LedgerView) -> None:
             show_table(st, pd.DataFrame(contradictions), hide_index=True, key="contradictions")
 
 
-def _picture(selection: Selection, view: data.LedgerView) -> None:
-    blocks = collapse.blocks(view.ledger)
-    if not blocks:
+def _block(selection: Selection, view: data.LedgerView) -> None:
+    groups = {g.label: g for g in blocks(view.ledger)}
+    if not groups:
         return
-    labels = [g.label for g in blocks]
     label = st.selectbox(
         "Block",
-        labels,
-        index=labels.index(collapse.most_collapsed(blocks).label),
+        list(groups),
+        index=list(groups).index(most_collapsed(list(groups.values())).label),
         key="fusion_block",
+        bind="query-params",
+        width=420,
         help="Opens on the block in which most kernels vanish.",
     )
-    figure = collapse.figure(view.ledger, blocks[labels.index(label)])
-    if figure is None:
-        st.caption("Nothing of this block runs on one of the sides.")
-        return
-    chart(figure, "collapse", selection.readable)
-    st.caption(collapse.CAPTION)
+    shown = block(view.ledger, groups[str(label)])
+    first, _, rest = shown.sentence.partition(": ")
+    st.header(markdown(f"{shown.label}: {first[0].lower()}{first[1:]}".removesuffix(".")))
+    st.markdown(markdown(f"{rest[:1].upper()}{rest[1:]}"))
+    picture, beside = st.columns([7, 3])
+    with beside:
+        chosen = _chosen_box(shown)
+    with picture:
+        figure = collapse.figure(shown, _chosen())
+        if figure is None:
+            st.caption("Nothing of this block runs on one of the sides.")
+        else:
+            chart(
+                figure,
+                _PICTURE,
+                selection.readable,
+                on_select=_take_tick,
+                selection_mode="points",
+            )
+            left_out = f" {plural(shown.left_out, 'unit is', 'units are')} not drawn." if shown.left_out else ""
+            st.caption(f"{collapse.CAPTION} Choose a tick to see its kernel.{left_out}")
+    if chosen is not None:
+        with beside:
+            _kernels(selection, *chosen)
+    with st.expander("The same modules in time, each on an axis of its own", expanded=True):
+        figure = module_timelines(shown.modules[:_MAX_MODULES])
+        if figure is not None:
+            chart(figure, "modules_in_time", selection.readable)
+            more = f" The first {_MAX_MODULES} of {len(shown.modules)}." if len(shown.modules) > _MAX_MODULES else ""
+            st.caption(f"{MODULES_CAPTION}{more}")
+
+
+def _chosen() -> tuple[str, str, int] | None:
+    """The chosen kernel as (side, kind of work, row in the trace's frame), from the address."""
+    side, _, rest = kept("fusion_kernel").partition(".")
+    kind, _, row = rest.partition(".")
+    return (side, kind, int(row)) if row.isascii() and row.isdigit() else None
+
+
+def _take_tick() -> None:
+    points = st.session_state[_PICTURE]["selection"]["points"]
+    given = points[0].get("customdata") if points else None
+    keep("fusion_kernel", ".".join(map(str, given)) if given else "")
+
+
+def _chosen_box(shown: Block) -> tuple[str, Box] | None:
+    """The box that is chosen in the picture or, by keyboard, in a list."""
+    boxes = [(side, box) for side in ("before", "after") for box in getattr(shown, side)]
+    chosen = _chosen()
+    holds = [any((side, w.kind, w.row) == chosen for w in box.work) for side, box in boxes]
+
+    def take() -> None:
+        place = st.session_state["fusion_unit"]
+        if place is None:
+            keep("fusion_kernel", "")
+        else:
+            side, box = boxes[place]
+            keep("fusion_kernel", f"{side}.{box.work[0].kind}.{box.work[0].row}")
+
+    place = holds.index(True) if any(holds) else None
+    st.session_state["fusion_unit"] = place
+    st.selectbox(
+        "Kernels of a unit",
+        range(len(boxes)),
+        index=None,
+        format_func=lambda k: f"{boxes[k][0]}: {visible(boxes[k][1].label)}",
+        key="fusion_unit",
+        on_change=take,
+        placeholder="Choose a tick, or a unit here",
+    )
+    return boxes[place] if place is not None else None
+
+
+def _kernels(selection: Selection, side: str, box: Box) -> None:
+    """What runs for a unit, one by one, in the inference that the picture shows."""
+    chosen = _chosen()
+    st.caption(
+        markdown(
+            f"{box.row.label} is {box.row.status}{f' into {box.row.into}' if box.row.into else ''}: {box.row.why}. "
+            f"{plural(len(box.work), 'kernel, copy or set', 'kernels, copies and sets')} {side}, {duration(box.time_ns)}."
+        )
+    )
+    for place, work in enumerate(box.work[:_MAX_KERNELS], 1):
+        mark = ":material/arrow_right: **chosen** " if (side, work.kind, work.row) == chosen else ""
+        what = (
+            CATEGORY_LABELS[work.category]
+            if work.kind == KERNEL
+            else "memory copy"
+            if work.kind == "memcpy"
+            else "memory set"
+        )
+        cores = f", Tensor Cores by name: {work.tensor_cores}" if work.kind == KERNEL else ""
+        st.markdown(f"{mark}{place}. {duration(work.duration_ns)}, {what}{cores}")
+        st.code(visible(work.name), language=None, wrap_lines=True)
+    more = max(0, len(box.work) - _MAX_KERNELS) + box.left_out
+    if more:
+        st.caption(f"{more:,} more are not listed.")
 
 
 def _table(view: data.LedgerView) -> None:
     st.subheader("The ledger")
     with st.container(horizontal=True):
         by = st.segmented_control(
-            "A row per", ["module", "block", "stage"], default="module", key="fusion_by", required=True
+            "A row per",
+            ["module", "block", "stage"],
+            default="module",
+            key="fusion_by",
+            required=True,
+            bind="query-params",
         )
-        statuses = st.multiselect("Status", list(_STATUS_HELP), key="fusion_status", placeholder="all", width=260)
+        statuses = st.multiselect(
+            "Status", list(_STATUS_HELP), key="fusion_status", placeholder="all", width=260, bind="query-params"
+        )
         search = st.text_input(
             "Search",
             key="fusion_search",
+            bind="query-params",
             placeholder="part of a module, layer or kernel name",
             type="search",
             width=320,
@@ -132,13 +240,16 @@ def _table(view: data.LedgerView) -> None:
     )
     if not len(table):
         return
+    opened = kept("fusion_row")
+    at = [k for k, (row, _) in enumerate(entries) if row.label == opened]
     event = show_table(
         st,
         table,
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
-        key="ledger",
+        selection_default={"selection": {"rows": at[:1]}},
+        key=f"ledger_{zlib.crc32(repr((statuses, search)).encode())}",  # what is chosen is a place among these rows
         placeholder="",
         height=min(560, 35 * (len(table) + 1) + 3),
         column_config={
@@ -160,8 +271,10 @@ def _table(view: data.LedgerView) -> None:
         key="ledger_csv",
         icon=":material/download:",
     )
-    chosen = event["selection"]["rows"] if event else []
-    if chosen and chosen[0] < len(entries):
+    chosen = [k for k in event["selection"]["rows"] if k < len(entries)] if event else []
+    if chosen or at:  # a row that the filters hide stays chosen
+        keep("fusion_row", entries[chosen[0]][0].label if chosen else "")
+    if chosen:
         _details(*entries[chosen[0]])
 
 

@@ -12,12 +12,22 @@ import streamlit as st
 from dashboard import data
 from dashboard.bar_details import bar_details
 from dashboard.data import LoadedTrace, Selection
-from dashboard.show import show_problems
+from dashboard.show import chart, show_problems
 from dashboard.tables import show_table
+from profiler.analysis.fusion.blocks import block
 from profiler.analysis.fusion.counterparts import OTHER, Counterparts
+from profiler.analysis.fusion.ledger import Group
+from profiler.analysis.fusion.rows import Row
 from profiler.analysis.run.run import Run
 from profiler.analysis.run.timeline import KERNEL, Bars, Part
-from profiler.charts.timeline import bar_colours, bar_inks, for_canvas, legend_entries
+from profiler.charts.timeline import (
+    MODULES_CAPTION,
+    bar_colours,
+    bar_inks,
+    for_canvas,
+    legend_entries,
+    module_timelines,
+)
 from profiler.errors import ProfilerError
 from profiler.report.chrome_trace import TimelineWindow, chrome_trace, compressed
 from profiler.text import duration, markdown, plural
@@ -42,9 +52,10 @@ def _component() -> Any:
 def render(selection: Selection) -> None:
     st.title("Timeline")
     st.caption(
-        "Both start at zero: the moment at which the host enters the inference, or the first kernel of a whole trace. NVTX ranges are "
-        "host time, kernels are GPU time, so kernels lie to the right of the range that launched them. Drag to pan; Ctrl and the wheel, "
-        "or W and S, zoom; Shift and drag zooms to a part. Choose a bar to see what is known of it, and the same module on the other side."
+        "Both sides start at zero: when the host enters the inference, or at the first kernel of a whole trace. NVTX ranges are host time "
+        "and kernels are GPU time, so a kernel lies to the right of the range that launched it. Drag to pan, zoom with Ctrl and the wheel "
+        "or with W and S, and press Shift while dragging to zoom to a selection. Click a bar for its details and for the same module on "
+        "the other side."
     )
     show_problems(selection)
     sides = selection.readable
@@ -55,7 +66,7 @@ def render(selection: Selection) -> None:
         with column:
             parts[name] = _choose(name, side)
     _picture(selection, parts)
-    with st.expander("Launch calls, and the longest gaps in which the GPU idles inside an inference"):
+    with st.expander("Launch calls, and the longest gaps between GPU work inside an inference"):
         for column, (name, side) in zip(st.columns(len(sides)), sides.items()):
             with column:
                 assert side.analysis is not None
@@ -136,18 +147,17 @@ def _picture(selection: Selection, parts: Mapping[str, Part]) -> None:
             "inks": bar_inks(),
             "legend": legend_entries(described),
             "picked": picked,
-            "together": _together(sides, parts, picked, marked),
             "label": "Timeline of "
             + " and ".join(parts)
             + ". W and S zoom, A and D pan, comma and full stop step through bars, "
-            "Escape lets go. The table of kernels below holds the same.",
+            "Escape clears the selection. The table of kernels below holds the same data.",
         },
         default={"view": None, "picked": None},
         on_view_change=lambda: None,
         on_picked_change=lambda: None,
     )
     for name, bars in drawn.items():
-        st.caption(f"{name}: {bars.statement if bars else 'ends before the part that is shown.'}")
+        st.caption(f"{name}: {bars.statement if bars else 'ends before the part in view.'}")
     chosen = st.container()
     if picked is not None:
         with chosen:
@@ -213,26 +223,6 @@ def _marked(
     }
 
 
-def _together(
-    sides: Mapping[str, LoadedTrace],
-    parts: Mapping[str, Part],
-    picked: Mapping[str, Any] | None,
-    marked: Mapping[str, list[tuple[str, int]]],
-) -> list[int] | None:
-    """From where to where the chosen bar and its counterparts reach, in ns since zero; None without a counterpart."""
-    if picked is None or not marked.get(OTHER[picked["side"]]):
-        return None
-    ends: list[int] = []
-    for name, work in {**marked, picked["side"]: [(picked["kind"], picked["row"])]}.items():
-        analysis = sides[name].analysis
-        assert analysis is not None
-        frames = {"kernel": analysis.trace.kernels, "memcpy": analysis.trace.memcpys, "memset": analysis.trace.memsets}
-        for kind, row in work:
-            event = frames[kind].iloc[row]
-            ends += [int(event["start_ns"]) - parts[name].origin_ns, int(event["end_ns"]) - parts[name].origin_ns]
-    return [min(ends), max(ends)]
-
-
 def _details(
     picked: Mapping[str, Any], sides: Mapping[str, LoadedTrace], parts: Mapping[str, Part], links: Any
 ) -> None:
@@ -246,30 +236,48 @@ def _details(
         st.code(title[:4000], language=None, wrap_lines=True)
         st.markdown("  \n".join(f"{what}: {markdown(value)}" for what, value in found.items()))
     with right, st.container(border=True):
-        _other_side(picked, sides, parts, links)
+        row = _other_side(picked, sides, parts, links)
+    if row is not None:
+        _module_in_time(row, name, sides, parts, links)
+
+
+def _module_in_time(
+    row: Row, side: str, sides: Mapping[str, LoadedTrace], parts: Mapping[str, Part], links: Counterparts
+) -> None:
+    """The kernels of the module before and after, under each other, on an axis of their own."""
+    head = next(iter(links.partners(side, row)), row) if side == "before" else row
+    rows = {r.label: r for r in (row, head, *links.partners("after", head))}
+    shown = block(
+        links.ledger, Group(head.block, tuple(rows.values())), {n: part.inference for n, part in parts.items()}
+    )
+    figure = module_timelines(shown.modules)
+    if figure is not None:
+        chart(figure, "module_in_time", sides)
+        st.caption(MODULES_CAPTION)
 
 
 def _other_side(
     picked: Mapping[str, Any], sides: Mapping[str, LoadedTrace], parts: Mapping[str, Part], links: Any
-) -> None:
+) -> Row | None:
+    """What does the chosen bar's work on the other side; the row of the ledger that holds the bar."""
     name = picked["side"]
     other = OTHER[name]
     st.markdown(f"**The same module, {other}**")
     if not isinstance(links, Counterparts):
         reason = links.message if links is not None else "There is no other side."
-        st.caption(f"Not known. {markdown(reason)}")
-        return
+        st.caption(f"Unknown. {markdown(reason)}")
+        return None
     row = links.row_of(name, picked["kind"], picked["row"])
     if row is None:
-        st.caption("An NVTX range, or work outside the inferences, is in no row of the fusion ledger. Choose a kernel.")
-        return
+        st.caption("NVTX ranges and work outside the inferences are in no row of the fusion ledger. Choose a kernel.")
+        return None
     into = f" into **{markdown(row.into)}**" if row.into else ""
     st.markdown(f"Module **{markdown(row.label)}** is **{row.status}**{into}: {markdown(row.why)}.")
     partners = links.partners(name, row)
     work = links.work_of(other, partners, parts[other].inference)
     if not work:
-        st.caption(f"No GPU work does it {other}.")
-        return
+        st.caption(f"Nothing runs for it {other}.")
+        return row
     analysis = sides[other].analysis
     assert analysis is not None
     kernels = analysis.trace.kernels.iloc[[r for kind, r in work if kind == KERNEL]]
@@ -282,17 +290,16 @@ def _other_side(
         }
     )
     count = plural(len(table), "kernel")
-    st.caption(
-        f"{count}, {duration(int(kernels['duration_ns'].sum()))}; outlined in the picture (the button Both shows it beside the chosen one)."
-    )
+    st.caption(f"{count}, {duration(int(kernels['duration_ns'].sum()))}; outlined in the picture.")
     show_table(
         st, table.head(_MAX_LISTED), hide_index=True, key="counterparts", height=min(300, 35 * (len(table) + 1) + 3)
     )
+    return row
 
 
 def _kernels_in_view(sides: Mapping[str, LoadedTrace], parts: Mapping[str, Part], low: int, high: int) -> None:
     """The same as a table: for reading, for the keyboard, and for copying."""
-    with st.expander("Kernels in the part that is shown"):
+    with st.expander("Kernels in view"):
         for name, part in parts.items():
             timeline = data.timeline(sides[name])
             rows = timeline.rows(KERNEL, part.origin_ns + low, part.origin_ns + min(high, part.length_ns))

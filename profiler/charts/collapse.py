@@ -1,159 +1,209 @@
-"""Charts of the fusion ledger: a block's units above, the layers that compute them below, ribbons in between."""
+"""Charts of the fusion ledger: the kernels of a block before above, those that compute it now below, ribbons in between."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
 
-from profiler.analysis.fusion.ledger import Group, Ledger, grouped
-from profiler.analysis.fusion.rows import Cell, Row
-from profiler.charts.layout import LAYOUT
-from profiler.charts.palette import CATEGORY_COLOURS, NEUTRAL, STATUS_COLOURS, text_on
+from profiler.analysis.fusion.blocks import KERNEL, Block, Box, Work
+from profiler.analysis.names.classify import CATEGORY_LABELS
+from profiler.charts.layout import HATCH, LAYOUT
+from profiler.charts.palette import CATEGORY_COLOURS, CHOSEN, NEUTRAL, STATUS_COLOURS, text_on
+from profiler.charts.timeline import COPY_LABEL
 from profiler.text import duration, plotly_text, plural
 
 CAPTION = (
-    "Boxes above are units of the model in order of execution, below the layers that compute them now; ribbons say how."
+    "Each tick is a kernel of the inference of median latency, as wide as its duration, on one scale for both rows; idle time between "
+    "kernels is left out. Hatched ticks use Tensor Cores, by name. Ribbons lead from a unit to the kernel that computes it now."
 )
-_MAX_BOXES = 40
+_GAP = 0.006  # between boxes; the widths of all are 1 together
+_LABEL_STEP = 0.026
+_UPPER, _LOWER, _HEIGHT = 1.0, -0.3, 0.3
+_LABEL_WIDTH = 26
 
 
 @dataclass(frozen=True)
-class Box:
-    """A unit or a layer in :func:`collapsing_boxes`. ``into``: place of the box below that takes it over, None: nothing."""
+class Place:
+    """Where a box is across the picture, from 0 to 1, and its ticks; ``label_x`` is where its label starts."""
 
-    label: str
-    note: str
-    category: str
-    into: int | None = None
-    status: str = "kept"
-
-
-def blocks(ledger: Ledger) -> list[Group]:
-    """The blocks that hold units of the model."""
-    return [g for g in grouped(ledger.rows, "block") if any(r.unit for r in g.rows)]
+    low: float
+    high: float
+    ticks: tuple[tuple[float, float], ...]
+    label_x: float
 
 
-def most_collapsed(found: Sequence[Group]) -> Group:
-    """The block in which most kernels vanish; of equal ones the one with fewest rows."""
-    return max(found, key=lambda g: (g.before_kernels - g.after_kernels, -len(g.rows)))
+def places(block: Block) -> dict[str, list[Place]]:
+    """Side → where its boxes are: both sides begin at 0 and have the same scale."""
+    sides = {"before": block.before, "after": block.after}
+    gaps = _GAP * max((len(boxes) - 1 for boxes in sides.values()), default=0)
+    return {name: _side(boxes, (1.0 - gaps) / longest_ns(block)) for name, boxes in sides.items()}
 
 
-def figure(ledger: Ledger, group: Group) -> go.Figure | None:
-    """The picture of a block; None when nothing of it runs on one of the sides."""
-    above, below = _boxes(ledger, group)
-    if not above or not below:
-        return None
-    n = ledger.before_placement.inferences, ledger.after_placement.inferences
-    titles = (
-        f"before: {plural(group.before_kernels / n[0], 'kernel')}, {duration(group.before_time_ns / n[0])} per inference",
-        f"after: {plural(group.after_kernels / n[1], 'kernel')}, {duration(group.after_time_ns / n[1])} per inference",
-    )
-    title = plotly_text(f"What became of the block {group.label}", 100)
-    return collapsing_boxes(above, below, titles).update_layout(title=title)
+def longest_ns(block: Block) -> int:
+    """Time of the side that takes longer, in ns; 1 at least."""
+    return max(1, *(sum(box.time_ns for box in boxes) for boxes in (block.before, block.after)))
 
 
-def _boxes(ledger: Ledger, group: Group) -> tuple[list[Box], list[Box]]:
-    """Units above; below the rows of the whole ledger that take them over, and what is new in the block."""
-    rows = [r for r in group.rows if r.before is not None and (r.before.kernels or r.before.copies)][:_MAX_BOXES]
-    by_label = {r.label: r for r in ledger.rows}
-    targets: list[Row] = []
-    for row in rows:
-        target = by_label.get(row.into) if row.into else row
-        if target is not None and target.after is not None and target.after.kernels and target not in targets:
-            targets.append(target)
-    targets += [r for r in group.rows if r.status == "new" and r not in targets]
-    n = ledger.before_placement.inferences, ledger.after_placement.inferences
-    above = []
-    for row in rows:
-        target = by_label.get(row.into) if row.into else row
-        place = targets.index(target) if target in targets else None
-        above.append(Box(_short(row), _note(row.before, n[0]), _category(row.before), place, row.status))
-    below = [Box(_short(r), _note(r.after, n[1]), _category(r.after), None, r.status) for r in targets]
-    return above, below
+def _side(boxes: Sequence[Box], scale: float) -> list[Place]:
+    found, low, label = [], 0.0, -1.0
+    for box in boxes:
+        ends = low + np.cumsum([0, *(w.duration_ns for w in box.work)]) * scale
+        high = float(ends[-1])
+        label = max((low + high) / 2, label + _LABEL_STEP)
+        found.append(Place(low, high, tuple(itertools.pairwise(ends.tolist())), label))
+        low = high + _GAP
+    return found
 
 
-def _short(row: Row) -> str:
-    label = row.label.replace(" (call ", " ×").removesuffix(")") if " (call " in row.label else row.label
-    return label.removeprefix(f"{row.block}.").removeprefix(f"{row.block}: ") if row.block else label
+def heading(block: Block, side: str) -> str:
+    """“before: 20 kernels, 118 µs”, of the block's own units in the inference that is drawn."""
+    own = block.own(side)
+    copies = sum(w.kind != KERNEL for w in own)
+    beside = f" and {plural(copies, 'copy or set', 'copies and sets')}" if copies else ""
+    return f"{side}: {plural(len(own) - copies, 'kernel')}{beside}, {duration(sum(w.duration_ns for w in own))}"
 
 
-def _note(cell: Cell | None, inferences: int) -> str:
-    return duration((cell.time_ns + cell.copies_time_ns) / inferences) if cell else ""
+def figure(block: Block, chosen: tuple[str, str, int] | None = None) -> go.Figure | None:
+    """The picture of a block; None when nothing of it runs on one of the sides.
 
+    Points of bars carry (side, kind of work, row in the trace's frame) as ``customdata``.
 
-def _category(cell: Cell | None) -> str:
-    return cell.categories[0] if cell and cell.categories else "other"
-
-
-def collapsing_boxes(above: Sequence[Box], below: Sequence[Box], titles: tuple[str, str]) -> go.Figure:
-    """A row of units collapsing into a row of layers: boxes above and below, and a ribbon from each unit to its layer.
-
-    Boxes are of equal width: they count kernels; times are written in them.
+    Args:
+        chosen: the same of the tick to outline.
     """
-    figure = go.Figure()
-    upper, lower = _places(len(above)), _places(len(below))
+    if not block.before or not block.after:
+        return None
+    where = places(block)
+    made = go.Figure()
+    _ribbons(made, block, where)
+    for category, label in [*CATEGORY_LABELS.items(), (None, COPY_LABEL)]:
+        _ticks(made, block, where, category, label, chosen)
+    for side, base, up in (("before", _UPPER + _HEIGHT + 0.02, True), ("after", _LOWER - 0.02, False)):
+        for box, place in zip(getattr(block, side), where[side]):
+            made.add_annotation(
+                x=place.label_x,
+                xanchor="left",
+                xshift=-4,
+                y=base,
+                yanchor="bottom" if up else "top",
+                textangle=-45 if up else 45,
+                text=plotly_text(box.label, _LABEL_WIDTH),
+                showarrow=False,
+                font={"size": 11},
+            )
+    for side, y in (("before", 2.02), ("after", -1.02)):
+        made.add_annotation(
+            x=0,
+            xanchor="left",
+            y=y,
+            text=f"<b>{plotly_text(heading(block, side), 120)}</b>",
+            showarrow=False,
+            font={"size": 14},
+        )
+    _ruler(made, longest_ns(block))
+    made.update_layout(
+        **{**LAYOUT, "margin": {**LAYOUT["margin"], "b": 60}},
+        title=plotly_text(f"What became of the block {block.label}", 100),
+        height=500,
+        hovermode="closest",
+        barmode="overlay",
+        clickmode="event+select",
+        dragmode=False,
+    )
+    made.update_xaxes(visible=False, range=[0, 1.1], fixedrange=True)  # labels of the last boxes reach to the right
+    made.update_yaxes(visible=False, range=[-1.1, 2.1], fixedrange=True)
+    return made
+
+
+def _ribbons(made: go.Figure, block: Block, where: Mapping[str, Sequence[Place]]) -> None:
     members: dict[int, list[int]] = {}
-    for place, box in enumerate(above):
+    for k, box in enumerate(block.before):
         if box.into is not None:
-            members.setdefault(box.into, []).append(place)
+            members.setdefault(box.into, []).append(k)
+    named: set[str] = set()
     for target, sources in members.items():
-        low, high = lower[target]
-        width = (high - low) / len(sources)
-        for order, place in enumerate(sources):
-            a, b = upper[place]
-            c = low + order * width
-            x, y = _ribbon(a, b, c, c + width)
-            status = above[place].status
-            figure.add_scatter(
+        edge, end = where["after"][target].low, where["after"][target].high
+        total = max(sum(block.before[k].time_ns for k in sources), 1)
+        for k in sources:
+            box, place = block.before[k], where["before"][k]
+            following = edge + (end - where["after"][target].low) * box.time_ns / total
+            x, y = _ribbon(place.low, place.high, edge, following)
+            status = box.row.status
+            made.add_scatter(
                 x=x,
                 y=y,
                 fill="toself",
                 mode="lines",
                 line={"width": 0},
-                fillcolor=_alpha(STATUS_COLOURS[status], 0.5),
+                fillcolor=_alpha(STATUS_COLOURS[status], 0.45),
                 hoverinfo="skip",
-                name=status,
+                name=f"unit {status}",
                 legendgroup=status,
-                showlegend=all(above[p].status != status for t, s in members.items() for p in s if p < place),
+                showlegend=status not in named,
             )
-    for boxes, spans, base in ((above, upper, 1.0), (below, lower, -0.3)):
-        colours = [CATEGORY_COLOURS.get(box.category, NEUTRAL) for box in boxes]
-        figure.add_bar(
-            x=[(a + b) / 2 for a, b in spans],
-            width=[0.88 * (b - a) for a, b in spans],
-            base=base,
-            y=[0.3] * len(boxes),
-            marker={"color": colours, "line": {"width": 0}},
-            text=[f"{plotly_text(box.label, 24)}<br>{plotly_text(box.note, 24)}" for box in boxes],
-            textposition="inside",
-            insidetextanchor="middle",
-            textangle=0,
-            insidetextfont={"color": [text_on(c) for c in colours], "size": 11},
-            hovertext=[f"<b>{plotly_text(box.label, 120)}</b><br>{plotly_text(box.note, 160)}" for box in boxes],
-            hovertemplate="%{hovertext}<extra></extra>",
-            showlegend=False,
-        )
-    for text, height in ((titles[0], 1.42), (titles[1], -0.42)):
-        figure.add_annotation(
-            x=0, xanchor="left", y=height, text=f"<b>{plotly_text(text, 120)}</b>", showarrow=False, font={"size": 14}
-        )
-    figure.update_layout(
-        **{**LAYOUT, "margin": {**LAYOUT["margin"], "b": 32}},
-        height=380,
-        hovermode="closest",
-        barmode="overlay",
-        uniformtext={"minsize": 9, "mode": "hide"},  # on a phone the pointer names the boxes
+            named.add(status)
+            edge = following
+
+
+def _ticks(
+    made: go.Figure,
+    block: Block,
+    where: Mapping[str, Sequence[Place]],
+    category: str | None,
+    label: str,
+    chosen: tuple[str, str, int] | None,
+) -> None:
+    """The kernels of one kind; without one the copies and sets, which are half as high."""
+    found = [
+        (side, box, work, ends)
+        for side, boxes in (("before", block.before), ("after", block.after))
+        for box, place in zip(boxes, where[side])
+        for work, ends in zip(box.work, place.ticks)
+        if (work.category if work.kind == KERNEL else None) == category
+    ]
+    if not found:
+        return
+    height = _HEIGHT if category else _HEIGHT / 2
+    lines = [3.0 if (side, w.kind, w.row) == chosen else 0.5 for side, _, w, _ in found]
+    made.add_bar(
+        x=[(a + b) / 2 for *_, (a, b) in found],
+        width=[b - a for *_, (a, b) in found],
+        base=[_UPPER if side == "before" else _LOWER + _HEIGHT - height for side, *_ in found],
+        y=[height] * len(found),
+        name=label,
+        marker={
+            "color": CATEGORY_COLOURS[category] if category else NEUTRAL,
+            "line": {"width": lines, "color": [CHOSEN if width > 1 else "rgba(0,0,0,0.5)" for width in lines]},
+            "opacity": [0.45 if box.is_foreign else 1.0 for _, box, _, _ in found],
+            "pattern": {"shape": ["/" if w.tensor_cores == "yes" else "" for _, _, w, _ in found], **HATCH},
+        },
+        selected={"marker": {"opacity": 1.0}},
+        unselected={"marker": {"opacity": 1.0}},
+        hovertext=[_hover(box, work) for _, box, work, _ in found],
+        hovertemplate="%{hovertext}<extra></extra>",
+        customdata=[[side, w.kind, w.row] for side, _, w, _ in found],
     )
-    figure.update_xaxes(visible=False, range=[0, 1], fixedrange=True)
-    figure.update_yaxes(visible=False, range=[-0.5, 1.5], fixedrange=True)
-    return figure
 
 
-def _places(n: int) -> list[tuple[float, float]]:
-    return [(i / n, (i + 1) / n) for i in range(n)]
+def _hover(box: Box, work: Work) -> str:
+    part = f" ({box.row.block})" if box.is_foreign and box.row.block else ""
+    return (
+        f"<b>{plotly_text(box.label + part, 120)}</b><br>{plotly_text(work.name, 110)}<br>{duration(work.duration_ns)}"
+    )
+
+
+def _ruler(made: go.Figure, longest: int) -> None:
+    """A bar that shows the scale: 1, 2 or 5 times a power of ten, a tenth to a quarter of the width."""
+    power = 10.0 ** np.floor(np.log10(longest / 4))
+    length = power * max(f for f in (1, 2, 5) if f * power <= longest / 4 or f == 1)
+    made.add_shape(
+        type="line", x0=0.85, x1=0.85 + length / longest, y0=-1.0, y1=-1.0, line={"width": 2, "color": NEUTRAL}
+    )
+    made.add_annotation(x=0.85, xanchor="left", y=-0.93, text=duration(length), showarrow=False, font={"size": 11})
 
 
 def _ribbon(a: float, b: float, c: float, d: float) -> tuple[list[float], list[float]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import plotly.graph_objects as go
 
+from profiler.analysis.fusion.blocks import block, blocks, most_collapsed
 from profiler.analysis.fusion.decompose import Decomposition
 from profiler.analysis.fusion.traffic import SampledBytes, by_stage
 from profiler.analysis.run.tensor_cores import median_inference_samples
@@ -71,12 +72,12 @@ def _figures(evidence: Evidence) -> Iterator[Drawn]:
         tables = {name: side.categories for name, side in evidence.sides.items()}
         yield Drawn("kinds", "Kernel time and kernels by kind", caption, category_bars(tables))
     ledger = evidence.ledger
-    if ledger is not None and (blocks := collapse.blocks(ledger)):
-        block = collapse.most_collapsed(blocks)
-        figure = collapse.figure(ledger, block)
+    if ledger is not None and (groups := blocks(ledger)):
+        shown = block(ledger, most_collapsed(groups))
+        figure = collapse.figure(shown)
         if figure is not None:
-            caption = f"{collapse.CAPTION} {block.label} is the block in which most kernels vanish; the ledger has all."
-            yield Drawn("fusion", f"What became of the block {block.label}", caption, figure)
+            caption = f"{shown.sentence} {collapse.CAPTION} {shown.label} is the block in which most kernels vanish."
+            yield Drawn("fusion", f"What became of the block {shown.label}", caption, figure)
     with_kernels = {name: side for name, side in evidence.sides.items() if side.trace.kernel_count}
     if with_kernels:
         shares = {

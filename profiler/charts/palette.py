@@ -31,6 +31,7 @@ STATUS_COLOURS = {
 }
 NEUTRAL = "#7B8794"
 NVTX_COLOUR = "#7F8B99"
+CHOSEN = "#D6336C"
 GROUNDS = {"light": "#FFFFFF", "dark": "#10151C"}
 INK = {"light": "#0C1219", "dark": "#E8EDF3"}
 """Text on the page's own ground, per theme: of charts, whose texts Streamlit would draw fainter than AA allows."""

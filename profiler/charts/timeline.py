@@ -9,13 +9,19 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from profiler.analysis.fusion.blocks import Box, Module
 from profiler.analysis.names.classify import CATEGORY_LABELS
 from profiler.analysis.run.timeline import GRAPH, KERNEL, MEMCPY, NVTX, Bars, Part, Timeline
 from profiler.charts.layout import HATCH, LAYOUT, UNIFORM_TEXT, stacked_panels
-from profiler.charts.palette import CATEGORY_COLOURS, NVTX_COLOUR, SIDES, text_on
+from profiler.charts.palette import CATEGORY_COLOURS, NEUTRAL, NVTX_COLOUR, SIDES, text_on
 from profiler.text import duration, plotly_text, visible
 
 MAX_FIGURE_PIXELS = 1400
+COPY_LABEL = "memory copy or set"
+MODULES_CAPTION = (
+    "A module is what one row of the ledger computes after, with all units that it took over. Each side starts at its first kernel and "
+    "shows the gaps between kernels; the heading gives the time from the first start to the last end."
+)
 _OVERVIEW_BINS = 400
 _MAX_TEXT = 2_000
 
@@ -207,3 +213,73 @@ def timeline_figure(
     )
     drawn.update_xaxes(title="µs since the start of the inference", row=len(sides), col=1)
     return drawn
+
+
+def module_timelines(found: Sequence[Module]) -> go.Figure | None:
+    """The same module's kernels before and after, one under the other, on an axis of its own a module, from its first kernel."""
+    if not found:
+        return None
+    drawn = stacked_panels(
+        rows=len(found),
+        vertical_spacing=min(0.46 / len(found), 0.3),
+        titles=[plotly_text(_module_title(module), 120) for module in found],
+    )
+    seen: set[str] = set()
+    for row, module in enumerate(found, 1):
+        for side, boxes in (("before", module.before), ("after", (module.after,) if module.after else ())):
+            _lane(drawn, row, side, boxes, seen)
+        drawn.update_yaxes(categoryorder="array", categoryarray=["after", "before"], row=row, col=1)
+    drawn.update_layout(
+        **LAYOUT,
+        title="The same modules before and after",
+        barmode="overlay",
+        bargap=0.2,
+        height=150 + 130 * len(found),
+    )
+    drawn.update_yaxes(fixedrange=True, range=[-0.5, 1.5])
+    drawn.update_xaxes(rangemode="tozero", ticksuffix=" µs")
+    return drawn
+
+
+def _module_title(module: Module) -> str:
+    spans = [span_ns(boxes) for boxes in (module.before, (module.after,) if module.after else ())]
+    return f"{' → '.join(duration(span) if span else 'no kernel' for span in spans)}: {module.label}"
+
+
+def span_ns(boxes: Iterable[Box]) -> int:
+    """From the start of the first to the end of the last work of some boxes, in ns; 0 without any."""
+    work = [w for box in boxes for w in box.work]
+    return max((w.start_ns + w.duration_ns for w in work), default=0) - min((w.start_ns for w in work), default=0)
+
+
+def _lane(drawn: go.Figure, row: int, lane: str, boxes: Sequence[Box], seen: set[str]) -> None:
+    work = [(box, w) for box in boxes for w in box.work]
+    zero = min((w.start_ns for _, w in work), default=0)
+    drawn.add_bar(
+        row=row, col=1, x=[0], y=[lane], base=0, orientation="h", showlegend=False, hoverinfo="skip"
+    )  # keeps the lane
+    for category, label in [*CATEGORY_LABELS.items(), ("", COPY_LABEL)]:
+        mine = [(box, w) for box, w in work if (w.category if w.kind == KERNEL else "") == category]
+        if mine:
+            drawn.add_bar(
+                row=row,
+                col=1,
+                base=[(w.start_ns - zero) / 1e3 for _, w in mine],
+                x=[w.duration_ns / 1e3 for _, w in mine],
+                y=[lane] * len(mine),
+                orientation="h",
+                name=label,
+                legendgroup=category,
+                showlegend=category not in seen,
+                marker={
+                    "color": CATEGORY_COLOURS[category] if category else NEUTRAL,
+                    "line": {"width": 0.5, "color": "rgba(0,0,0,0.5)"},
+                    "pattern": {"shape": ["/" if w.tensor_cores == "yes" else "" for _, w in mine], **HATCH},
+                },
+                hovertext=[
+                    f"<b>{plotly_text(box.label, 110)}</b><br>{plotly_text(w.name, 110)}<br>{duration(w.duration_ns)}"
+                    for box, w in mine
+                ],
+                hovertemplate="%{hovertext}<extra></extra>",
+            )
+            seen.add(category)

@@ -107,7 +107,7 @@ def test_the_fusion_page_shows_the_plugin() -> None:
     test = app("fusion", before="quickgelu-torch-fp16-eager-b8", after="quickgelu-plugin-trt-fp16-graph-b8").run()
     assert not test.exception and not test.error
     tables = [d.value for d in test.dataframe]
-    assert any("layer3.5.relu (call 3)" in frame.to_string() for frame in tables)
+    assert any("layer3.5.relu (3rd call)" in frame.to_string() for frame in tables)
     kernels = app("kernels", before="quickgelu-torch-fp16-eager-b8", after="quickgelu-plugin-trt-fp16-graph-b8").run()
     assert any("custom plugin" in frame.value.to_string() for frame in kernels.dataframe)
 

@@ -241,6 +241,32 @@ def test_fusion_ledger_of_the_page() -> None:
     assert test.dataframe[0].value["kernels before"].sum() == pytest.approx(174)
 
 
+def test_fusion_opens_as_its_address_says_and_keeps_it_there() -> None:
+    pair = {"before": "torch-fp16-eager-b8", "after": "trt86-fp16-stream-b8"}
+    test = app("fusion", **pair).run()
+    assert [h.value.replace("\\", "") for h in test.header] == ["layer1.0: 20 kernels became 4"]
+    test.selectbox(key="fusion_unit").set_value(1).run()  # bn1, by keyboard
+    chosen = test.query_params["fusion_kernel"]
+    assert sum("batch_norm" in c.value for c in test.code) == 2
+    linked = app("fusion", **pair, fusion_block="layer2.0", fusion_row="layer2.0.bn1", fusion_kernel=chosen[0])
+    linked.query_params["fusion_search"] = "layer2.0"
+    linked.run()
+    assert not linked.exception
+    assert [h.value.replace("\\", "") for h in linked.header] == ["layer2.0: 20 kernels became 4"]
+    assert linked.selectbox(key="fusion_unit").value is None  # that kernel is of another block
+    assert set(linked.dataframe[0].value["module"].str.startswith("layer2.0")) == {True}
+    assert "**layer2\\.0\\.bn1** is **absorbed** into **layer2\\.0\\.conv1**" in text(linked)
+
+
+@pytest.mark.parametrize(
+    "value", ["before.kernel.x", "x", "before.kernel.999999999", "a.b.-1", "..", "before.kernel.²"]
+)
+def test_fusion_ignores_a_kernel_that_is_not_there(value: str) -> None:
+    test = app("fusion", fusion_kernel=value, fusion_row=value, fusion_block=value).run()
+    assert not test.exception and test.selectbox(key="fusion_unit").value is None
+    assert test.selectbox(key="fusion_block").value == "layer1.0"
+
+
 def test_speedup_parts_sum_to_the_difference() -> None:
     test = app("speedup").run()
     table = test.dataframe[0].value.set_index("part")

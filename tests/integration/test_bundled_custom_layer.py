@@ -123,7 +123,7 @@ def test_tensorrt_fuses_all_but_four_activations(run: str, costs: dict[str, RunC
     assert count == 4 * INFERENCES
     cost = costs[run]
     own = [c.activation.unit.label for c in cost.costs if c.kernels]
-    assert own == ["relu", "layer4.0.relu (call 2)", "layer4.1.relu (call 2)", "layer4.2.relu (call 2)"]
+    assert own == ["relu", "layer4.0.relu (2nd call)", "layer4.1.relu (2nd call)", "layer4.2.relu (2nd call)"]
     assert (cost.own_kernels, cost.shared) == (4, 45)
     assert cost.own_time_ns == pytest.approx(time / INFERENCES, abs=1e-6)
     elements = resnet50_activations(8)

@@ -21,6 +21,7 @@ from profiler.analysis.fusion.operators import HEAVY_CATEGORIES, operation_of
 from profiler.analysis.fusion.range_names import CLASS, MODULE, OPERATOR, RangeName, range_name
 from profiler.analysis.run.inferences import Inferences
 from profiler.analysis.statistics import combined, first_of_each
+from profiler.text import ordinal
 from profiler.trace import Trace
 from profiler.trace.nvtx import NvtxIndex
 
@@ -47,8 +48,8 @@ class Unit:
         """What readers see: ``layer1.0.relu (2nd call)``, ``layer1.0: add``."""
         name = self.module or "(model)"
         if self.op is not None:
-            return f"{name}: {self.op}" + (f" ({self.call + 1})" if self.call else "")
-        return name + (f" (call {self.call + 1})" if self.call else "")
+            return f"{name}: {self.op}" + (f" ({ordinal(self.call + 1)})" if self.call else "")
+        return name + (f" ({ordinal(self.call + 1)} call)" if self.call else "")
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def _alike(row: Row) -> tuple[object, ...]:
         (c.kernel_names, c.kernels > 0, c.holder if c.layers else None) if c is not None else None
         for c in (row.before, row.after)
     ]
-    into = re.sub(r" \((?:call )?\d+\)$", "", row.into) if row.into else None
+    into = re.sub(r" \([\d,]+(?:st|nd|rd|th)(?: call)?\)$", "", row.into) if row.into else None
     return (unit.module, unit.op, row.status, into, row.cause, row.change, *shown)
 
 

@@ -65,7 +65,7 @@ class Bars:
     @property
     def statement(self) -> str:
         """How much of the window is drawn, and how."""
-        said = f"{self.drawn:,} of {self.held:,} pieces of GPU work and {self.drawn_ranges:,} of {self.held_ranges:,} NVTX ranges"
+        said = f"{self.drawn:,} of {self.held:,} GPU operations and {self.drawn_ranges:,} of {self.held_ranges:,} NVTX ranges"
         if self.merged:
             bars = "1 bar stands" if self.merged == 1 else f"{self.merged:,} bars stand"
             said += f"; {bars} for several that are narrower than a pixel together: zoom in to see each"

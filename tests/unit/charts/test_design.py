@@ -15,16 +15,17 @@ import tomllib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler.analysis.fusion.rows import STATUSES
-from profiler.analysis.names.classify import CATEGORIES
+from profiler.analysis.fusion.blocks import Block, Box, Work
+from profiler.analysis.fusion.rows import STATUSES, Row
+from profiler.analysis.names.classify import CATEGORIES, CATEGORY_LABELS
 from profiler.analysis.run.run import Run
 from profiler.charts import labels, palette
-from profiler.charts.collapse import Box, collapsing_boxes
+from profiler.charts.collapse import figure
 from profiler.charts.figures import figures
 from profiler.charts.kernels import category_bars
 from profiler.charts.latency import latency_bars
 from profiler.charts.palette import contrast, text_on
-from profiler.charts.timeline import bar_colours, bar_inks, timeline_figure
+from profiler.charts.timeline import bar_colours, bar_inks, module_timelines, timeline_figure
 from profiler.charts.waterfall import waterfall
 from profiler.report.evidence import gather
 from profiler.trace import open_trace
@@ -147,9 +148,14 @@ def test_categories_have_the_same_colours_in_every_chart_and_on_the_canvas() -> 
     )
     by_kind = categories(category_bars({"before": table}))
     over_time = categories(timeline_figure({"before": frame}, {"before": ["stream 7"]}, {"before": "b"}))
-    boxes = collapsing_boxes([Box(c, "", c, 0) for c in CATEGORIES], [Box("x", "", "gemm")], ("a", "b"))
-    drawn = next(t for t in boxes.data if t.type == "bar" and len(t.x) == len(CATEGORIES))
-    assert by_kind == over_time == palette.CATEGORY_COLOURS == dict(zip(CATEGORIES, drawn.marker.color, strict=True))
+    row = Row("x", None, "", "", "", None, None, "kept", None, "")
+    ticks = tuple(Work("kernel", k, c, c, "no", k, 1) for k, c in enumerate(CATEGORIES))
+    block = Block("x", "", (Box(row, "a", ticks, 0),), (Box(row, "b", ticks[:1]),), 0)
+    for picture in (figure(block), module_timelines(block.modules)):
+        assert picture is not None
+        drawn = {t.name: t.marker.color for t in picture.data if t.type == "bar" and t.name}
+        assert drawn == {CATEGORY_LABELS[c]: colour for c, colour in palette.CATEGORY_COLOURS.items()}
+    assert by_kind == over_time == palette.CATEGORY_COLOURS
     assert {k: v for k, v in bar_colours().items() if k in CATEGORIES} == palette.CATEGORY_COLOURS
     assert set(bar_inks()) == set(bar_colours())
 
@@ -196,8 +202,6 @@ def test_larger_type_has_the_room_that_it_needs() -> None:
     small, large = (labels.labelled(figure, ["x"], scale=s) for s in (1.0, 1.5))
     rooms = [f.layout.height - f.layout.margin.t for f in (small, large)]
     assert rooms[1] == pytest.approx(1.5 * rooms[0], abs=1)  # as names of several lines stand there
-    boxes = collapsing_boxes([Box("a", "", "gemm", 0)], [Box("x", "", "gemm")], ("a", "b"))
-    assert [t.insidetextfont.size for t in labels.labelled(boxes, scale=1.5).data if t.type == "bar"] == [16, 16]
 
 
 def test_every_latency_is_written_behind_its_line_and_says_which_it_is() -> None:

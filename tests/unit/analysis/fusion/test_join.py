@@ -45,7 +45,7 @@ def test_a_module_that_several_places_share_is_told_apart_by_order(opened: Open)
     after = [(f"/cv{n}/conv/Conv + /cv{n}/act/Sigmoid + /cv{n}/act/Mul", [(HMMA, 5)]) for n in (1, 2, 3)]
     found = statuses(made(opened, framework(before), engine(after)))
     assert found["cv1.act"] == ("fused", "cv1.conv")
-    assert found["cv1.act (call 2)"] == ("fused", "cv2.conv") and found["cv1.act (call 3)"] == ("fused", "cv3.conv")
+    assert found["cv1.act (2nd call)"] == ("fused", "cv2.conv") and found["cv1.act (3rd call)"] == ("fused", "cv3.conv")
 
 
 def vit(blocks: int) -> list[tuple[str, str | None, int]]:

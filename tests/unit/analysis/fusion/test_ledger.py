@@ -65,7 +65,7 @@ def test_a_residual_block(opened: Open, containers: bool) -> None:
         "block.0.conv2": ("kept", None),
         "block.0.bn2": ("absorbed", "block.0.conv2"),
         add: ("fused", "block.0.conv2"),
-        "block.0.relu (call 2)": ("fused", "block.0.conv2"),
+        "block.0.relu (2nd call)": ("fused", "block.0.conv2"),
         "block.0.drop": ("absorbed", None),
         ENGINE[0][0]: ("new", None),
     }
