@@ -13,11 +13,12 @@ from dashboard.show import chart, show_error
 from dashboard.sources import Source
 from dashboard.tables import show_table
 from profiler.analysis.custom_layer.cost import IDLE, Exchange, RunCost, exchange
-from profiler.analysis.custom_layer.measurement import EAGER, KERNEL, Measurement
+from profiler.analysis.custom_layer.measurement import Measurement
 from profiler.analysis.fusion.traffic import sampled_bytes
 from profiler.charts.latency import latency_bars
 from profiler.charts.traffic import bandwidth_lines
 from profiler.errors import ProfilerError
+from profiler.plugins.names import EAGER, KERNEL
 from profiler.text import duration, markdown, number, number_of_bytes, plural, times
 
 TITLE = "Custom layer"

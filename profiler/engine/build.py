@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from profiler.engine import inspector, versions
 from profiler.engine.logger import BuildLog, make_logger
 from profiler.engine.progress import Ticker, attach_monitor
 from profiler.errors import MissingToolError, OutputError, ProfilerError, UsageError
-from profiler.files import atomic_file, cannot_write, write_json
+from profiler.files import atomic_file, write_json, writing
 from profiler.plugins import loading
 from profiler.runtime import arguments, contract, telemetry
 from profiler.runtime.cuda_runtime import Cuda
@@ -35,32 +34,27 @@ _PARSER_WORDS = ("ModelImporter", "onnx2trt", "--- ", "While parsing", "In node"
 _NO_FORMAT = "could not find any supported formats"
 
 
-@dataclass(frozen=True)
-class ShapeRange:
-    """One optimisation profile's shapes of the input: the smallest, the one to tune for, the largest.
+Shape = tuple[int, ...]
 
-    One number each means the batch, several the whole shape.
+
+def shape_range(text: str) -> tuple[Shape, Shape, Shape]:
+    """An argparse type: ``8``, ``1:8:64`` (batches), or ``1x3x224x224:8x3x224x224:64x3x224x224``.
+
+    Returns:
+        One optimisation profile's shapes of the input: the smallest, the one to tune for, the largest. One number each means the batch.
     """
-
-    minimum: tuple[int, ...]
-    optimum: tuple[int, ...]
-    maximum: tuple[int, ...]
-
-
-def shape_range(text: str) -> ShapeRange:
-    """An argparse type: ``8``, ``1:8:64`` (batches), or ``1x3x224x224:8x3x224x224:64x3x224x224``."""
     try:
         parts = [tuple(int(d) for d in part.split("x")) for part in text.split(":")]
     except ValueError:
         parts = []
-    if len(parts) == 1:
-        parts = parts * 3
-    ascending = (
-        len(parts) == 3 and len({len(p) for p in parts}) == 1 and all(0 < a <= b <= c for a, b, c in zip(*parts))
-    )
-    if not ascending:
+    low, best, high = parts if len(parts) == 3 else parts * 3 if len(parts) == 1 else [()] * 3
+    if (
+        not low
+        or not len(low) == len(best) == len(high)
+        or not all(0 < a <= b <= c for a, b, c in zip(low, best, high))
+    ):
         raise argparse.ArgumentTypeError(f"{text}: min:opt:max was expected, ascending, such as 1:8:64, or one number")
-    return ShapeRange(*parts)
+    return low, best, high
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -136,9 +130,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     contract.check_file(args.onnx, "an ONNX model")
     outputs = (
         args.plan,
-        inspector.layers_path(args.plan),
-        inspector.log_path(args.plan),
-        inspector.record_path(args.plan),
+        *(path(args.plan) for path in (inspector.layers_path, inspector.log_path, inspector.record_path)),
     )
     if args.plan.exists() and not args.force:
         raise OutputError(f"{args.plan}: exists already.", "Give --force to overwrite it, or another --plan.")
@@ -153,18 +145,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         try:
             document = _build(trt, cuda, args, log, plan, layers)
         finally:
-            _close(log, outputs[2])
+            with writing(outputs[2]):
+                log.close()
         write_json(record, document)
     if not args.quiet:
         size = document["plan_bytes"] / _MIB
         print(f"{args.plan}: {size:.1f} MiB, built in {document['build_seconds']:.1f} s", file=sys.stderr)
-
-
-def _close(log: BuildLog, target: Path) -> None:
-    try:
-        log.close()
-    except OSError as error:
-        raise cannot_write(target, error) from error
 
 
 def _build(trt: Any, cuda: Cuda, args: argparse.Namespace, log: BuildLog, plan: Path, layers: Path) -> dict[str, Any]:
@@ -337,11 +323,9 @@ def _add_profiles(builder: Any, network: Any, config: Any, args: argparse.Namesp
     for wanted in args.profile:
         profile = builder.create_optimization_profile()
         for tensor in open_inputs:
-            shapes = [_fill(tensor, dims, args) for dims in (wanted.minimum, wanted.optimum, wanted.maximum)]
-            profile.set_shape(tensor.name, *shapes)
-            described.append(
-                {"input": tensor.name, "min": list(shapes[0]), "opt": list(shapes[1]), "max": list(shapes[2])}
-            )
+            low, best, high = (_fill(tensor, dims, args) for dims in wanted)
+            profile.set_shape(tensor.name, low, best, high)
+            described.append({"input": tensor.name, "min": list(low), "opt": list(best), "max": list(high)})
         if config.add_optimization_profile(profile) < 0:
             raise UsageError(f"--profile: TensorRT refuses {described[-1]}.")
     return described

@@ -14,11 +14,6 @@ from profiler.engine import onnx_graph
 from profiler.plugins.names import ALPHA, DOMAIN, OP_TYPE
 
 
-def custom_nodes(model: Any) -> list[Any]:
-    """The nodes of the custom activation, in the graph's order."""
-    return [node for node in model.graph.node if is_custom(node)]
-
-
 def is_custom(node: Any) -> bool:
     """Whether a node is the custom activation."""
     return bool(node.domain == DOMAIN and node.op_type == OP_TYPE)

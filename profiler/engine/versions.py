@@ -265,6 +265,7 @@ def explain_plan_errors(errors: Iterable[str], running: str) -> tuple[str, str]:
     Its last line is often the emptiest ("Engine deserialization failed"), its first the one that names the cause.
     """
     texts = list(dict.fromkeys(" ".join(error.split()) for error in errors))
+    plugin_hint = "Give the library of this plugin with --plugin FILE.so."
     cases = (
         (
             ("version tag does not match", "not compatible with this version", "Version tag"),
@@ -274,15 +275,9 @@ def explain_plan_errors(errors: Iterable[str], running: str) -> tuple[str, str]:
             ("another version of this plugin",),
             "The plan and the plugin library do not belong together: build the plan again with this library.",
         ),
-        (
-            # three lines in 8.5: getPluginCreator names the plugin, the other two only say that loading failed
-            ("could not find plugin", "getPluginCreator"),
-            "Give the library of this plugin with --plugin FILE.so.",
-        ),
-        (
-            ("plugin", "Plugin"),
-            "Give the library of its plugin with --plugin FILE.so.",
-        ),
+        # three lines in 8.5: getPluginCreator names the plugin, the other two only say that loading failed
+        (("could not find plugin", "getPluginCreator"), plugin_hint),
+        (("plugin", "Plugin"), plugin_hint),
         (
             ("serialization",),
             f"It was built by another TensorRT than {running}, needs a plugin that was not given (--plugin), or is damaged: use the "

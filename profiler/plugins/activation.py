@@ -6,6 +6,7 @@ exported to ONNX as one node of a custom domain (:mod:`profiler.engine.custom_no
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from profiler.errors import ProfilerError, UsageError
@@ -42,17 +43,10 @@ def replace_relus(torch: Any, model: Any, name: str, as_node: bool = False) -> i
     return len(replaced)
 
 
+@cache
 def quick_gelu_class(torch: Any) -> Any:
     """The module class ``QuickGELU``, made on first use: torch is imported only where it runs."""
-    if "QuickGELU" not in _classes:
-        _classes["QuickGELU"] = _make_class(torch)
-    return _classes["QuickGELU"]
 
-
-_classes: dict[str, Any] = {}
-
-
-def _make_class(torch: Any) -> Any:
     class Node(torch.autograd.Function):  # type: ignore[misc]
         """The activation as the exporter is to see it: one node."""
 
@@ -62,13 +56,8 @@ def _make_class(torch: Any) -> Any:
 
         @staticmethod
         def symbolic(graph: Any, x: Any, alpha: float) -> Any:
-            node = graph.op(
-                f"{DOMAIN}::{OP_TYPE}",
-                x,
-                alpha_f=alpha,
-                plugin_version_s=PLUGIN_VERSION,
-                plugin_namespace_s=PLUGIN_NAMESPACE,
-            )
+            key = {"plugin_version_s": PLUGIN_VERSION, "plugin_namespace_s": PLUGIN_NAMESPACE}
+            node = graph.op(f"{DOMAIN}::{OP_TYPE}", x, alpha_f=alpha, **key)
             node.setType(x.type())
             return node
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from profiler.errors import MissingToolError, OutputError, ProfilerError, UsageError
 from profiler.files import atomic_file
+from profiler.tools import ask
 
 SOURCES = Path(__file__).parent / "src"
 HEADERS_HINT = (
@@ -143,17 +143,13 @@ def compile_library(
 
 
 def _run(argv: list[str]) -> None:
-    try:
-        done = subprocess.run(
-            argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise ProfilerError(f"nvcc did not finish in {_TIMEOUT_S:.0f} s and was ended.") from None
+    done = ask(argv, _TIMEOUT_S, "Check --nvcc, and that this machine is not busy.")
     if done.returncode:
-        lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+        output = done.stdout + done.stderr
+        lines = [line.strip() for line in output.splitlines() if line.strip()]
         wrong = [line for line in lines if "error" in line.lower()] or lines
         raise ProfilerError(
-            f"nvcc could not compile the plugin: {' | '.join(wrong[:6]) or 'it said nothing'}.", _hint(done.stdout)
+            f"nvcc could not compile the plugin: {' | '.join(wrong[:6]) or 'it said nothing'}.", _hint(output)
         )
 
 
@@ -161,9 +157,7 @@ def _hint(output: str) -> str:
     if "unsupported gpu architecture" in output.lower():
         return "This nvcc does not know the GPU: name an --arch that it knows (nvcc --list-gpu-arch), or take a newer CUDA toolkit."
     if "unsupported gnu version" in output.lower() or "host compiler" in output.lower():
-        return (
-            "This nvcc does not work with the C++ compiler here: install one that it supports, or another CUDA toolkit."
-        )
+        return "This nvcc does not work with this C++ compiler: install one that it supports, or another CUDA toolkit."
     if "No such file" in output:
         return f"A header is missing. {HEADERS_HINT}"
     return "The plugin is known to compile with CUDA 13.0 and the headers of TensorRT 8.5.3, 10.0, 10.16 and 11.1."

@@ -67,16 +67,8 @@ class Kernels:
                 "Compile it: python -m profiler plugin build …",
             )
         self._run = self._library.profiler_quick_gelu
-        self._run.argtypes = [
-            ctypes.c_int,
-            ctypes.c_void_p,
-            ctypes.c_void_p,
-            ctypes.c_longlong,
-            ctypes.c_float,
-            ctypes.c_float,
-            ctypes.c_float,
-            ctypes.c_void_p,
-        ]
+        pointer, number = ctypes.c_void_p, ctypes.c_float
+        self._run.argtypes = [ctypes.c_int, pointer, pointer, ctypes.c_longlong, number, number, number, pointer]
         self._run.restype = ctypes.c_int
 
     def launch(

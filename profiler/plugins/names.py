@@ -10,3 +10,9 @@ PLUGIN_NAMESPACE = ""
 
 FORMS = ("operators", "plugin")
 """How a model holds the activation: as stock operators, or as the plugin's node."""
+
+KERNEL = "kernel"
+EAGER = "PyTorch's three operators"
+COPY = "copy"
+COPY_STREAM = "copy, without a graph"
+"""What ``plugin measure`` compares."""

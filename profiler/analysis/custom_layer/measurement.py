@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from profiler.errors import TraceError
+from profiler.plugins.names import COPY, COPY_STREAM, EAGER, KERNEL
 from profiler.trace.streams import read_regular
 
 FORMATS = ("profiler-plugin-measure/1", "profiler-plugin-measure/2")
-KERNEL, EAGER, COPY, COPY_STREAM = "kernel", "PyTorch's three operators", "copy", "copy, without a graph"
 _CHOSEN = {"fp32": "one-vector", "fp16": "one-vector", "int8": "auto"}
 """In documents of the first format, which timed several variants: the one that the library has kept."""
 _MAX_BYTES = 4 << 20
@@ -71,17 +71,13 @@ def read_measurement(path: Path) -> Measurement:
     for row in bandwidth:
         form = _form(row["what"], row["precision"], first)
         (others if form is None else kept).append({**row, "form": form or row["what"], "us": row["ms"] * 1e3})
-    hundred = {
-        (r["precision"], r["size_mib"]): min(
-            o["ms"]
-            for o in kept
-            if o["form"] in (COPY, COPY_STREAM) and (o["precision"], o["size_mib"]) == (r["precision"], r["size_mib"])
-        )
-        for r in kept
-        if r["form"] in (COPY, COPY_STREAM)
-    }
+    copies: dict[tuple[str, float], float] = {}
+    for row in kept:
+        if row["form"] in (COPY, COPY_STREAM):
+            key = row["precision"], row["size_mib"]
+            copies[key] = min(row["ms"], copies.get(key, row["ms"]))
     for row in (*kept, *others):
-        copy = hundred.get((row["precision"], row["size_mib"]))
+        copy = copies.get((row["precision"], row["size_mib"]))
         row["pct_of_copy"] = 100 * copy / row["ms"] if copy and row["ms"] else None
     agreed = []
     for row in agreement:

@@ -18,6 +18,10 @@ onnx = pytest.importorskip("onnx")
 ALPHA = float(np.float32(1.702))
 
 
+def custom_nodes(model: Any) -> list[Any]:
+    return [node for node in model.graph.node if custom_node.is_custom(node)]
+
+
 class Block(torch.nn.Module):  # type: ignore[misc]
     """A residual block whose one ReLU module runs twice."""
 
@@ -94,7 +98,7 @@ def test_what_cannot_be_replaced() -> None:
 
 
 def test_one_custom_node_a_call_named_by_its_module(custom: Any) -> None:
-    nodes = custom_node.custom_nodes(custom)
+    nodes = custom_nodes(custom)
     assert [node.name for node in nodes] == [
         "/relu/ProfilerQuickGelu",
         "/layer1/layer1.0/relu/ProfilerQuickGelu",
@@ -109,7 +113,7 @@ def test_one_custom_node_a_call_named_by_its_module(custom: Any) -> None:
 
 def test_without_as_node_the_exporter_sees_operators() -> None:
     model = torch_export.export(torch, net(), images(), 17, True)
-    assert not custom_node.custom_nodes(model)
+    assert not custom_nodes(model)
     assert sum(node.op_type == "Sigmoid" for node in model.graph.node) == 5
 
 
@@ -120,7 +124,7 @@ def test_stock_operators_compute_the_same(custom: Any) -> None:
     assert [n.op_type for n in stock.graph.node if n.name.startswith("/relu/")] == ["Mul", "Sigmoid", "Mul"]
     expected = net()(images()).detach().numpy()
     np.testing.assert_allclose(run(stock, images()), expected, rtol=1e-4, atol=1e-5)
-    assert custom_node.custom_nodes(custom), "the model given is not changed"
+    assert custom_nodes(custom), "the model given is not changed"
 
 
 def test_stock_operators_in_fp16() -> None:
@@ -143,7 +147,7 @@ def test_int8_nodes_stand_between_q_and_dq(custom: Any) -> None:
     assert record["quantised_activations"] == 5
     made, read = onnx_graph.producers(model), onnx_graph.readers(model)
     constants = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
-    for node in custom_node.custom_nodes(model):
+    for node in custom_nodes(model):
         before = made[node.input[0]]
         assert before.op_type == "QuantizeLinear" and before.input[0] not in constants
         after = {reader.op_type for reader, _ in read[node.output[0]]}
@@ -188,7 +192,7 @@ def test_int8_nodes_compute_what_the_float_model_computes(custom: Any) -> None:
 def test_int8_model_with_the_activation_in_float(custom: Any) -> None:
     model, record = quantised(custom, False)
     assert record["quantised_activations"] == 0
-    for node in custom_node.custom_nodes(model):
+    for node in custom_nodes(model):
         assert not any(a.name.endswith("_scale") for a in node.attribute)
         assert node.input[0].endswith("output_0")
 
