@@ -11,17 +11,21 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from profiler.analysis.fusion.modules import Unit
-from profiler.analysis.fusion.operators import NORMALISATION, are_alike, is_heavy, kinds_of
+from profiler.analysis.fusion.operators import NORMALISATION, Kinds, are_alike, is_heavy, kinds_of
 from profiler.analysis.fusion.placement import Holding, Placement
 
+_Key = TypeVar("_Key", bound=Hashable)
+_Traits = tuple[Kinds, tuple[int, ...] | None]
+_Anchor = tuple[Unit | None, _Traits]
+"""What it is called on both sides where its name says so, and its traits."""
 BY_NAME, BY_ORDER = "by name", "by order and kind"
 _MOST_CELLS = 4_000_000
 _LEAST_SHARE = 0.5  # of the anchors, for sides of which one has no names
@@ -48,16 +52,20 @@ class Match:
     statement: str
 
 
-def certain_pairs(m: int, n: int, score: Callable[[int, int], int]) -> dict[int, int]:
-    """The pairs (i, j) that stand in every best global alignment of two sequences; ``score`` of a pair, 0: not alike.
+def certain_pairs(first: Sequence[_Key], second: Sequence[_Key], score: Callable[[_Key, _Key], int]) -> dict[int, int]:
+    """The pairs of places that stand in every best global alignment of two sequences; ``score`` of two elements, 0: not alike.
 
     Needleman and Wunsch's recurrence without gap costs, from both ends: a pair lies on a best alignment if the best of what is
     before it, its own score and the best of what follows add up to the total; it is certain if for neither of its two elements
     another pair or a gap does.
     """
+    m, n = len(first), len(second)
     if not m or not n or m * n > _MOST_CELLS:
         return {}
-    scores = np.asarray([[score(i, j) for j in range(n)] for i in range(m)], dtype=np.int32)
+    ours, theirs = dict.fromkeys(first), dict.fromkeys(second)
+    table = np.asarray([[score(a, b) for b in theirs] for a in ours], dtype=np.int32)
+    rows, columns = ({key: k for k, key in enumerate(kinds)} for kinds in (ours, theirs))
+    scores = table[np.ix_([rows[a] for a in first], [columns[b] for b in second])]
     before, after = _best(scores), _best(scores[::-1, ::-1])[::-1, ::-1]
     total = int(before[m, n])
     on_path = (scores > 0) & (before[:m, :n] + scores + after[1:, 1:] == total)
@@ -210,7 +218,10 @@ def _operations_of_blocks(first: Placement, second: Placement, paired: dict[Unit
         return {}
     mine, theirs = shared_names(first.paths, second.paths)
     taken = set(paired.values())
-    free = [u for u in second.order if u.op is not None and u not in taken and u not in second.nameless]
+    free: dict[str, list[Unit]] = {}
+    for other in second.order:
+        if other.op is not None and other not in taken and other not in second.nameless:
+            free.setdefault(theirs.key(other.module), []).append(other)
     found: dict[Unit, Unit] = {}
     for unit in first.order:
         if unit.op is None or unit in paired or unit in first.nameless:
@@ -218,11 +229,10 @@ def _operations_of_blocks(first: Placement, second: Placement, paired: dict[Unit
         around = [unit.module, *first.neighbours.get(unit, ())]
         blocks = sorted(dict.fromkeys(b for m in around for b in ancestors(m)), key=len, reverse=True)
         for block in blocks:
-            twin = next(
-                (f for f in free if theirs.key(f.module) == mine.key(block) and _can_be(unit, first, f, second)), None
-            )
+            there = free.get(mine.key(block), [])
+            twin = next((f for f in there if _can_be(unit, first, f, second)), None)
             if twin is not None:
-                free.remove(twin)
+                there.remove(twin)
                 found[unit] = twin
                 break
     return found
@@ -247,21 +257,27 @@ def _aligned_anchors(
 ) -> dict[Unit, Unit]:
     backwards = {b: a for a, b in named.items()}
 
-    def score(i: int, j: int) -> int:
-        a, b = before[i], after[j]
-        if a in named or b in backwards:
-            return 20 if named.get(a) == b else 0
-        return _score(first.holdings[a], second.holdings[b])
+    def score(one: _Anchor, other: _Anchor) -> int:
+        if one[0] is not None or other[0] is not None:
+            return 20 if one[0] == other[0] else 0
+        return _score(one[1], other[1])
 
-    return {before[i]: after[j] for i, j in certain_pairs(len(before), len(after), score).items()}
+    ours: list[_Anchor] = [(a if a in named else None, _traits(first.holdings[a])) for a in before]
+    theirs: list[_Anchor] = [(backwards.get(b), _traits(second.holdings[b])) for b in after]
+    return {before[i]: after[j] for i, j in certain_pairs(ours, theirs, score).items()}
 
 
-def _score(one: Holding, other: Holding) -> int:
-    if not are_alike(one.kinds, other.kinds):
+def _traits(held: Holding) -> _Traits:
+    """What an alignment looks at: kinds of operator, and the shape without the batch, whatever the order of the dimensions."""
+    return held.kinds, tuple(sorted(held.shape[1:])) if held.shape else None
+
+
+def _score(one: _Traits, other: _Traits) -> int:
+    if not are_alike(one[0], other[0]):
         return 0
-    points = 6 if one.kinds == other.kinds else 5
-    if one.shape and other.shape:  # without the batch, whatever the order of the dimensions
-        points += 2 if sorted(one.shape[1:]) == sorted(other.shape[1:]) else -2
+    points = 6 if one[0] == other[0] else 5
+    if one[1] is not None and other[1] is not None:
+        points += 2 if one[1] == other[1] else -2
     return points
 
 
@@ -272,11 +288,8 @@ def _between(first: Placement, second: Placement, pairs: dict[Unit, Unit], ancho
     for before, after in segments(first.order, second.order, pairs, anchors):
         ours = [u for u in before if u not in pairs and not is_heavy(first.holdings[u].kinds)]
         theirs = [u for u in after if u not in taken and not is_heavy(second.holdings[u].kinds)]
-
-        def score(i: int, j: int, ours: list[Unit] = ours, theirs: list[Unit] = theirs) -> int:
-            return _score(first.holdings[ours[i]], second.holdings[theirs[j]])
-
-        found |= {ours[i]: theirs[j] for i, j in certain_pairs(len(ours), len(theirs), score).items()}
+        traits = [_traits(first.holdings[u]) for u in ours], [_traits(second.holdings[u]) for u in theirs]
+        found |= {ours[i]: theirs[j] for i, j in certain_pairs(*traits, _score).items()}
     return found
 
 
@@ -314,12 +327,12 @@ class _Naming:
     """Gives units names that are unique on both sides."""
 
     taken: set[Unit] = field(default_factory=set)
+    _numbers: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def free(self, module: str, op: str) -> Unit:
-        number = 0
-        while Unit(module, number, op) in self.taken:
-            number += 1
-        return Unit(module, number, op)
+        while Unit(module, self._numbers[module, op], op) in self.taken:
+            self._numbers[module, op] += 1
+        return Unit(module, self._numbers[module, op], op)
 
 
 def named_alike(first: Placement, second: Placement, match: Match) -> tuple[Placement, Placement, dict[Unit, str]]:
@@ -391,6 +404,10 @@ def _with_matched_mains(side: Placement, matched: set[Unit]) -> Placement:
     or a normalisation's."""
     holdings = dict(side.holdings)
     mains = dict(side.mains)
+    inside: dict[Unit, list[Unit]] = {}
+    for unit, held in holdings.items():
+        if held.inside is not None:
+            inside.setdefault(held.inside, []).append(unit)
     for unit in side.order:
         held = holdings[unit]
         main = held.inside
@@ -405,9 +422,10 @@ def _with_matched_mains(side: Placement, matched: set[Unit]) -> Placement:
         carried = holdings[main]
         if carried.inside is not None:
             continue
-        for other, inner in list(holdings.items()):
-            if inner.inside == main:
-                holdings[other] = replace(inner, inside=unit)
+        inside[unit] = inside.pop(main)
+        for other in inside[unit]:
+            holdings[other] = replace(holdings[other], inside=unit)
+        inside[unit] = [other for other in inside[unit] if other != unit] + [main]
         holdings[main] = Holding(inside=unit, kinds=carried.kinds)
         holdings[unit] = replace(carried, kinds=held.kinds, inside=None)
         mains.update((place, unit) for place in carried.layers)

@@ -16,7 +16,7 @@ from profiler.analysis.fusion.placement import Placement
 from profiler.analysis.fusion.rows import Cell, Row
 from profiler.analysis.run.run import Run
 from profiler.analysis.run.tensor_cores import gpu_index
-from profiler.analysis.statistics import count_codes, sum_by_code
+from profiler.analysis.statistics import sum_by_code
 from profiler.text import number
 
 MIN_SAMPLES = 5
@@ -51,13 +51,13 @@ def tensor_core_evidence(ledger: Ledger, side: str) -> list[RowEvidence]:
     """Evidence for every row of one side ("before" or "after") that has kernels."""
     analysis: Run = getattr(ledger, side)
     placed: Placement = getattr(ledger, f"{side}_placement")
-    sampler = _Sampler(analysis, placed)
+    sampler, verdicts = _Sampler(analysis, placed), _Verdicts(placed)
     found = []
     for row in ledger.rows:
         cell: Cell | None = getattr(row, side)
         if cell is None or not cell.kernels:
             continue
-        verdict, rule, alone = _verdict(placed, cell)
+        verdict, rule, alone = verdicts.of(cell)
         layer = cell.layers[0] if cell.layers else None
         mean, samples = sampler.mean(cell)
         precision = layer.precision if layer else None
@@ -70,30 +70,36 @@ def tensor_core_evidence(ledger: Ledger, side: str) -> list[RowEvidence]:
     return found
 
 
-def _verdict(placed: Placement, cell: Cell) -> tuple[str, str, bool]:
-    """The verdict of the row's products (of all its kernels where it has none), its rule, and whether all its kernels share it.
+class _Verdicts:
+    """What the names of a row's kernels say."""
 
-    Products of which some use Tensor Cores and some do not are "mixed".
-    """
-    work = placed.work
-    rows = cell.rows[(work["kind"] == "kernel").to_numpy()[cell.rows]]
-    heavy = work["category"].isin(HEAVY_CATEGORIES).to_numpy()[rows]
-    verdicts, rules = work["tensor_cores"].cat, work["rule"].cat
-    every = set(np.unique(verdicts.codes.to_numpy()[rows]).tolist())
-    rows = rows[heavy] if heavy.any() else rows
-    pairs = verdicts.codes.to_numpy()[rows].astype(np.int32) * len(rules.categories) + rules.codes.to_numpy()[rows]
-    sums = sum_by_code(pairs, work["duration_ns"].to_numpy()[rows], len(verdicts.categories) * len(rules.categories))
-    times = {
-        (str(verdicts.categories[p // len(rules.categories)]), str(rules.categories[p % len(rules.categories)])): int(
-            sums[p]
+    def __init__(self, placed: Placement) -> None:
+        work = placed.work
+        self._kernel = (work["kind"] == "kernel").to_numpy()
+        self._heavy = work["category"].isin(HEAVY_CATEGORIES).to_numpy()
+        self._duration = work["duration_ns"].to_numpy()
+        self._verdict, self._rule = (
+            (work[c].cat.codes.to_numpy(), [str(label) for label in work[c].cat.categories])
+            for c in ("tensor_cores", "rule")
         )
-        for p in np.flatnonzero(count_codes(pairs, len(sums))).tolist()
-    }
-    verdict, rule = max(times, key=lambda key: (times[key], key))
-    found = {v for v, _ in times}
-    if {"yes", "no"} <= found:
-        return MIXED, rule, False
-    return verdict, rule, len(every) == 1
+
+    def of(self, cell: Cell) -> tuple[str, str, bool]:
+        """The verdict of the row's products (of all its kernels where it has none), its rule, and whether all its kernels share it.
+
+        Products of which some use Tensor Cores and some do not are "mixed".
+        """
+        (verdicts, labels), (rules, ids) = self._verdict, self._rule
+        rows = cell.rows[self._kernel[cell.rows]]
+        is_alone = len(np.unique(verdicts[rows])) == 1
+        heavy = self._heavy[rows]
+        rows = rows[heavy] if heavy.any() else rows
+        pairs, places = np.unique(verdicts[rows].astype(np.int32) * len(ids) + rules[rows], return_inverse=True)
+        sums = sum_by_code(places, self._duration[rows], len(pairs))
+        times = {(labels[p // len(ids)], ids[p % len(ids)]): int(t) for p, t in zip(pairs.tolist(), sums)}
+        verdict, rule = max(times, key=lambda key: (times[key], key))
+        if {"yes", "no"} <= {v for v, _ in times}:
+            return MIXED, rule, False
+        return verdict, rule, is_alone
 
 
 def _disagreement(cell: Cell, verdict: str, precision: str | None, sampled: float | None) -> str | None:

@@ -7,7 +7,8 @@ around it and what runs between them. What nothing accounts for is *unexplained*
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from profiler.analysis.fusion import placement
 from profiler.analysis.fusion.alignment import BY_ORDER
@@ -18,6 +19,7 @@ from profiler.analysis.fusion.operators import (
     LAYOUT,
     NORMALISATION,
     NOTHING,
+    Kinds,
     are_alike,
     fused_operators,
     is_batch_norm,
@@ -113,6 +115,18 @@ def _holder(table: WorkTable, placed: Placement, unit: Unit, held: Holding) -> s
     return " | ".join(placed.layers[i].name for i in main.layers) if main.layers else None
 
 
+@dataclass(frozen=True)
+class _Segment:
+    """Units of the after side behind a product, up to the place ``end`` of the next product.
+
+    ``kinds`` are those of all of them, ``new`` those of the ones that the before side does not have.
+    """
+
+    end: int
+    kinds: frozenset[Kinds]
+    new: frozenset[Kinds]
+
+
 class UnitRows:
     """Rows unit by unit: a framework's side before, whatever computes it after."""
 
@@ -122,8 +136,8 @@ class UnitRows:
         self.tables = sides.tables
         self._here = {u: k for k, u in enumerate(self.before.order)}
         self._there = {u: k for k, u in enumerate(self.after.order)}
-        self._heavy_after = [u for u in self.after.order if is_heavy(self.after.holdings[u].kinds)]
-        self._kinds_after = frozenset().union(*(h.kinds for h in self.after.holdings.values()))
+        self._segments: dict[Unit, _Segment] = {}
+        self._generated: dict[tuple[Unit, Kinds], tuple[Unit, str] | None] = {}
 
     def rows(self) -> list[Row]:
         rows = [self._unit_row(unit) for unit in self.before.order]
@@ -218,11 +232,15 @@ class UnitRows:
         )
 
     def _region(self, unit: Unit) -> tuple[int, EngineLayer, Unit] | None:
-        for place, first, last in self.after.regions:
-            low, high = self._end(first, first=True), self._end(last, first=False)
+        for place, first, low, high in self._regions:
             if low is not None and high is not None and low <= self._here[unit] <= high:
                 return place, self.after.layers[place], self.after.mains.get(place, first)
         return None
+
+    @cached_property
+    def _regions(self) -> list[tuple[int, Unit, int | None, int | None]]:
+        """Layer, first unit and ends (places in the order before) of each region."""
+        return [(k, a, self._end(a, first=True), self._end(b, first=False)) for k, a, b in self.after.regions]
 
     def _end(self, unit: Unit, first: bool) -> int | None:
         """The place of a region's end in the order before: of the unit itself, or of the first or last inside its module."""
@@ -240,33 +258,57 @@ class UnitRows:
         kinds, anchor = self.before.holdings[unit].kinds, self._anchor_before(unit)
         if self.after.basis != KERNEL or not kinds or anchor is None:
             return None
+        key = anchor, kinds
+        if key not in self._generated:
+            self._generated[key] = self._generated_after(anchor, kinds)
+        return self._generated[key]
+
+    def _generated_after(self, anchor: Unit, kinds: Kinds) -> tuple[Unit, str] | None:
         passed = 0
-        for other in self.after.order[self._there[anchor] + 1 :]:
+        for place in range(self._there[anchor] + 1, len(self.after.order)):
+            other = self.after.order[place]
             held = self.after.holdings[other]
             passed += is_heavy(held.kinds)
             if passed > 1:
                 return None
+            if not are_alike(held.kinds, kinds):
+                continue
             main = held.inside or other
             names = self.tables[id(self.after)].kernel_names(self.after.holdings[main].work)
-            if are_alike(held.kinds, kinds) and names and fused_operators(names[0]):
+            if names and fused_operators(names[0]):
                 return main, names[0]
         return None
 
     def _anchor_before(self, unit: Unit) -> Unit | None:
         """The last product before a unit, if the other side has it."""
-        for previous in reversed(self.before.order[: self._here[unit]]):
-            if is_heavy(self.before.holdings[previous].kinds):
-                return previous if previous in self.after.holdings else None
-        return None
+        anchor = self._anchors[self._here[unit]]
+        return anchor if anchor in self.after.holdings else None
 
-    def _segment_after(self, anchor: Unit) -> list[Unit]:
-        """What runs after an anchor until the next product, on the after side."""
-        found = []
-        for other in self.after.order[self._there[anchor] + 1 :]:
-            if is_heavy(self.after.holdings[other].kinds):
-                break
-            found.append(other)
+    @cached_property
+    def _anchors(self) -> list[Unit | None]:
+        """For each unit before the last product that runs before it."""
+        found: list[Unit | None] = []
+        last: Unit | None = None
+        for unit in self.before.order:
+            found.append(last)
+            if is_heavy(self.before.holdings[unit].kinds):
+                last = unit
         return found
+
+    def _segment_after(self, anchor: Unit) -> _Segment:
+        """What runs after an anchor until the next product, on the after side."""
+        if anchor not in self._segments:
+            end = self._there[anchor] + 1
+            kinds: set[Kinds] = set()
+            new: set[Kinds] = set()
+            while end < len(self.after.order) and not is_heavy(self.after.holdings[self.after.order[end]].kinds):
+                unit = self.after.order[end]
+                kinds.add(self.after.holdings[unit].kinds)
+                if unit not in self.before.holdings:
+                    new.add(self.after.holdings[unit].kinds)
+                end += 1
+            self._segments[anchor] = _Segment(end, frozenset(kinds), frozenset(new))
+        return self._segments[anchor]
 
     def _nothing_between(self, unit: Unit) -> Unit | None:
         """The anchor before a unit, where the after side names only products and nothing unaccounted runs behind this one."""
@@ -279,10 +321,9 @@ class UnitRows:
         )
         if self.after.basis != KERNEL and not only_product:
             return None
-        kinds = self.before.holdings[unit].kinds
-        left = [u for u in self._segment_after(anchor) if u not in self.before.holdings]
-        alike = any(are_alike(self.after.holdings[u].kinds, kinds) for u in self._segment_after(anchor))
-        return None if left or alike else anchor
+        segment = self._segment_after(anchor)
+        alike = any(are_alike(kinds, self.before.holdings[unit].kinds) for kinds in segment.kinds)
+        return None if segment.new or alike else anchor
 
     def _is_normalisation(self, unit: Unit, before: Cell) -> bool:
         """Whether a unit is a batch norm, whose scale and shift can go into the weights of the product before it."""
@@ -297,24 +338,33 @@ class UnitRows:
 
     def _product_before(self, unit: Unit) -> Unit | None:
         """The convolution or matrix product right before a normalisation, if the after side computes it."""
-        for previous in reversed(self.before.order[: self._here[unit]]):
-            held = self.before.holdings[previous]
+        product = self._products[self._here[unit]]
+        return product if product in self.after.holdings else None
+
+    @cached_property
+    def _products(self) -> list[Unit | None]:
+        """For each unit before what runs right before it, if that is a convolution or product."""
+        found: list[Unit | None] = []
+        last: Unit | None = None
+        for unit in self.before.order:
+            found.append(last)
+            held = self.before.holdings[unit]
             if not len(held.work) and not is_heavy(held.kinds):
                 if held.inside is not None:
-                    return None
+                    last = None
                 continue  # an identity or a dropout in between changes nothing
             kinds = self.tables[id(self.before)].categories(held.work)
-            product = is_heavy(held.kinds) or (previous.op is None and any(k in HEAVY_CATEGORIES for k in kinds))
-            return previous if product and previous in self.after.holdings else None
-        return None
+            product = is_heavy(held.kinds) or (unit.op is None and any(k in HEAVY_CATEGORIES for k in kinds))
+            last = unit if product else None
+        return found
 
     def _norm_is_left(self, product: Unit) -> bool:
         """Whether a normalisation that is no other unit's runs behind the product, or behind the next one."""
         segment = self._segment_after(product)
-        end = self._there[product] + len(segment) + 1
-        if end < len(self.after.order):
-            segment = segment + self._segment_after(self.after.order[end])
-        return any(NORMALISATION in self.after.holdings[u].kinds and u not in self.before.holdings for u in segment)
+        new = segment.new
+        if segment.end < len(self.after.order):
+            new |= self._segment_after(self.after.order[segment.end]).new
+        return any(NORMALISATION in kinds for kinds in new)
 
     def _absorption(self, product: Unit) -> str:
         layers = [self.after.layers[i] for i in self.after.holdings[product].layers]

@@ -7,6 +7,7 @@ the kind is known. Kernels that only serve a product (a split-K sum, Winograd's 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from dataclasses import dataclass
 
@@ -139,13 +140,18 @@ def _units(kernels: list[_Kernel], matrix: np.ndarray) -> list[KernelUnit]:
     units: list[KernelUnit] = []
     products = [place for place, kernel in enumerate(kernels) if kernel.serves is None and is_heavy(kernel.kinds)]
     served: dict[int, list[int]] = {}
+    run = 0  # where the kernels of this kind began
     for place, kernel in enumerate(kernels):
+        if place and kernel.kinds != kernels[place - 1].kinds:
+            run = place
         if kernel.serves == _NEXT:
-            target = next((p for p in products if p > place), None)
+            at = bisect_right(products, place)
+            target = products[at] if at < len(products) else None
         elif kernel.serves == _LAST:
-            target = next((p for p in reversed(products) if p < place), None)
-        elif place and not kernel.generated and kernel.kinds == kernels[place - 1].kinds and kernel.kinds in _SEVERAL:
-            target = next(p for p in range(place - 1, -1, -1) if not p or kernels[p - 1].kinds != kernel.kinds)
+            at = bisect_left(products, place)
+            target = products[at - 1] if at else None
+        elif run < place and not kernel.generated and kernel.kinds in _SEVERAL:
+            target = run
         else:
             continue
         served.setdefault(target if target is not None else place, []).append(place)

@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from profiler.analysis.names.parse import parse, readable
 from profiler.analysis.names.precision import precision_of
-from profiler.analysis.names.rules import Rule, first_match
+from profiler.analysis.names.rules import Rule, RuleBook
 from profiler.analysis.names.rules_category import CATEGORIES, CATEGORY_LABELS, CATEGORY_RULES
 from profiler.analysis.names.rules_tensor_cores import TENSOR_CORE_RULES
 
@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 _CACHED_NAMES = 65_536
+_RULES = RuleBook(TENSOR_CORE_RULES, CATEGORY_RULES)
 _RULES_BY_ID: dict[str, Rule] = {rule.id: rule for rule in (*CATEGORY_RULES, *TENSOR_CORE_RULES)}
 
 
@@ -87,8 +88,7 @@ def explain(rule_id: str) -> Rule:
 @lru_cache(maxsize=_CACHED_NAMES)
 def _classify(name: str, sm: int | None) -> Classification:
     parsed = parse(name)
-    verdict = first_match(TENSOR_CORE_RULES, parsed, sm)
-    category = first_match(CATEGORY_RULES, parsed, sm)
+    verdict, category = _RULES.decide(parsed, sm)
     return Classification(
         category=category.verdict,
         category_rule=category.id,

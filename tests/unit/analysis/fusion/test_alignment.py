@@ -29,14 +29,14 @@ def every_best_alignment(first: list[str], second: list[str]) -> list[set[tuple[
 
 @given(kinds, kinds)
 def test_a_certain_pair_stands_in_every_best_alignment(first: list[str], second: list[str]) -> None:
-    pairs = certain_pairs(len(first), len(second), lambda i, j: int(first[i] == second[j]))
+    pairs = certain_pairs(first, second, lambda a, b: int(a == b))
     best = every_best_alignment(first, second)
     assert set(pairs.items()) == set.intersection(*best)
 
 
 def test_one_anchor_too_many_leaves_those_that_it_could_be_unclaimed() -> None:
     def score(first: str, second: str) -> dict[int, int]:
-        return certain_pairs(len(first), len(second), lambda i, j: int(first[i] == second[j]))
+        return certain_pairs(first, second, lambda a, b: int(a == b))
 
     assert score("ccccg", "ccccg") == {i: i for i in range(5)}
     assert score("ccccg", "cccg") == {4: 3}  # which convolution is missing, nobody knows

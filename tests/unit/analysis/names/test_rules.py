@@ -14,7 +14,9 @@ from profiler.analysis.names.classify import (
     classify,
     explain,
 )
-from profiler.analysis.names.rules import Rule
+from profiler.analysis.names.literals import pieces_of
+from profiler.analysis.names.parse import parse
+from profiler.analysis.names.rules import Rule, RuleBook
 
 RULES = (*TENSOR_CORE_RULES, *CATEGORY_RULES)
 TENSOR_CORE_IDS = {rule.id for rule in TENSOR_CORE_RULES}
@@ -58,6 +60,35 @@ def test_rule_ids_are_unique_and_lists_end_with_a_rule_for_everything() -> None:
     assert TENSOR_CORE_RULES[-1].verdict == "unknown"
     assert CATEGORY_RULES[-1].verdict == "other"
     assert set(CATEGORY_LABELS) == set(CATEGORIES)
+
+
+def test_looking_for_plain_pieces_first_changes_no_verdict() -> None:
+    """Rules are passed over whose pieces a name lacks: the same rules decide as when every pattern is searched."""
+    book = RuleBook(TENSOR_CORE_RULES, CATEGORY_RULES)
+    names = [name for rule in RULES for name in (*rule.positive, *rule.negative)]
+    names += [name.upper() for name in names] + [name.replace("k", "\u212a").replace("s", "\u017f") for name in names]
+    for place, name in enumerate(names):
+        parsed, sm = parse(name), (None, 70, 80, 90)[place % 4]
+        searched = [
+            next(rule for rule in rules if rule.matches(parsed, sm)) for rules in (TENSOR_CORE_RULES, CATEGORY_RULES)
+        ]
+        assert book.decide(parsed, sm) == searched, name
+
+
+@pytest.mark.parametrize(
+    ("pattern", "pieces"),
+    [
+        ("(?i)gemm", [{"gemm"}]),
+        ("[dD]grad_?x", [{"dgradx", "dgrad_x"}]),
+        (r"(?:gemm|conv)\w*kernel", [{"gemm", "conv"}, {"kernel"}]),
+        (r"a\d+bc|(?<!x)def$", [{"bc", "def"}]),
+        (r"\w+|abc", []),
+        (r"(?:abc)?", []),
+        (r"(?:abc){2,}x", [{"abc"}, {"x"}]),
+    ],
+)
+def test_plain_pieces_of_a_pattern(pattern: str, pieces: list[set[str]]) -> None:
+    assert pieces_of(pattern) == pieces
 
 
 def test_gpu_bounds_apply_only_when_the_gpu_is_known() -> None:
