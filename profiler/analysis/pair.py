@@ -181,8 +181,7 @@ def _plain(model: str) -> str:
 def _order(before: Run, after: Run) -> list[PairFinding]:
     if (before.facts.framework, after.facts.framework) != ("TensorRT", "PyTorch"):
         return []
-    sentence = "The order looks reversed: TensorRT is before and PyTorch after. Exchange the two traces to see what TensorRT did."
-    return [PairFinding("reversed", WARN, sentence)]
+    return [PairFinding("reversed", WARN, f"TensorRT is before and PyTorch after. {ledger.REVERSED}")]
 
 
 def _work(before: Run, after: Run) -> list[PairFinding]:

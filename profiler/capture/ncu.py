@@ -27,12 +27,10 @@ class KernelCount:
 
     Attributes:
         counters: sums of the Tensor pipes' counters by metric name; warp instructions.
-        duration_ns: as ncu measured it (caches flushed: slower than in a trace); None if not measured.
     """
 
     name: str
     counters: dict[str, float]
-    duration_ns: float | None
 
     @property
     def matrix_instructions(self) -> float:
@@ -89,7 +87,7 @@ def count_tensor_instructions(command: Sequence[str], timeout_s: float, all_proc
             "ncu (NVIDIA Nsight Compute) was not found.",
             f"Install it with the CUDA toolkit, or name it in ${NCU_VARIABLE}.",
         )
-    metrics = ",".join(f"{name}.sum" for name in tensor_metrics(ncu)) + ",gpu__time_duration.sum"
+    metrics = ",".join(f"{name}.sum" for name in tensor_metrics(ncu))
     target = "all" if all_processes else "application-only"
     argv = [
         str(ncu), "--csv", "--page", "raw", "--metrics", metrics, "--target-processes", target, "--profile-from-start", "off",
@@ -139,7 +137,7 @@ def parse_ncu_csv(text: str, label: str) -> list[KernelCount]:
         key, name = row.get("ID") or "", row.get("Kernel Name") or ""
         if not key.isdigit():
             continue  # the row of units
-        found = kernels.setdefault(key, KernelCount(name, {}, None))
+        found = kernels.setdefault(key, KernelCount(name, {}))
         pairs = [(row["Metric Name"], row.get("Metric Value"))] if "Metric Name" in row else list(row.items())
         for metric, value in pairs:
             number = _number(value)
@@ -148,8 +146,6 @@ def parse_ncu_csv(text: str, label: str) -> list[KernelCount]:
             base, _, statistic = metric.partition(".")
             if TENSOR_METRIC.match(base) and statistic in ("", "sum"):
                 found.counters[base] = number
-            elif metric == "gpu__time_duration.sum":
-                kernels[key] = found = KernelCount(name, found.counters, number)
     counted = [k for k in kernels.values() if TOTAL in k.counters]
     if not counted:
         raise TraceError(

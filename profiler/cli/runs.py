@@ -9,12 +9,15 @@ from profiler.text import visible
 from profiler.trace import Trace
 
 
+def run_of(args: argparse.Namespace, side: str, trace: Trace) -> Run:
+    """The run of a verb with :func:`add_pair` on one side, with what was said of its inferences."""
+    count = getattr(args, f"inferences_{side}") or args.inferences
+    return Run(trace, getattr(args, f"nvtx_{side}") or args.nvtx, count)
+
+
 def pair_of(args: argparse.Namespace, before: Trace, after: Trace) -> tuple[Run, Run]:
-    """The two runs of a verb with :func:`add_pair`, with what was said of their inferences."""
-    return (
-        Run(before, args.nvtx_before or args.nvtx, args.inferences_before or args.inferences),
-        Run(after, args.nvtx_after or args.nvtx, args.inferences_after or args.inferences),
-    )
+    """Both runs."""
+    return run_of(args, "before", before), run_of(args, "after", after)
 
 
 def inference_lines(run: Run) -> list[str]:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from profiler.analysis.fusion.counterparts import Counterparts
 from profiler.analysis.pair import fusion
-from profiler.analysis.run.run import Run
 from profiler.analysis.run.timeline import Part, Timeline
 from profiler.cli.output import check_target
-from profiler.cli.verb import add_trace, warn
+from profiler.cli.runs import run_of
+from profiler.cli.verb import add_pair, warn
 from profiler.errors import ProfilerError, UsageError
 from profiler.files import write_file
 from profiler.report.chrome_trace import TimelineWindow, chrome_trace, compressed
@@ -29,15 +29,7 @@ _WHOLE, _MEDIAN = "whole", "median"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_trace(parser, "before")
-    parser.add_argument(
-        "after", metavar="AFTER", nargs="?", help="the other trace; without it, BEFORE alone is written"
-    )
-    parser.add_argument(
-        "--nvtx", metavar="PATTERN", help="which NVTX ranges are inferences in both (see kernels --nvtx)"
-    )
-    parser.add_argument("--nvtx-before", metavar="PATTERN", help="the same for BEFORE alone")
-    parser.add_argument("--nvtx-after", metavar="PATTERN", help="the same for AFTER alone")
+    add_pair(parser, one_is_enough=True)
     parser.add_argument(
         "--inference",
         default=_MEDIAN,
@@ -56,12 +48,12 @@ def run(args: argparse.Namespace) -> None:
     check_target(args)
     low, high = _window(args.window)
     with ExitStack() as stack:
-        wanted = {"before": (args.before, args.nvtx_before, args.inference)}
+        wanted = {"before": (args.before, args.inference)}
         if args.after is not None:
-            wanted["after"] = (args.after, args.nvtx_after, args.inference_after or args.inference)
+            wanted["after"] = (args.after, args.inference_after or args.inference)
         analyses, sides = {}, {}
-        for name, (path, nvtx, inference) in wanted.items():
-            analyses[name] = Run(stack.enter_context(open_trace(path)), nvtx or args.nvtx)
+        for name, (path, inference) in wanted.items():
+            analyses[name] = run_of(args, name, stack.enter_context(open_trace(path)))
             timeline = Timeline(analyses[name])
             part = _part(timeline, inference)
             end = part.length_ns if high is None else min(high, part.length_ns)

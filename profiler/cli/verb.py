@@ -38,10 +38,13 @@ def add_inferences(parser: argparse.ArgumentParser) -> None:
     _add_count(parser, "--inferences", "how many inferences the trace holds, where no range says which they are")
 
 
-def add_pair(parser: argparse.ArgumentParser) -> None:
+def add_pair(parser: argparse.ArgumentParser, one_is_enough: bool = False) -> None:
     """BEFORE and AFTER, and which of their NVTX ranges are inferences."""
     add_trace(parser, "before")
-    add_trace(parser, "after")
+    if one_is_enough:
+        parser.add_argument("after", metavar="AFTER", nargs="?", help="the other trace; default: BEFORE alone")
+    else:
+        add_trace(parser, "after")
     parser.add_argument(
         "--nvtx", metavar="PATTERN", help="which NVTX ranges are inferences in both (see kernels --nvtx)"
     )

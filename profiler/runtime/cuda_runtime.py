@@ -49,7 +49,6 @@ class Cuda:
             raise MissingToolError(f"this process sees no NVIDIA GPU (CUDA: {self._text(status)}).", hint)
         self.call("cudaSetDevice", 0)
         self.stream = self.call("cudaStreamCreateWithFlags", cudart.cudaStreamNonBlocking)
-        self._buffers: list[int] = []
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a runtime function; return its result without the status.
@@ -86,10 +85,8 @@ class Cuda:
         return (text.decode() if isinstance(text, bytes) else str(text)).split("\x00")[0]
 
     def allocate(self, size_bytes: int) -> int:
-        """Device memory, freed by :meth:`close`; its address."""
-        address = int(self.call("cudaMalloc", max(size_bytes, 1)))
-        self._buffers.append(address)
-        return address
+        """Device memory, which is freed when the process ends; its address."""
+        return int(self.call("cudaMalloc", max(size_bytes, 1)))
 
     def to_device(self, address: int, array: np.ndarray[Any, Any]) -> None:
         """Copy a contiguous array to device memory, and wait."""
@@ -132,12 +129,6 @@ class Cuda:
 
     def profiler_stop(self) -> None:
         self.call("cudaProfilerStop")
-
-    def close(self) -> None:
-        """Free the buffers and the stream."""
-        while self._buffers:
-            self.call("cudaFree", self._buffers.pop())
-        self.call("cudaStreamDestroy", self.stream)
 
 
 class CudaEvent:

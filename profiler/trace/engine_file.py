@@ -79,16 +79,6 @@ class EngineLayer:
     raw: dict[str, Any]
 
     @property
-    def onnx_layers(self) -> tuple[str, ...]:
-        """The ONNX nodes that the layer was made from, each once, in the order of ``Metadata``; empty where it names none.
-
-        TensorRT writes ``[ONNX Layer: NODE]`` for each, with U+001E or U+001F between them (from 8.6 on).
-        """
-        _, *parts = (self.metadata or "").split(_ONNX_LAYER)
-        names = (part.rstrip(_SEPARATORS).removesuffix("]") for part in parts)
-        return tuple(dict.fromkeys(name for name in names if name))
-
-    @property
     def profile(self) -> int:
         """The optimization profile that the layer belongs to; TensorRT marks those after the first in the layer's name."""
         found = _PROFILE.search(self.name[-20:])
@@ -106,6 +96,16 @@ class EngineLayer:
         if not sizes or any(s is None for s in sizes) or self.weight_bytes is None:
             return None
         return sum(s for s in sizes if s is not None) + self.weight_bytes
+
+
+def onnx_layers(metadata: str) -> tuple[str, ...]:
+    """The ONNX nodes that a layer was made from, each once, in the order of its ``Metadata``; empty where it names none.
+
+    TensorRT writes ``[ONNX Layer: NODE]`` for each, with U+001E or U+001F between them (from 8.6 on).
+    """
+    _, *parts = metadata.split(_ONNX_LAYER)
+    names = (part.rstrip(_SEPARATORS).removesuffix("]") for part in parts)
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def element_bytes(dtype: str | None) -> float | None:

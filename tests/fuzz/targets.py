@@ -30,7 +30,7 @@ from profiler.errors import ProfilerError
 from profiler.trace import excerpt, open_trace
 from profiler.trace.archive import Limits, extract_zip
 from profiler.trace.build_log import LAYER_COLUMNS, ROW_COLUMNS, SKIP_COLUMNS, parse_build_log, read_build_log
-from profiler.trace.engine_file import parse_payloads, read_engine_file
+from profiler.trace.engine_file import onnx_layers, parse_payloads, read_engine_file
 from profiler.trace.manifest import find_manifest, manifest_of
 from tests.support.exercise import exercise
 from tests.support.make_trace import PID, SCHEMA, TID, TraceMaker, simple
@@ -57,7 +57,7 @@ def layers(data: bytes) -> None:
     """Layer JSON: out of an NVTX payload, and as a file."""
     for layer in parse_payloads({1: data.decode("utf-8", "replace")}).values():
         assert isinstance(layer.name, str)
-        _ = layer.precision, layer.min_bytes, layer.profile, layer.onnx_layers
+        _ = layer.precision, layer.min_bytes, layer.profile, onnx_layers(layer.metadata or "")
         parse_layer_name(layer.name, layer.metadata)
     for found in _from_file(data, "layers.json", read_engine_file) or ():
         assert found.min_bytes is None or isinstance(found.min_bytes, int)

@@ -82,7 +82,6 @@ class RunCost:
             an operation in its layer read and write.
     """
 
-    title: str
     analysis: Run
     costs: tuple[Cost, ...]
     how: str
@@ -104,8 +103,7 @@ class RunCost:
 
     @property
     def own_bytes(self) -> float | None:
-        sizes = [c.bytes for c in self.costs]
-        return None if any(s is None for s in sizes) else sum(s for s in sizes if s is not None)
+        return _total([c.bytes for c in self.costs])
 
     @property
     def shared(self) -> int:
@@ -172,9 +170,7 @@ def activations_of(manifests: Sequence[Manifest]) -> tuple[Activation, ...]:
         modules, name = manifest.extra.get("modules"), ACTIVATIONS.get(manifest.activation or "")
         if not isinstance(modules, list) or name is None:
             continue
-        found = [
-            a for a in map(_activation, (m for m in modules if isinstance(m, dict) and m.get("type") == name)) if a
-        ]
+        found = [a for m in modules if isinstance(m, dict) and m.get("type") == name if (a := _activation(m))]
         if found:
             return tuple(found)
     return ()
@@ -214,15 +210,14 @@ def run_cost(analysis: Run, activations: Sequence[Activation]) -> RunCost:
         for place, layer in enumerate(placed.layers)
         if (placed.work["layer"].eq(place) & placed.work["kind"].eq("kernel")).any()
     ]
-    sizes += [c.bytes for c in costs if c.behind]
+    total = _total([*sizes, *(c.bytes for c in costs if c.behind)])
     return RunCost(
-        title=analysis.facts.title,
         analysis=analysis,
         costs=tuple(costs),
         how=how,
         kernels=float((placed.work["kind"] == "kernel").sum()) / placed.inferences,
         latency_ms=manifest.latency.p50_ms if manifest and manifest.latency and manifest.latency.measured else None,
-        min_bytes=None if not sizes or any(s is None for s in sizes) else int(sum(s for s in sizes if s is not None)),
+        min_bytes=None if total is None else int(total),
     )
 
 
@@ -271,10 +266,7 @@ def _by_name(placed: Placement, activations: Sequence[Activation]) -> tuple[list
     fused = placed.work[names.str.startswith("triton_") & names.str.contains("sigmoid")]
     per_inference = fused.groupby("inference")["name"].apply(list)
     if len(per_inference) != placed.inferences or any(len(found) != len(activations) for found in per_inference):
-        return (
-            [],
-            "a graph is replayed without ranges, and the kernels' names do not tell activations from other products",
-        )
+        return [], "a graph is replayed without ranges, and kernel names do not tell activations from other products"
     first = per_inference.iloc[0]
     how = "by kernel name and order: each of these Triton kernels names a sigmoid among what it fuses"
     return [Cost(a, 0.0, 0.0, 0.0, True, f"the kernel {name}") for a, name in zip(activations, first, strict=True)], how
@@ -286,30 +278,37 @@ def exchange(operators: RunCost, plugin: RunCost) -> Exchange | None:
         return None
     before, after = _span(operators), _span(plugin)
     n = len(plugin.costs)
-    latency = (
-        None
-        if operators.latency_ms is None or plugin.latency_ms is None
-        else (plugin.latency_ms - operators.latency_ms) * 1e6
+    latency, more = (
+        _difference(operators.latency_ms, plugin.latency_ms),
+        _difference(operators.min_bytes, plugin.min_bytes),
     )
-    more = None if operators.min_bytes is None or plugin.min_bytes is None else plugin.min_bytes - operators.min_bytes
     return Exchange(
         activations=n,
         parts=tuple(SpanPart(label, before[label], after[label]) for label in before),
         fused_ns=(before[PRODUCTS] - after[PRODUCTS] + before[OWN]) / n,
         plugin_ns=plugin.own_time_ns / n,
         shortest_ns=min(c.time_ns for c in plugin.costs),
-        latency_ns=latency,
+        latency_ns=None if latency is None else latency * 1e6,
         kernels=plugin.kernels - operators.kernels,
-        bytes=more,
+        bytes=None if more is None else int(more),
     )
+
+
+def _difference(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before
+
+
+def _total(values: Sequence[float | None]) -> float | None:
+    """The sum; None when there is nothing to add or a part of it is not known."""
+    known = [v for v in values if v is not None]
+    return sum(known) if known and len(known) == len(values) else None
 
 
 def _span(run: RunCost) -> dict[str, float]:
     """Parts of the mean GPU span of an inference; they sum to it exactly."""
     table, n = run.analysis.inferences.table, run.analysis.inferences.count
-    span, idle, kernels, memsets, memcpys = (
-        int(table[f"{name}_ns"].sum()) for name in ("gpu_span", "gpu_idle", "kernel_time", "memset_time", "memcpy_time")
-    )
+    names = ("gpu_span", "gpu_idle", "kernel_time", "memset_time", "memcpy_time")
+    span, idle, kernels, memsets, memcpys = (int(table[f"{name}_ns"].sum()) for name in names)
     by_kind = run.analysis.category_times.mean()  # means, as all parts of the sum are
     products = float(by_kind[by_kind.index.isin(HEAVY_CATEGORIES)].sum())
     return {

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from profiler.analysis.fusion.operators import LAYOUT, NOTHING, Kinds, fused_operators, is_heavy, kind_of, kinds_of
+from profiler.trace.engine_file import onnx_layers
 
 _REFORMAT = re.compile(
     r"^Reformatting CopyNode for (?:(?:Input|Output) Tensor \d+ to |Network Input |Network Output )?(.*)$", re.S
@@ -22,7 +23,6 @@ _FOREIGN = re.compile(r"^\{ForeignNode\[(.*)\]\}$", re.S)
 _HELPER = re.compile(
     r"^(?:copied_)?(?:(?:un)?squeeze|(?:un)?squeeze_node|reshape|transpose|shuffle)_(?:before|after)_(.*)$", re.S
 )
-_METADATA = re.compile(r"\[ONNX Layer: ((?:(?!\[ONNX Layer: )[^\]])*)\]")
 _SEPARATED = re.compile(r"[\x1e\x1f]+")
 _UNNAMED = re.compile(r"^\(Unnamed Layer\* \d+\) \[(\w+)\]")
 _QUANTIZE = re.compile(
@@ -112,15 +112,10 @@ def parse_layer_name(name: str, metadata: str | None = None) -> LayerName:
     if reformat:
         return LayerName((), reformat_for=reformat.group(1))
     generated = fused_operators(name)
-    listed = (
-        [p for p in (_METADATA.findall(metadata[:_MAX_NAME]) or _SEPARATED.split(metadata[:_MAX_NAME])) if p]
-        if metadata
-        else []
-    )
+    text = (metadata or "")[:_MAX_NAME]
+    listed = [part.strip() for part in onnx_layers(text) or _SEPARATED.split(text) if part.strip()]
     if listed:
-        return LayerName(
-            tuple(dict.fromkeys(_node(part.strip()) for part in listed if part.strip())), generated=generated
-        )
+        return LayerName(tuple(dict.fromkeys(map(_node, listed))), generated=generated)
     if generated:  # ordered as it computes; numbered, as one operator can occur twice
         return LayerName(
             tuple(OnnxNode(f"{name}#{i}", OPERATION, op, None) for i, op in enumerate(generated)), generated=generated

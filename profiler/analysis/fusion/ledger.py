@@ -177,14 +177,15 @@ def _place(run: Run, engine_file: Path | None, known: frozenset[str] = frozenset
     return named_by_modules(placed, [m for m in listed if isinstance(m, dict)])
 
 
+REVERSED = "The order looks reversed: swap the two traces to see what TensorRT did."
+
+
 def _refuse_reversed(before: Run, after: Run, first: Placement, second: Placement) -> None:
     engine = first.basis == LAYER or before.facts.framework == "TensorRT"
     framework = second.basis == RANGE or (second.basis == KERNEL and after.facts.framework == "PyTorch")
     if engine and framework:
         raise NotComparableError(
-            f"{before.trace.path} is a TensorRT engine and {after.trace.path} is PyTorch: the order makes no sense, as an engine is made "
-            "from the model and not the model from the engine.",
-            "Swap the two: the PyTorch trace first.",
+            f"{before.trace.path} is a TensorRT engine and {after.trace.path} is PyTorch. {REVERSED}",
         )
 
 

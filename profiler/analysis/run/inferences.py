@@ -320,11 +320,6 @@ class Inferences(Tabular):
         )
 
     @cached_property
-    def share_of_trace(self) -> float:
-        """The share of the GPU time of the trace that is in inferences: 0 to 1."""
-        return 1.0 - self.outside.share_pct / 100.0
-
-    @cached_property
     def share_between(self) -> float:
         """The same of the time that kernels ran between the first and the last work of the inferences."""
         inside = window = 0

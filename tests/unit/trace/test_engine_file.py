@@ -11,6 +11,7 @@ from profiler.errors import TraceError
 from profiler.trace.engine_file import (
     MAX_DESCRIPTION_CHARACTERS,
     data_type,
+    onnx_layers,
     parse_layer,
     parse_payloads,
     read_engine_file,
@@ -109,7 +110,7 @@ def test_raw_control_characters(name: str) -> None:
     layers = read_engine_file(FILES / name)
     assert len(layers) == 9
     named = next(layer for layer in layers if "/conv1/Conv" in layer.name and "Reformatting" not in layer.name)
-    assert named.onnx_layers == ("/conv1/Conv", "/relu/Relu")
+    assert onnx_layers(named.metadata or "") == ("/conv1/Conv", "/relu/Relu")
     raw = json.dumps(named.raw).replace("\\u001e", "\x1e").replace("\\u001f", "\x1f")
     assert parse_payloads({7: raw, 8: "{not JSON", 9: "text"}) == {7: named}
 
@@ -137,7 +138,7 @@ def test_layers_of_tensorrt_rtx() -> None:
 )
 def test_onnx_layers(metadata: str, expected: tuple[str, ...]) -> None:
     layer = parse_layer({"Name": "x", "Metadata": metadata})
-    assert layer is not None and layer.onnx_layers == expected and layer.metadata == (metadata or None)
+    assert layer is not None and onnx_layers(metadata) == expected and layer.metadata == (metadata or None)
 
 
 def test_files_of_other_tools() -> None:
