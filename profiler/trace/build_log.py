@@ -4,9 +4,9 @@ Read from 8.5's and 10.x's dialects (and, as they share most lines, those betwee
 in UTF-16 (what PowerShell's ``>`` writes):
 
 * 8.5: ``Timing Runner: LAYER (RUNNER)``, ``LAYER Set Tactic Name: KERNEL Tactic: 0x…``, ``Tactic: 0x… Time: 0.31``,
-  ``Fastest Tactic: …``, ``>>>… Chose Runner Type: RUNNER Tactic: 0x…``, ``RUNNER has no valid tactics for this config, skipping``;
+  ``Fastest Tactic: …``, ``>>>… Chose Runner Type: RUNNER Tactic: 0x…``;
 * 10.x: ``Timing Runner: LAYER (RUNNER[0x8…])``, ``Tactic Name: KERNEL Tactic: 0x… Time: 0.31``,
-  ``LAYER (RUNNER[…]) profiling completed in N seconds. Fastest Tactic: …``, ``Skipping RUNNER: No valid tactics for LAYER``;
+  ``LAYER (RUNNER[…]) profiling completed in N seconds. Fastest Tactic: …``;
 * Myelin: ``Autotuning op NAME(key: 0x…)``, a table of ``tactic_id, cost(in ms), …, kernel_name, tactic_hash, …``,
   ``The selected tactic is (tactic hash, cost(in ms)):0x…, 0.31``;
 * the finished engine: ``Layer(RUNNER): LAYER, Tactic: 0x…, INPUTS -> OUTPUTS``, or with detailed profiling verbosity from 10 on
@@ -23,7 +23,7 @@ import lzma
 import math
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -33,20 +33,8 @@ from profiler.errors import TraceError
 from profiler.trace.engine_file import data_type
 from profiler.trace.streams import XZ_MAGIC, open_regular, open_xz
 
-ROW_COLUMNS = (
-    "layer",
-    "runner",
-    "kind",
-    "formats",
-    "kernel",
-    "tactic",
-    "time_ms",
-    "fastest_of_runner",
-    "fastest_of_formats",
-    "chosen",
-)
+ROW_COLUMNS = ("layer", "runner", "kind", "formats", "kernel", "tactic", "time_ms", "fastest_of_formats", "chosen")
 LAYER_COLUMNS = ("layer", "runner", "tactic", "kernel", "inputs", "outputs", "timed")
-SKIP_COLUMNS = ("layer", "runner", "kind", "formats", "reason")
 _MAX_LINE_CHARACTERS = 1 << 16
 _MAX_CHARACTERS = 1 << 30
 _MAX_ROWS = 5_000_000
@@ -63,25 +51,14 @@ _COSTS = re.compile(r"={5} Computing (costs for|reformatting costs)(.*)$")
 _TACTIC_NAME = "Tactic Name: "
 _NAMED = re.compile(r"^(\S+)(?: numSplitK: .*?)?(?: Time: (\S+))?$")
 _TIMED = re.compile(r"^Tactic: (\S+)(?: numSplitK: .*?)? [Tt]ime:? (\S+)$")
-_FASTEST = re.compile(r"Fastest Tactic: (\S+) [Tt]ime:? (\S+)")
 _CHOSE = re.compile(r">{5} Chose Runner Type: (\S+) Tactic: (\S+)")
-_SKIP_8 = re.compile(r"^(\w+) has no valid tactics for this config, skipping")
-_SKIP_10 = re.compile(r"^Skipping (\w+): (No valid tactics.*?)(?: for (.*))?$")
-_SKIP_TACTIC = re.compile(r"Skipping tactic (\S+) due to (.*)$")
 _ENGINE_LAYER = re.compile(r"^Layer\((\w+)\): (.*)$")
 _ENGINE_VALUE = re.compile(r", TacticValue: (0x[0-9a-fA-F]+)")
 _VECTOR_WIDTHS = {"thirty-two wide": 32, "sixteen wide": 16, "four wide": 4, "two wide": 2}
 _CHANNELS = re.compile(r"channel % (\d+) == 0")
 _LOG_TYPES = {
-    "fp32": "Float",
-    "fp16": "Half",
-    "bf16": "BFloat16",
-    "int8": "Int8",
-    "fp8": "FP8",
-    "int32": "Int32",
-    "int64": "Int64",
-    "bool": "Bool",
-}
+    "fp32": "Float", "fp16": "Half", "bf16": "BFloat16", "int8": "Int8", "fp8": "FP8", "int32": "Int32", "int64": "Int64", "bool": "Bool",
+}  # fmt: skip
 _ENGINE_TACTIC = re.compile(r"^(0x[0-9a-fA-F]+|-?\d+), (.*) -> (.*)$")
 _MYELIN = re.compile(r"\(key: 0x[0-9a-fA-F]+\)")
 _MYELIN_ROW = re.compile(r"^\s*\d+,\s*([^,\s]+),[^,]*,[^,]*,(.*?),\s*(0x[0-9a-fA-F]+)\s*(?:,|$)")
@@ -96,18 +73,16 @@ class TacticTable:
     Attributes:
         rows: one row a timed candidate: ``layer``, ``runner``, ``kind`` (``layer``, ``reformat`` or ``myelin``), ``formats`` (the
             combination of tensor formats that was tried), ``kernel`` (missing where the log does not name it), ``tactic`` (hexadecimal),
-            ``time_ms`` (missing where TensorRT wrote ``inf``: the tactic failed), ``fastest_of_runner``, ``fastest_of_formats``, and
+            ``time_ms`` (missing where TensorRT wrote ``inf``: the tactic failed), ``fastest_of_formats``, and
             ``chosen``: whether the finished engine uses it (missing where the log does not say, as it was cut off).
         layers: the finished engine's layers, as its last lines list them: ``layer``, ``runner``, ``tactic``, ``kernel`` (by the tactic's
             number, where it was named anywhere), ``inputs``, ``outputs``, ``timed`` (whether ``rows`` has its candidates).
-        skipped: runners that had no tactic for a combination of formats: ``layer``, ``runner``, ``kind``, ``formats``, ``reason``.
         warnings: what is wrong with the log.
         lines: how many lines were read.
     """
 
     rows: pd.DataFrame
     layers: pd.DataFrame
-    skipped: pd.DataFrame
     warnings: tuple[str, ...]
     lines: int
 
@@ -139,7 +114,7 @@ def read_build_log(path: Path) -> TacticTable:
             "Build with verbose logging and a fresh timing cache; python -m profiler.engine.build does the former. TensorRT-RTX logs no "
             "timings: it takes its kernels at run time.",
         )
-    return TacticTable(table.rows, table.layers, table.skipped, (*cut, *table.warnings), table.lines)
+    return replace(table, warnings=(*cut, *table.warnings))
 
 
 def parse_build_log(lines: Iterable[str]) -> TacticTable:
@@ -148,7 +123,7 @@ def parse_build_log(lines: Iterable[str]) -> TacticTable:
     count = 0
     for count, line in enumerate(lines, start=1):
         parser.feed(line.rstrip("\r\n"))
-        if len(parser.rows) + len(parser.skipped) + len(parser.layers) > _MAX_ROWS:
+        if len(parser.rows) + len(parser.layers) > _MAX_ROWS:
             raise TraceError(
                 f"The build log holds more than {_MAX_ROWS:,} candidates by line {count:,}: none is so long."
             )
@@ -188,7 +163,6 @@ class _Row:
     time_ms: float | None
     group: int
     """The runners that were timed for one layer in one combination of formats."""
-    fastest_of_runner: bool = False
     fastest_of_formats: bool = False
     chosen: bool | None = None
 
@@ -197,7 +171,6 @@ class _Row:
 class _Parser:
     rows: list[_Row] = field(default_factory=list)
     layers: list[tuple[str, str, str, str, str, str | None]] = field(default_factory=list)
-    skipped: list[tuple[str, str, str, str, str]] = field(default_factory=list)
     failures: int = 0
     layer: str = ""
     costs_layer: str = ""
@@ -208,7 +181,6 @@ class _Parser:
     kernel_tactic: str | None = None
     group: int = 0
     of_group: dict[tuple[str, str], _Row] = field(default_factory=dict)
-    of_runner: dict[tuple[str, str], _Row] = field(default_factory=dict)
     myelin: str = ""
     myelin_start: int = 0
 
@@ -218,14 +190,14 @@ class _Parser:
         # most lines of a log are none of these: look for a word before trying a pattern
         if text.startswith("Name: ") and ", LayerType: " in text:
             self.layers.append(_engine_layer(text))
+        elif "Skipping tactic " in text and " due to " in text:
+            self.failures += 1
         elif "Tactic" in text:
             self._tactic_line(text)
         elif "Autotuning" in text:
             self._autotuning_line(text)
         elif "Timing Runner: " in text:
             self._timing_line(text)
-        elif "valid tactics" in text or "Skipping " in text:
-            self._skip_line(text)
         elif "Computing " in text:
             found = _COSTS.search(text)
             if found:
@@ -259,12 +231,11 @@ class _Parser:
             self._new_group()
         self.layer, self.runner = found[1], found[2]
         self.kernel = self.kernel_tactic = None
-        self.of_runner = {}
         self._leave_myelin()
 
     def _new_group(self) -> None:
         self.group += 1
-        self.of_group, self.of_runner = {}, {}
+        self.of_group = {}
         self.kernel = self.kernel_tactic = None
 
     def _leave_myelin(self) -> None:
@@ -285,11 +256,7 @@ class _Parser:
             if row is not None:
                 row.fastest_of_formats = True
             return
-        found = _FASTEST.search(text)
-        if found:
-            row = self.of_runner.get((self.runner, _number(found[1])))
-            if row is not None:
-                row.fastest_of_runner = True
+        if "Fastest Tactic: " in text:
             return
         found = _TIMED.match(" ".join(text.split())) if text.startswith("Tactic: ") else None
         if found:
@@ -297,9 +264,6 @@ class _Parser:
             named = self.kernel if self.kernel_tactic in (None, tactic) else None
             self._add(named, tactic, found[2])
             self.kernel = self.kernel_tactic = None
-            return
-        if "Skipping tactic" in text:
-            self._skip_line(text)
             return
         before, mark, rest = text.partition(_TACTIC_NAME)
         if mark and self.runner and (not before or before.endswith(" ")):
@@ -317,30 +281,13 @@ class _Parser:
             row = _Row(self.layer, self.runner, self.kind, self.formats, kernel, tactic, time_ms, self.group)
             self.rows.append(row)
             self.of_group.setdefault((self.runner, tactic), row)
-            self.of_runner.setdefault((self.runner, tactic), row)
-
-    def _skip_line(self, text: str) -> None:
-        found = _SKIP_8.match(text)
-        if found:
-            self.skipped.append((self.layer, found[1], self.kind, self.formats, "no valid tactics"))
-            return
-        found = _SKIP_10.match(text)
-        if found:
-            layer = found[3] or self.layer
-            self.skipped.append((layer, found[1], self.kind, self.formats, found[2].lower()))
-            return
-        found = _SKIP_TACTIC.search(text)
-        if found:
-            self.failures += 1
-            reason = f"tactic {_number(found[1])} failed: {found[2][:300]}"
-            self.skipped.append((self.layer, self.runner, self.kind, self.formats, reason))
 
     def _myelin_line(self, text: str) -> None:
         found = _MYELIN_CHOSE.search(text)
         if found:
             tactic = _number(found[1])
             for row in self.rows[self.myelin_start :]:
-                row.fastest_of_runner = row.fastest_of_formats = row.chosen = row.tactic == tactic
+                row.fastest_of_formats = row.chosen = row.tactic == tactic
             self._leave_myelin()
             return
         found = _MYELIN_ROW.match(text)
@@ -380,8 +327,7 @@ class _Parser:
             ],
             columns=list(LAYER_COLUMNS),
         )
-        skipped = pd.DataFrame(self.skipped, columns=list(SKIP_COLUMNS))
-        return TacticTable(rows, layers, skipped, tuple(warnings), lines)
+        return TacticTable(rows, layers, tuple(warnings), lines)
 
 
 def _engine_layer(text: str) -> tuple[str, str, str, str, str, str | None]:
