@@ -18,7 +18,7 @@ from profiler.errors import ProfilerError
 _TAIL_BYTES = 8_000
 
 
-class Study:
+class StudyProcess:
     """A running or ended ``python -m profiler study``; its output is kept for the page."""
 
     def __init__(self, command: Sequence[str], folder: Path) -> None:
@@ -57,24 +57,24 @@ class Study:
 
 
 @st.cache_resource
-def _holder() -> dict[str, Study]:
+def _holder() -> dict[str, StudyProcess]:
     return {}
 
 
 _LOCK = threading.Lock()
 
 
-def current() -> Study | None:
+def current() -> StudyProcess | None:
     """The study that was started last, if any."""
     return _holder().get("study")
 
 
-def start(command: Sequence[str], folder: Path) -> Study:
+def start(command: Sequence[str], folder: Path) -> StudyProcess:
     """Start a study, unless one is running."""
     with _LOCK:
         study = current()
         if study is None or not study.running:
-            study = _holder()["study"] = Study(command, folder)
+            study = _holder()["study"] = StudyProcess(command, folder)
         return study
 
 

@@ -18,7 +18,7 @@ from profiler.analysis.names.classify import CATEGORY_LABELS
 from profiler.charts.fleet import across_traces, excess_bars
 from profiler.errors import ProfilerError
 from profiler.fleet.cluster import INSTALL
-from profiler.fleet.outliers import METRICS, Rule, judge
+from profiler.fleet.outliers import METRICS, OutlierRule, judge
 from profiler.fleet.results import NAMES, FleetResult
 from profiler.text import duration, markdown, number, plural
 
@@ -170,7 +170,7 @@ def _distribution(result: FleetResult, group: str, mine: dict[str, pd.DataFrame]
     metric = next(m for m in known if m.column == column)
     shown = traces[traces[metric.column].notna()]
     unit, scale = _UNITS[metric.unit]
-    judged = judge(traces, metric, Rule.of(result.document.get("settings")))
+    judged = judge(traces, metric, OutlierRule.of(result.document.get("settings")))
     band = None
     if judged is not None:
         middle, reach = judged.scores.median * scale, judged.reach * scale

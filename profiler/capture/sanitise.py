@@ -71,7 +71,7 @@ class SanitiseReport:
 
 
 @dataclass(frozen=True)
-class Window:
+class KeptSpan:
     """The part of a recording that is kept: host activity from ``start_ns`` to ``end_ns``, and the GPU work that it launched."""
 
     start_ns: int
@@ -83,7 +83,7 @@ def sanitise(
     source: Path,
     target: Path,
     drop_unused_tables: bool = False,
-    window: Window | None = None,
+    window: KeptSpan | None = None,
     check: Callable[[Path], None] | None = None,
 ) -> SanitiseReport:
     """Write a shareable copy of the SQLite export ``source`` to ``target``.
@@ -244,7 +244,7 @@ class _Copy:
         kept = map_texts(document, self._scrubber.text)
         return None if document is None else text if kept == json.loads(text, strict=False) else json.dumps(kept)
 
-    def run(self, window: Window | None) -> None:
+    def run(self, window: KeptSpan | None) -> None:
         span = (
             subset.Window(self.db, self.columns, window.start_ns, window.end_ns, False) if window is not None else None
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 from profiler.capture.manifest import read_document
 from profiler.files import write_file, write_json
-from profiler.trace.manifest import Part, model_label
+from profiler.trace.manifest import JsonPart, model_label
 
 COLUMNS = {
     "name": "run",
@@ -63,12 +63,12 @@ def collect(folder: Path) -> list[dict[str, Any]]:
 
 def row(name: str, document: Mapping[str, Any]) -> dict[str, Any]:
     """The figures of one manifest or bench document; of what it holds elsewhere nothing is known."""
-    run = Part(document)
+    run = JsonPart(document)
     bench, profiled = run.part("bench"), run.part("profiled")
     telemetry, throughput = bench.part("telemetry"), bench.part("throughput")
     accurate, agrees = run.part("accuracy").part("accuracy"), run.part("accuracy").part("agreement")
     doubt = agrees.text("warning")
-    agrees = Part(None) if doubt else agrees  # figures that say nothing are not shown as if they did
+    agrees = JsonPart(None) if doubt else agrees  # figures that say nothing are not shown as if they did
     kernels, inferences = profiled.number("kernels"), profiled.number("inferences")
     memory = telemetry.number("memory_used_bytes_process")
     return {

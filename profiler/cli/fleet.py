@@ -16,7 +16,7 @@ from profiler.fleet.assemble import CLOCKS, Settings
 from profiler.fleet.discover import Found
 from profiler.fleet.identity import ALL, PLACE_KEYS, PROGRAM_KEYS
 from profiler.fleet.measure import Broken
-from profiler.fleet.outliers import MIN_EFFECT_PCT, MIN_TRACES, THRESHOLD, Rule
+from profiler.fleet.outliers import MIN_EFFECT_PCT, MIN_TRACES, THRESHOLD, OutlierRule
 from profiler.fleet.results import FleetResult, check_target, write
 from profiler.fleet.run import Outcome, run_fleet
 from profiler.runtime.arguments import positive, positive_number, words
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     if args.scheduler and (args.workers or args.memory_limit):
         raise UsageError("--workers and --memory-limit are for processes on this machine, and --scheduler was given.")
     check_target(args.result, args.force)
-    rule = Rule(args.threshold, args.min_effect, args.min_traces)
+    rule = OutlierRule(args.threshold, args.min_effect, args.min_traces)
     with terminate_as_interrupt():
         result = run_fleet(
             args.folder,

@@ -16,7 +16,7 @@ from profiler.fleet.discover import Found
 from profiler.fleet.identity import group_label, group_values
 from profiler.fleet.measure import Broken, TraceFigures
 from profiler.fleet.merge import because, by_group, excess, group_row, merge_kernels, slow_inferences
-from profiler.fleet.outliers import MIN_INFERENCES_FOR_P99, Rule, find_outliers
+from profiler.fleet.outliers import MIN_INFERENCES_FOR_P99, OutlierRule, find_outliers
 from profiler.fleet.results import FILES, FORMAT, FleetResult
 from profiler.fleet.tables import table
 
@@ -39,7 +39,7 @@ class Settings:
     nvtx: str | None = None
     identity: str | None = None
     group_by: tuple[str, ...] | None = None
-    rule: Rule = field(default_factory=Rule)
+    rule: OutlierRule = field(default_factory=OutlierRule)
 
 
 def assemble(
@@ -125,7 +125,7 @@ def _together(name: str, measured: Sequence[TraceFigures], labels: Mapping[str, 
 _Rows = list[dict[str, Any]]
 
 
-def _compare(tables: Mapping[str, pa.Table], rule: Rule) -> tuple[_Rows, _Rows, _Rows, _Rows]:
+def _compare(tables: Mapping[str, pa.Table], rule: OutlierRule) -> tuple[_Rows, _Rows, _Rows, _Rows]:
     groups: _Rows = []
     merged: _Rows = []
     outliers: _Rows = []

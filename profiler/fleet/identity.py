@@ -10,7 +10,7 @@ from typing import Any
 
 from profiler.errors import UsageError
 from profiler.fleet.discover import stem
-from profiler.trace.manifest import Part
+from profiler.trace.manifest import JsonPart
 
 PROGRAM_KEYS = ("framework", "framework_version", "model", "onnx", "precision", "mode", "batch", "input_shape", "gpu")
 """What makes two traces the same program, from the manifest or the trace itself."""
@@ -74,7 +74,7 @@ def identify(traces: Sequence[str], pattern: str | None = None) -> dict[str, Ide
 
 def refine(identity: Identity, manifest: Mapping[str, Any], rank: int | None, node: str | None) -> Identity:
     """Add what the manifest and the trace say; a pattern that the user gave wins over both, both win over the file name."""
-    part = Part(manifest)
+    part = JsonPart(manifest)
     number = part.whole("run", minimum=0)
     stated = {
         "rank": _whole(manifest.get("rank")),

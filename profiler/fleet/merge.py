@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from profiler.fleet.measure import COMMUNICATION
-from profiler.fleet.outliers import Rule
+from profiler.fleet.outliers import OutlierRule
 from profiler.text import number, plural, signed
 
 _SPREAD = ("latency_p50_ns", "compute_time_mean_ns")
@@ -96,7 +96,7 @@ def _pooled(part: pd.DataFrame) -> float:
     return float(np.sqrt(squares / (n.sum() - 1)))
 
 
-def group_row(traces: pd.DataFrame, outliers: Sequence[dict[str, Any]], rule: Rule) -> dict[str, Any]:
+def group_row(traces: pd.DataFrame, outliers: Sequence[dict[str, Any]], rule: OutlierRule) -> dict[str, Any]:
     """The row of the table ``groups`` for one group."""
     row: dict[str, Any] = {
         "group": traces["group"].iloc[0],
@@ -128,7 +128,7 @@ def _sum(values: pd.Series) -> int | None:
     return int(known.sum()) if len(known) == len(values) else None  # a total that leaves traces out would be too small
 
 
-def slow_inferences(trace: str, traces: pd.DataFrame, inferences: pd.DataFrame, rule: Rule) -> int | None:
+def slow_inferences(trace: str, traces: pd.DataFrame, inferences: pd.DataFrame, rule: OutlierRule) -> int | None:
     """How many inferences of a trace are slower than the group's median latency by the smallest effect; None without any."""
     middle = traces["latency_p50_ns"].dropna()
     mine = inferences.loc[inferences["trace"] == trace, "latency_ns"]

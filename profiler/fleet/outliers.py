@@ -6,7 +6,7 @@ e-Handbook of Statistical Methods, section 1.3.5.17)::
 
     score = 0.6745 · (x − median) / MAD        MAD = median(|x − median|)
 
-A trace is an outlier when |score| > 3.5 *and* its distance from the median is worth speaking of (:class:`Rule`): where all
+A trace is an outlier when |score| > 3.5 *and* its distance from the median is worth speaking of (:class:`OutlierRule`): where all
 traces agree to a thousandth, one that is off by a hundredth has a large score and is still no straggler. Where more than half
 of the traces have the same value, the MAD is 0; then the mean absolute deviation takes its place, ``(x − median) / (1.253314 ·
 mean(|x − median|))``, as IBM SPSS does. Both denominators estimate the standard deviation of a normal distribution.
@@ -35,7 +35,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Rule:
+class OutlierRule:
     """When a trace is called an outlier.
 
     Attributes:
@@ -50,7 +50,7 @@ class Rule:
     min_traces: int = MIN_TRACES
 
     @classmethod
-    def of(cls, settings: Any) -> Rule:
+    def of(cls, settings: Any) -> OutlierRule:
         """The rule of a result, from the settings in its document; the default where they do not say."""
         given = settings if isinstance(settings, dict) else {}
         names = ("threshold", "min_effect_pct", "min_traces")
@@ -136,7 +136,7 @@ class Judgement:
     values: Floats
     scores: Scores
     smallest: float
-    rule: Rule
+    rule: OutlierRule
 
     @property
     def reach(self) -> float:
@@ -150,7 +150,7 @@ class Judgement:
         return (np.abs(self.scores.score) > self.rule.threshold) & (distance >= self.smallest) & (distance > 0)
 
 
-def judge(traces: pd.DataFrame, metric: ComparedFigure, rule: Rule) -> Judgement | None:
+def judge(traces: pd.DataFrame, metric: ComparedFigure, rule: OutlierRule) -> Judgement | None:
     """Judge one figure of the traces of one group; None when too few of them have it."""
     known = traces[traces[metric.column].notna()]
     if metric.column == "latency_p99_ns":
@@ -161,7 +161,7 @@ def judge(traces: pd.DataFrame, metric: ComparedFigure, rule: Rule) -> Judgement
     return Judgement(known, values, modified_z_scores(values), _smallest_effect(metric, traces, rule), rule)
 
 
-def find_outliers(traces: pd.DataFrame, rule: Rule) -> list[dict[str, Any]]:
+def find_outliers(traces: pd.DataFrame, rule: OutlierRule) -> list[dict[str, Any]]:
     """Outliers among the traces of one group, stragglers first, then by score.
 
     Args:
@@ -202,7 +202,7 @@ def find_outliers(traces: pd.DataFrame, rule: Rule) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: (not row["straggler"], -abs(row["score"]), row["trace"]))
 
 
-def _smallest_effect(metric: ComparedFigure, traces: pd.DataFrame, rule: Rule) -> float:
+def _smallest_effect(metric: ComparedFigure, traces: pd.DataFrame, rule: OutlierRule) -> float:
     if metric.unit == "%":
         return rule.min_effect_pct
     if metric.unit == "kernels":  # counts do not scatter: a kernel more or less is a difference of the program

@@ -15,7 +15,7 @@ from profiler.analysis.fusion.layers import engine_side
 from profiler.analysis.run.kernels import classified_names
 from profiler.analysis.run.run import Run
 from profiler.analysis.run.work import gpu_work
-from profiler.capture.sanitise import SanitiseReport, Window, sanitise
+from profiler.capture.sanitise import KeptSpan, SanitiseReport, sanitise
 from profiler.capture.sanitise_rules import call_name, chip_name, gpu_name
 from profiler.errors import ProfilerError, TraceError, UsageError
 from profiler.files import atomic_file, check_target, compress_xz, private_folder, writing
@@ -90,7 +90,7 @@ def _write(copy: Path, target: Path, replace: bool) -> None:
             shutil.copyfile(copy, partial)
 
 
-def _window(analysis: Run, n: int) -> Window:
+def _window(analysis: Run, n: int) -> KeptSpan:
     ranges = analysis.inferences.ranges
     if not len(ranges) or analysis.inferences.origin not in _OF_RANGES:
         raise UsageError(
@@ -99,7 +99,7 @@ def _window(analysis: Run, n: int) -> Window:
             "Sanitise it whole, or name the ranges with --nvtx.",
         )
     kept = ranges.head(n)
-    return Window(int(kept["start_ns"].min()), int(kept["end_ns"].max()), len(kept))
+    return KeptSpan(int(kept["start_ns"].min()), int(kept["end_ns"].max()), len(kept))
 
 
 def _pattern(analysis: Run, n: int) -> str:

@@ -107,7 +107,7 @@ class Manifest:
         return _labelled(self.model, self.activation)
 
 
-class Part:
+class JsonPart:
     """A part of a JSON document from elsewhere: what is missing or of another kind than asked for is None, and never an error."""
 
     def __init__(self, value: Any) -> None:
@@ -116,8 +116,8 @@ class Part:
     def __bool__(self) -> bool:
         return bool(self._values)
 
-    def part(self, name: str) -> Part:
-        return Part(self._values.get(name))
+    def part(self, name: str) -> JsonPart:
+        return JsonPart(self._values.get(name))
 
     def text(self, name: str, limit: int = _MAX_TEXT) -> str | None:
         return _clean(self._values.get(name), limit)
@@ -156,7 +156,7 @@ def _clean(value: Any, limit: int) -> str | None:
     return printable(value, limit) if isinstance(value, str) and value else None
 
 
-def _latency(document: Part) -> Latency | None:
+def _latency(document: JsonPart) -> Latency | None:
     """Measured, else stated, else None."""
     found = document.part("bench").part("latency_ms")
     median = found.number("p50", above=0.0)
@@ -169,7 +169,7 @@ def _latency(document: Part) -> Latency | None:
     return None if value is None else Latency(value, None, None, None, False, stated.text("how") or "no word on how")
 
 
-def _quality(document: Part) -> Quality | None:
+def _quality(document: JsonPart) -> Quality | None:
     """Accuracy where it was measured, else agreement, else None."""
     for kind, top1 in (("accuracy", "top1_pct"), ("agreement", "top1_agreement_pct")):
         found = document.part("accuracy").part(kind)
@@ -182,7 +182,7 @@ def _quality(document: Part) -> Quality | None:
 
 def model_label(model: str | None, document: Mapping[str, Any]) -> str | None:
     """A model with another activation is another model: its runs are not to be compared with those of the first unsaid."""
-    return _labelled(model, Part(document).part("parameters").text("activation"))
+    return _labelled(model, JsonPart(document).part("parameters").text("activation"))
 
 
 def _labelled(model: str | None, activation: str | None) -> str | None:
@@ -241,7 +241,7 @@ def parse_manifest(document: Any, label: str) -> Manifest:
             f"{label}: its format is {str(found)[:60]!r}, and {FORMAT!r} was expected.",
             "Correct or remove the file.",
         )
-    part = Part(document)
+    part = JsonPart(document)
     for name in _TEXTS:
         value = document.get(name)
         if value is not None and not isinstance(value, str):

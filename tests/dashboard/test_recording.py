@@ -26,7 +26,7 @@ def no_study() -> Iterator[None]:
     studies.gpus.clear()
 
 
-def _wait(study: studies.Study) -> None:
+def _wait(study: studies.StudyProcess) -> None:
     for _ in range(600):
         if not study.running:
             return

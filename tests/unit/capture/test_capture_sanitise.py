@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from profiler.capture.identifying import remove_paths
-from profiler.capture.sanitise import Window, sanitise
+from profiler.capture.sanitise import KeptSpan, sanitise
 from profiler.errors import OutputError, TraceError
 from profiler.trace import open_trace
 from profiler.trace.schema import READ
@@ -78,7 +78,7 @@ def test_layer_names_that_look_like_paths_stay(plain: Callable[[str], Path], tmp
 def test_a_window_can_be_kept(plain: Callable[[str], Path], tmp_path: Path) -> None:
     with open_trace(plain("torch-fp32-b8")) as whole:
         ranges = whole.nvtx_ranges[whole.nvtx_ranges["text"].astype(str).str.match(r"iter\d")].head(3)
-        window = Window(int(ranges["start_ns"].min()), int(ranges["end_ns"].max()), 3)
+        window = KeptSpan(int(ranges["start_ns"].min()), int(ranges["end_ns"].max()), 3)
     report = sanitise(plain("torch-fp32-b8"), tmp_path / "three.sqlite", window=window)
     assert report.inferences == 3
     with open_trace(plain("torch-fp32-b8")) as whole, open_trace(tmp_path / "three.sqlite") as part:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profiler.fleet.merge import because, excess, group_row, merge_kernels
-from profiler.fleet.outliers import Rule
+from profiler.fleet.outliers import OutlierRule
 
 durations = st.lists(st.lists(st.integers(1, 10**7), min_size=1, max_size=12), min_size=1, max_size=6)
 
@@ -107,8 +107,8 @@ def test_the_slow_rank_of_a_collective() -> None:
 
 def test_group_row() -> None:
     traces, _ = _tables([[10], [10], [40]])
-    row = group_row(traces, [], Rule())
+    row = group_row(traces, [], OutlierRule())
     assert (row["traces"], row["judged"], row["kernels"]) == (3, False, 3)
     assert row["reason"] == "3 traces are too few to call one an outlier; 5 are needed."
     assert row["latency_p50_ns_cv_pct"] == pytest.approx(100 * statistics.stdev([10, 10, 40]) / 20)
-    assert group_row(traces.assign(kernels=[1, None, 1]), [], Rule(min_traces=3))["kernels"] is None
+    assert group_row(traces.assign(kernels=[1, None, 1]), [], OutlierRule(min_traces=3))["kernels"] is None

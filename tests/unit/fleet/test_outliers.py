@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler.fleet.outliers import METRICS, Rule, find_outliers, judge, modified_z_scores
+from profiler.fleet.outliers import METRICS, OutlierRule, find_outliers, judge, modified_z_scores
 
 LATENCY = METRICS[0]
 
@@ -59,7 +59,7 @@ def test_sigma_is_where_the_score_is_one(values: list[float]) -> None:
 
 
 def test_a_straggler_is_found_and_named() -> None:
-    (found,) = find_outliers(traces([100, 101, 99, 100, 102, 150]), Rule())
+    (found,) = find_outliers(traces([100, 101, 99, 100, 102, 150]), OutlierRule())
     assert (found["trace"], found["metric"], found["straggler"], found["direction"]) == (
         "t5",
         "latency_p50_ns",
@@ -71,7 +71,7 @@ def test_a_straggler_is_found_and_named() -> None:
 
 
 def test_a_fast_trace_is_an_outlier_and_no_straggler() -> None:
-    (found,) = find_outliers(traces([100, 101, 99, 100, 102, 50]), Rule())
+    (found,) = find_outliers(traces([100, 101, 99, 100, 102, 50]), OutlierRule())
     assert (found["direction"], found["straggler"]) == ("low", False)
 
 
@@ -81,26 +81,26 @@ def test_noise_is_no_straggler() -> None:
     for n in (5, 8, 64, 256):
         for _ in range(50):
             values = 1e6 * (1 + 0.005 * dice.standard_normal(n))
-            assert find_outliers(traces(values.tolist()), Rule()) == []
-    assert find_outliers(traces([100.0] * 7 + [104.9]), Rule()) == []
-    assert len(find_outliers(traces([100.0] * 7 + [105.1]), Rule())) == 1
-    assert len(find_outliers(traces([100.0] * 7 + [104.9]), Rule(min_effect_pct=4))) == 1
+            assert find_outliers(traces(values.tolist()), OutlierRule()) == []
+    assert find_outliers(traces([100.0] * 7 + [104.9]), OutlierRule()) == []
+    assert len(find_outliers(traces([100.0] * 7 + [105.1]), OutlierRule())) == 1
+    assert len(find_outliers(traces([100.0] * 7 + [104.9]), OutlierRule(min_effect_pct=4))) == 1
 
 
 def test_small_groups_are_not_judged() -> None:
-    assert find_outliers(traces([100, 100, 100, 900]), Rule()) == []
-    assert judge(traces([100, 100, 100, 900]), LATENCY, Rule()) is None
-    assert len(find_outliers(traces([100, 100, 100, 100, 900]), Rule())) == 1
+    assert find_outliers(traces([100, 100, 100, 900]), OutlierRule()) == []
+    assert judge(traces([100, 100, 100, 900]), LATENCY, OutlierRule()) is None
+    assert len(find_outliers(traces([100, 100, 100, 100, 900]), OutlierRule())) == 1
     # traces that do not have the figure do not count
-    assert find_outliers(traces([100, 100, 100, 900, np.nan]), Rule()) == []
+    assert find_outliers(traces([100, 100, 100, 900, np.nan]), OutlierRule()) == []
 
 
 def test_equal_values_have_no_outlier() -> None:
-    assert find_outliers(traces([7.0] * 20, kernels_per_inference=[56.0] * 20), Rule()) == []
+    assert find_outliers(traces([7.0] * 20, kernels_per_inference=[56.0] * 20), OutlierRule()) == []
 
 
 def test_one_kernel_more_is_an_outlier() -> None:
-    (found,) = find_outliers(traces([100.0] * 8, kernels_per_inference=[56.0] * 7 + [57.0]), Rule())
+    (found,) = find_outliers(traces([100.0] * 8, kernels_per_inference=[56.0] * 7 + [57.0]), OutlierRule())
     assert (found["metric"], found["scale"], found["straggler"]) == (
         "kernels_per_inference",
         "mean absolute deviation",
@@ -111,19 +111,19 @@ def test_one_kernel_more_is_an_outlier() -> None:
 def test_idle_time_is_weighed_by_the_latency() -> None:
     """A gap of 4 µs where the others have 2 µs is twice as long, and nothing in a millisecond."""
     idle = [2000.0, 2010, 1990, 2000, 2020, 4000]
-    assert find_outliers(traces([1e6] * 6, gpu_idle_mean_ns=idle), Rule()) == []
-    assert len(find_outliers(traces([1e4] * 6, gpu_idle_mean_ns=idle), Rule())) == 1
+    assert find_outliers(traces([1e6] * 6, gpu_idle_mean_ns=idle), OutlierRule()) == []
+    assert len(find_outliers(traces([1e4] * 6, gpu_idle_mean_ns=idle), OutlierRule())) == 1
 
 
 def test_the_99th_percentile_needs_a_hundred_inferences() -> None:
     frame = traces([100.0] * 6, latency_p99_ns=[100.0, 101, 99, 100, 101, 500])
-    assert find_outliers(frame, Rule()) == []
-    assert [o["metric"] for o in find_outliers(frame.assign(inferences=100), Rule())] == ["latency_p99_ns"]
+    assert find_outliers(frame, OutlierRule()) == []
+    assert [o["metric"] for o in find_outliers(frame.assign(inferences=100), OutlierRule())] == ["latency_p99_ns"]
 
 
 @given(st.lists(st.floats(1, 1e9), min_size=5, max_size=30))
 def test_the_band_is_where_no_outlier_is(values: list[float]) -> None:
-    judged = judge(traces(values), LATENCY, Rule())
+    judged = judge(traces(values), LATENCY, OutlierRule())
     assert judged is not None
     outside = np.abs(judged.values - judged.scores.median) > judged.reach * (1 + 1e-9)
     assert (
@@ -135,5 +135,5 @@ def test_the_band_is_where_no_outlier_is(values: list[float]) -> None:
 
 
 def test_rule_of_a_document() -> None:
-    assert Rule.of({"threshold": 4.0, "min_effect_pct": "x", "min_traces": -1}) == Rule(threshold=4.0)
-    assert Rule.of(None) == Rule()
+    assert OutlierRule.of({"threshold": 4.0, "min_effect_pct": "x", "min_traces": -1}) == OutlierRule(threshold=4.0)
+    assert OutlierRule.of(None) == OutlierRule()
