@@ -9,11 +9,13 @@ import threading
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
 from profiler.capture.gpu import find_gpus
 from profiler.errors import ProfilerError
+from profiler.runtime.telemetry import Telemetry
 
 _TAIL_BYTES = 8_000
 
@@ -87,20 +89,8 @@ def gpus() -> list[str] | str:
         return error.message
 
 
-def telemetry() -> dict[str, float] | str:
-    """What the first GPU is doing now, from NVML, or why that is not known."""
-    try:
-        import pynvml  # noqa: PLC0415 - only where there is a GPU
-
-        pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
-        return {
-            "memory_used_bytes": float(pynvml.nvmlDeviceGetMemoryInfo(handle).used),
-            "power_w": pynvml.nvmlDeviceGetPowerUsage(handle) / 1e3,
-            "sm_clock_mhz": float(pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)),
-            "temperature_c": float(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)),
-        }
-    except ImportError:
-        return "the package nvidia-ml-py is not installed."
-    except Exception as error:  # pynvml's errors share no documented base that is there in every version
-        return f"no reading ({error})."
+def telemetry() -> dict[str, Any]:
+    """What the first GPU is doing now, from NVML; figures that cannot be had are None, and ``reason_missing`` says why."""
+    with Telemetry() as readings:
+        pass
+    return readings.summary()

@@ -12,6 +12,8 @@ import streamlit as st
 from dashboard import settings, studies
 from dashboard.data import Selection
 from dashboard.show import card, cards
+from profiler.capture.spec import PRECISIONS
+from profiler.runtime.arguments import as_argv, listed
 from profiler.text import markdown, number, number_of_bytes
 
 TITLE = "Capture"
@@ -19,15 +21,14 @@ ICON = ":material/radio_button_checked:"
 URL = "capture"
 
 _MODEL_NAME = re.compile(r"[a-z][a-z0-9_]{0,60}")
-_TORCH, _TRT = ("fp32", "tf32", "fp16", "bf16"), ("fp32", "tf32", "fp16", "int8")
 
 
 def render(selection: Selection) -> None:
     del selection
     st.title("Capture")
     st.caption(
-        "Builds the engines, measures latency without a profiler, and records PyTorch and TensorRT under Nsight "
-        "Systems into one folder that this dashboard opens. What is done is not done again."
+        "Builds the engines, measures latency without a profiler, and records PyTorch and TensorRT with Nsight Systems into one folder "
+        "that this dashboard opens. Completed runs are skipped."
     )
     gpus = studies.gpus()
     arguments = _form()
@@ -35,16 +36,18 @@ def render(selection: Selection) -> None:
     shown = shlex.join(["python", *command[1:]])
     if not settings.may_capture():
         st.info(
-            "This dashboard was not started to record, so it shows the command only. To record from this page, start it on the machine "
-            f"with the GPU by `tensorrt-evidence dashboard --capture`, or with {settings.CAPTURE_VARIABLE}=1. Other interpreters are "
-            f"named in {settings.PYTHONS_VARIABLE}.",
+            "Recording from this page is off, so it only shows the command. To turn it on, start the dashboard on the machine with the GPU "
+            f"with `tensorrt-evidence dashboard --capture`, or set {settings.CAPTURE_VARIABLE}=1. List other Python interpreters in "
+            f"{settings.PYTHONS_VARIABLE}.",
             icon=":material/lock:",
         )
         st.code(shown, language="bash", wrap_lines=True)
         return
     if isinstance(gpus, str):
-        why = f"No GPU can be used on this machine: {markdown(gpus)}"
-        st.info(f"{why} Run this where there is one, and open the folder here:", icon=":material/info:")
+        st.info(
+            f"{markdown(gpus)} Run this command on a machine with a GPU, then open its folder here:",
+            icon=":material/info:",
+        )
         st.code(shown, language="bash", wrap_lines=True)
         return
     st.success(f"GPU: {markdown(', '.join(gpus))}", icon=":material/check_circle:")
@@ -71,43 +74,39 @@ def _form() -> list[str]:
     left, right = st.columns(2)
     folder = left.text_input("Folder", "runs", key="capture_folder")
     model = right.text_input(
-        "Model", "resnet50", key="capture_model", help="A name of torchvision; in the command also MODULE:FUNCTION"
+        "Model", "resnet50", key="capture_model", help="A torchvision name; on the command line also MODULE:FUNCTION"
     )
     left, right = st.columns(2)
-    torch = left.multiselect("PyTorch", _TORCH, ["fp32", "tf32", "fp16"], key="capture_torch")
-    trt = right.multiselect("TensorRT", _TRT, list(_TRT), key="capture_trt")
+    torch = left.multiselect("PyTorch", PRECISIONS["pytorch"], ["fp32", "tf32", "fp16"], key="capture_torch")
+    trt = right.multiselect("TensorRT", PRECISIONS["tensorrt"], PRECISIONS["tensorrt"], key="capture_trt")
     left, right = st.columns(2)
     batches = left.multiselect("Batches", [1, 2, 4, 8, 16, 32, 64, 128, 256], [1, 8, 64], key="capture_batches")
     python = right.selectbox(
         "Python of the TensorRT environment",
         settings.pythons(),
         key="capture_python",
-        help=f"This dashboard's own, and those that {settings.PYTHONS_VARIABLE} names.",
+        help=f"The dashboard's own, and those listed in {settings.PYTHONS_VARIABLE}.",
     )
-    arguments = [
-        "-o",
-        folder or "runs",
-        "--models",
-        model or "resnet50",
-        "--batches",
-        ",".join(map(str, batches or [8])),
-    ]
     frameworks = [name for name, chosen in (("pytorch", torch), ("tensorrt", trt)) if chosen]
-    arguments += ["--frameworks", ",".join(frameworks or ["pytorch"])]
-    if torch:
-        arguments += ["--torch-precisions", ",".join(torch)]
-    if trt:
-        arguments += ["--trt-precisions", ",".join(trt)]
-    return arguments if python == sys.executable else [*arguments, "--trt-python", str(python)]
+    options = {
+        "-o": folder or "runs",
+        "--models": model or "resnet50",
+        "--batches": listed(batches or [8]),
+        "--frameworks": listed(frameworks or ["pytorch"]),
+        "--torch-precisions": listed(torch) or None,
+        "--trt-precisions": listed(trt) or None,
+        "--trt-python": None if python == sys.executable else python,
+    }
+    return as_argv(options)
 
 
 def _refused(arguments: list[str]) -> str | None:
     """Why a recording may not be started from a page; the command line has no such limits."""
     folder, model = arguments[1], arguments[3]
     if not settings.is_readable_from(Path(folder)):
-        return f"The folder must lie inside {' or '.join(map(str, settings.roots()))}."
+        return f"The folder must be inside {' or '.join(map(str, settings.roots()))}."
     if not _MODEL_NAME.fullmatch(model):
-        return "From this page only models of torchvision can be recorded, by name: MODULE:FUNCTION would run any code of this machine."
+        return "This page records torchvision models by name only: MODULE:FUNCTION could run any code on this machine."
     return None
 
 
@@ -117,16 +116,20 @@ def _progress() -> None:
     if study is None:
         return
     readings = studies.telemetry()
-    if isinstance(readings, str):
-        st.caption(f"NVML: {markdown(readings)}")
+    memory = readings["memory_used_bytes_device"]
+    if memory is None:
+        st.caption(f"No readings from NVML: {markdown(str(readings['reason_missing']))}")
     else:
         row = cards("capture")
-        card(row, "GPU memory used", number_of_bytes(readings["memory_used_bytes"]))
-        card(row, "Power", number(readings["power_w"], "W"))
-        card(row, "SM clock", number(readings["sm_clock_mhz"], "MHz"))
-        card(row, "Temperature", number(readings["temperature_c"], "°C"))
+        card(row, "GPU memory used", number_of_bytes(memory))
+        for label, key, unit in (
+            ("Power", "power_w", "W"),
+            ("SM clock", "sm_clock_mhz", "MHz"),
+            ("Temperature", "temperature_c", "°C"),
+        ):
+            card(row, label, number((readings[key] or {}).get("mean"), unit))
     state = "running" if study.running else f"ended with exit status {study.returncode}"
     st.markdown(f"Study in `{study.folder.name}`: **{state}**")
     st.code(study.tail(), language=None)
     if not study.running:
-        st.caption("Name the folder in the sidebar under “Open your own traces” to look at it.")
+        st.caption("To view it, enter the folder in the sidebar under “Open your own traces”.")

@@ -86,6 +86,6 @@ def test_its_own_page_works(rebound: Any, address: str) -> None:
     page = rebound.new_page()
     page.goto(f"{address}/capture")
     settled(page, "Capture")
-    assert page.get_by_text("was not started to record").count() == 1
+    assert page.get_by_text("Recording from this page is off").count() == 1
     assert page.evaluate(_TALK, address.replace("http", "ws") + "/_stcore/stream") == "open"
     page.close()

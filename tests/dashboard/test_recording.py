@@ -72,7 +72,7 @@ def test_a_server_that_was_not_started_to_record_starts_nothing(monkeypatch: pyt
     monkeypatch.setattr(studies, "gpus", lambda: ["A GPU"])
     test = app("capture").run()
     assert not test.exception and not [b for b in test.button if b.label in ("Start", "Stop")]
-    assert "was not started to record" in text(test) and "python -m profiler study" in test.code[0].value
+    assert "Recording from this page is off" in text(test) and "python -m profiler study" in test.code[0].value
 
 
 def test_interpreters_are_those_that_the_server_was_started_with(
@@ -99,9 +99,4 @@ def test_a_running_study_is_stopped_as_ctrl_c_would(tmp_path: Path) -> None:
 
 def test_readings_or_the_reason_why_not() -> None:
     found = studies.telemetry()
-    assert (isinstance(found, str) and found) or set(found) == {
-        "memory_used_bytes",
-        "power_w",
-        "sm_clock_mhz",
-        "temperature_c",
-    }
+    assert found["reason_missing"] or found["memory_used_bytes_device"] > 0
