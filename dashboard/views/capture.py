@@ -45,7 +45,7 @@ def render(selection: Selection) -> None:
         return
     if isinstance(gpus, str):
         st.info(
-            f"{markdown(gpus)} Run this command on a machine with a GPU, then open its folder here:",
+            f"No GPU can be used on this machine: {markdown(gpus)} Run this command on a machine with a GPU, then open its folder here:",
             icon=":material/info:",
         )
         st.code(shown, language="bash", wrap_lines=True)
