@@ -1,134 +1,220 @@
-"""``python -m benchmarks``: how long the tool takes beside plain SQL and nsys, on generated traces, in one run."""
+"""``python -m benchmarks``: what the commands take, as whole processes, beside plain SQL and nsys, on generated traces."""
 
 from __future__ import annotations
 
 import argparse
-import json
+import datetime
 import os
+import platform
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-from tabulate import tabulate
+from benchmarks.cases import (
+    CASES,
+    GROUP_BY,
+    LARGEST,
+    METRIC_ROWS,
+    RIVALS,
+    RIVALS_OF,
+    SMALL,
+    TARGETS,
+    Case,
+    Target,
+    filled,
+)
+from benchmarks.generate import AFTER, BEFORE, generate, unpack
+from benchmarks.process import Taken, measure
 
-from benchmarks.generate import AFTER, BEFORE, generate
-from benchmarks.steps import ATTRIBUTION, GROUP_BY, NAMES, SUMMARY
+_DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
+_BEGIN, _END = "<!-- measured: begin -->", "<!-- measured: end -->"
+_ENOUGH_S = 60
+"""What takes longer in one turn is not run again."""
 
-SUMMARY_REPORT, NVTX_REPORT = "cuda_gpu_kern_sum", "nvtx_kern_sum"
-_RIVALS = {SUMMARY: SUMMARY_REPORT, ATTRIBUTION: NVTX_REPORT}
-_TOO_LARGE_FOR_NVTX = 10**9  # nvtx_kern_sum took 1.5 GB at one million kernels
-_HEADINGS = ("what", "kernels", "min s", "median s", "min CPU s", "peak MB", "of GROUP BY", "times faster than nsys")
+Measured = dict[tuple[str, int], list[Taken]]
+"""Runs by command and size."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "--kernels", type=int, nargs="+", default=[100_000, 1_000_000], help="kernels a trace (default: 100000 1000000)"
+        "--kernels", type=int, nargs="*", default=[100_000, 1_000_000], help="kernels a trace (default: 100000 1000000)"
     )
-    parser.add_argument("--repeat", type=int, default=3, help="runs of each; nsys once (default: 3)")
     parser.add_argument(
-        "--folder", type=Path, help="where the traces are made and kept; by default a folder that goes afterwards"
+        "--repeat", type=int, default=3, help="turns (default: 3); nothing longer than a minute is repeated"
     )
-    parser.add_argument("--only", nargs="+", help="only these, by the first words of their names")
     parser.add_argument(
-        "--without-nsys", action="store_true", help="leave nsys out, which takes minutes and much memory at 10 million"
+        "--folder", type=Path, help="where the traces are kept; by default a folder that goes afterwards"
     )
+    parser.add_argument("--only", nargs="+", choices=[c.name for c in CASES], help="only these commands")
+    parser.add_argument("--without-nsys", action="store_true", help="leave nsys out")
+    parser.add_argument("--write", action="store_true", help=f"also write the tables to {_DOCUMENT.name}")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="profiler-benchmarks-") as temporary:
-        folder = args.folder or Path(temporary)
-        for kernels in args.kernels:
-            before, after = (_trace(folder, kernels, run) for run in (BEFORE, AFTER))
-            rows = _measure(before, after, args.repeat, args.only, not args.without_nsys)
-            print(tabulate(rows, headers=_HEADINGS, floatfmt=".3g"), flush=True)
-            print()
-    if args.without_nsys or shutil.which("nsys") is None:
-        print("nsys was not measured" + ("." if args.without_nsys else ": there is none on the PATH."))
-    print(
-        f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the end. Each run is a process of its own, timed without the "
-        "start of Python and imports, with the file in memory; nsys is timed as a whole."
-        if hasattr(os, "getloadavg")
-        else ""
-    )
+        folder = (args.folder or Path(temporary)).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        with_nsys = not args.without_nsys and shutil.which("nsys") is not None
+        load = os.getloadavg()[0]
+        measured: Measured = {}
+        for size in (SMALL, *args.kernels):
+            _turns(size, folder, args.repeat, args.only, with_nsys, measured)
+    text = _report(measured, load, with_nsys)
+    print(text)
+    if args.write:
+        _write(text)
     return 0
 
 
-def _trace(folder: Path, kernels: int, run: str) -> Path:
-    path = folder / f"{run}-{kernels}.sqlite"
-    if not path.exists():
-        print(f"making {path.name} …", file=sys.stderr, flush=True)
-        generate(path, kernels, run)
-    return path
-
-
-def _measure(before: Path, after: Path, repeat: int, only: list[str] | None, with_nsys: bool) -> list[list[object]]:
-    """The measurements take turns, so that what else the machine does falls on all of them."""
-    taken: dict[str, list[dict[str, float]]] = {}
-    steps: list[tuple[str, Callable[[], dict[str, float]]]] = [
-        (name, lambda name=name: _child(name, before, after))
-        for name in NAMES
-        if not only or any(name.startswith(o) for o in only)
-    ]
-    reports = [SUMMARY_REPORT] if before.stat().st_size > _TOO_LARGE_FOR_NVTX else [SUMMARY_REPORT, NVTX_REPORT]
-    nsys = [(f"nsys stats --report {report}", report) for report in reports] if with_nsys else []
+def _turns(size: int, folder: Path, repeat: int, only: list[str] | None, with_nsys: bool, into: Measured) -> None:
+    """Commands and their rivals take turns, so that what else the machine does falls on all of them."""
+    cases = [c for c in CASES if (only is None or c.name in only) and (c.sizes is None or size in c.sizes)]
+    if not cases:
+        return
+    traces = _traces(size, folder, cases)
     for turn in range(repeat):
-        for name, step in steps:
-            taken.setdefault(name, []).append(step())
-        if turn == 0 and shutil.which("nsys"):
-            for name, report in nsys:
-                taken[name] = [_nsys(before, report)]
-    kernels = max(int(t["kernels"]) for times in taken.values() for t in times if t.get("kernels")) if taken else 0
-    best = {name: min(t["seconds"] for t in times) for name, times in taken.items()}
-    rows: list[list[object]] = []
-    for name, times in taken.items():
-        seconds = [t["seconds"] for t in times]
-        group = best.get(GROUP_BY)
-        rival = best.get(f"nsys stats --report {_RIVALS[name]}") if name in _RIVALS else None
-        rows.append(
-            [
-                name, f"{kernels:,}", min(seconds), statistics.median(seconds), min(t["cpu_seconds"] for t in times),
-                round(max(t["peak_bytes"] for t in times) / 1e6), best[name] / group if group and name in (GROUP_BY, SUMMARY) else None,
-                rival / best[name] if rival else None,
-            ]
-        )  # fmt: skip
-    return rows
+        for case in cases:
+            _run(case.name, size, case.arguments, traces, turn, into)
+            for rival in RIVALS_OF.get(case.name, ()):
+                if (with_nsys or rival == GROUP_BY) and size <= LARGEST.get(rival, size):
+                    _run(rival, size, RIVALS[rival], traces, turn, into)
 
 
-def _child(name: str, before: Path, after: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.steps", name, str(before), str(after)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+def _run(name: str, size: int, arguments: tuple[str, ...], traces: dict[str, Path], turn: int, into: Measured) -> None:
+    runs = into.setdefault((name, size), [])
+    if turn and runs and runs[-1].wall_s > _ENOUGH_S:
+        return
+    runs.append(measure(filled(arguments, traces)))
+    print(f"{name}, {_size(size)}: {runs[-1].wall_s:.2f} s", file=sys.stderr, flush=True)
+
+
+def _traces(size: int, folder: Path, cases: list[Case]) -> dict[str, Path]:
+    found = {}
+    for side, run in (("before", BEFORE), ("after", AFTER)):
+        found[side] = folder / f"{run}-{size}.sqlite"
+        if not found[side].exists():
+            unpack(run, found[side]) if size == SMALL else generate(found[side], size, run)
+    if any("{metrics}" in argument for case in cases for argument in case.arguments):
+        found["metrics"] = folder / f"{BEFORE}-metrics-{METRIC_ROWS}.sqlite"
+        if not found["metrics"].exists():
+            generate(found["metrics"], 0, BEFORE, metric_rows=METRIC_ROWS)
     return found
 
 
-def _nsys(trace: Path, report: str) -> dict[str, float]:
-    """nsys writes beside its output, so it gets a folder of its own."""
-    with tempfile.TemporaryDirectory(prefix="profiler-benchmarks-") as folder:
-        command = [
-            "nsys",
-            "stats",
-            "--report",
-            report,
-            "--format",
-            "csv",
-            "--output",
-            f"{folder}/out",
-            "--force-export=false",
-            str(trace),
+def _report(measured: Measured, load: float, with_nsys: bool) -> str:
+    nsys = f"nsys: {_nsys_version()}." if with_nsys else "nsys was not measured."
+    lines = [
+        f"Measured on {datetime.date.today():%d %B %Y}: {os.cpu_count()} processors ({_processor()}), "
+        f"load {load:.1f} before and {os.getloadavg()[0]:.1f} after (0 is an idle machine); Python {platform.python_version()}. {nsys}",
+        "",
+        "Targets, from the medians. “of SQLite GROUP BY” is without the start of each: for the command what it takes on "
+        "the bundled recording is subtracted, for Python's `sqlite3` the same.",
+        "",
+        _table(
+            [_target_row(t, measured) for t in TARGETS],
+            ("command", "kernels", "figure", "measured", "target", "reached"),
+        ),
+        "",
+        "All processes, medians; CPU and peak memory are those of the process and everything it starts:",
+        "",
+        _table(
+            [_row(key, runs) for key, runs in measured.items()],
+            ("process", "kernels", "wall s", "CPU s", "peak MB", "runs"),
+        ),
+    ]
+    sizes = sorted({size for _, size in measured if size != SMALL})
+    if len(sizes) > 1:
+        rows = [[c.name, *_growth(c.name, sizes, measured)] for c in CASES if (c.name, sizes[-1]) in measured]
+        lines += [
+            "",
+            "Growth, CPU s, and in brackets the times that is of the size before:",
+            "",
+            _table(rows, ("command", *map(_size, sizes))),
         ]
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.steps", "--process", *command],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        if not any(Path(folder).iterdir()):  # nsys ends with 0 when a report fails
-            raise RuntimeError(f"nsys made no {report}: {done.stderr.strip()[-500:]}")
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return "\n".join(lines)
+
+
+def _target_row(target: Target, measured: Measured) -> list[str] | None:
+    ours = measured.get((target.case, target.size))
+    if not ours:
+        return None
+    is_least = target.figure == "faster than"
+    found = _figure(target, measured)
+    figure = f"{target.figure} {target.rival}" if target.rival else target.figure
+    if found is None:
+        return None
+    unit = "×" if target.rival else ""
+    reached = found >= target.limit if is_least else found <= target.limit
+    return [
+        target.case, _size(target.size), figure, f"{found:.3g}{unit}", f"{'≥' if is_least else '≤'} {target.limit:g}{unit}",
+        "yes" if reached else "no",
+    ]  # fmt: skip
+
+
+def _figure(target: Target, measured: Measured) -> float | None:
+    ours = measured[target.case, target.size]
+    if target.rival is None:
+        of = {"wall s": lambda t: t.wall_s, "CPU s": lambda t: t.cpu_s, "peak MB": lambda t: t.peak_bytes / 1e6}
+        return statistics.median(map(of[target.figure], ours))
+    rival = measured.get((target.rival, target.size))
+    if not rival:
+        return None
+    wall, other = _wall(ours), _wall(rival)
+    if target.figure == "faster than":
+        return other / wall
+    starts = [measured.get((name, SMALL)) for name in (target.case, target.rival)]
+    return (wall - _wall(starts[0])) / (other - _wall(starts[1])) if starts[0] and starts[1] else None
+
+
+def _wall(runs: list[Taken]) -> float:
+    return statistics.median(t.wall_s for t in runs)
+
+
+def _row(key: tuple[str, int], runs: list[Taken]) -> list[str]:
+    cpu = statistics.median(t.cpu_s for t in runs)
+    peak = max(t.peak_bytes for t in runs)
+    return [key[0], _size(key[1]), f"{_wall(runs):.2f}", f"{cpu:.2f}", f"{peak / 1e6:,.0f}", str(len(runs))]
+
+
+def _growth(name: str, sizes: list[int], measured: Measured) -> list[str]:
+    found: list[str] = []
+    before: float | None = None
+    for size in sizes:
+        runs = measured.get((name, size))
+        cpu = statistics.median(t.cpu_s for t in runs) if runs else None
+        factor = f" ({cpu / before:.1f}×)" if cpu and before else ""
+        found.append("" if cpu is None else f"{cpu:.2f}{factor}")
+        before = cpu
     return found
+
+
+def _size(size: int) -> str:
+    return "bundled" if size == SMALL else f"{size:,}"
+
+
+def _table(rows: list[list[str] | None] | list[list[str]], headings: tuple[str, ...]) -> str:
+    lines = [list(headings), ["---"] * len(headings), *(row for row in rows if row is not None)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _processor() -> str:
+    if Path("/proc/cpuinfo").exists():
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _nsys_version() -> str:
+    return subprocess.run(["nsys", "--version"], capture_output=True, text=True, check=True).stdout.strip().split()[-1]
+
+
+def _write(text: str) -> None:
+    before, _, rest = _DOCUMENT.read_text(encoding="utf-8").partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    _DOCUMENT.write_text(f"{before}{_BEGIN}\n\n{text}\n\n{_END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

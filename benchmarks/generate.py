@@ -10,7 +10,6 @@ from __future__ import annotations
 import lzma
 import shutil
 import sqlite3
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,45 +35,44 @@ class Contents:
     metric_samples: int
 
 
-def generate(
-    target: Path, kernels: int, run: str = BEFORE, progress: Callable[[float], None] | None = None
-) -> Contents:
+def unpack(run: str, target: Path) -> None:
+    """A bundled recording as a plain SQLite file."""
+    partial = target.with_name(f"{target.name}.partial")
+    with lzma.open(TRACES / run / "trace.sqlite.xz") as packed, partial.open("wb") as plain:
+        shutil.copyfileobj(packed, plain)
+    partial.replace(target)
+
+
+def generate(target: Path, kernels: int, run: str = BEFORE, metric_rows: int | None = None) -> Contents:
     """Write a trace of at least ``kernels`` kernels (whole repetitions of the recording) to ``target``.
 
     Args:
         run: the bundled run to repeat.
-        progress: called with the share that is done, 0 to 1.
+        metric_rows: keep every recorded GPU metric, and repeat the recording until there are so many rows of them.
 
     Raises:
         FileExistsError: ``target`` is there already.
     """
-    partial = target.with_name(f"{target.name}.partial")
     if target.exists():
         raise FileExistsError(target)
-    with lzma.open(TRACES / run / "trace.sqlite.xz") as packed, partial.open("wb") as plain:
-        shutil.copyfileobj(packed, plain)
+    partial = target.with_name(f"{target.name}.made")
+    unpack(run, partial)
     connection = sqlite3.connect(partial)
     try:
-        contents = _repeat(connection, kernels, progress or (lambda done: None))
+        contents = _repeat(connection, kernels, metric_rows)
     finally:
         connection.close()
     partial.replace(target)
     return contents
 
 
-def _repeat(db: sqlite3.Connection, wanted: int, progress: Callable[[float], None]) -> Contents:
+def _repeat(db: sqlite3.Connection, wanted: int, metric_rows: int | None) -> Contents:
     for setting in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "cache_size=-65536"):
         db.execute(f"PRAGMA {setting}").close()
     tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     events = [t for t in tables if t.startswith("CUPTI_ACTIVITY_KIND_")]
-    metrics = " OR ".join("metricName LIKE ?" for _ in _KEPT_METRICS)
-    db.execute(f"DELETE FROM TARGET_INFO_GPU_METRICS WHERE NOT ({metrics})", _KEPT_METRICS)
-    db.execute(
-        "DELETE FROM GPU_METRICS WHERE metricId NOT IN (SELECT metricId FROM TARGET_INFO_GPU_METRICS) OR timestamp IN "
-        "(SELECT timestamp FROM (SELECT timestamp, row_number() OVER (ORDER BY timestamp) AS n FROM "
-        "(SELECT DISTINCT timestamp FROM GPU_METRICS)) WHERE n % ?)",
-        (_METRICS_EVERY,),
-    )
+    if metric_rows is None:
+        _thin_out_metrics(db)
     first, last = db.execute(
         " UNION ALL ".join(f"SELECT min(start), max(end) FROM {t}" for t in events).join(
             ("SELECT min(a), max(b) FROM (SELECT NULL AS a, NULL AS b UNION ALL ", ")")
@@ -87,14 +85,14 @@ def _repeat(db: sqlite3.Connection, wanted: int, progress: Callable[[float], Non
         "inferences": db.execute(*_ranges("count(DISTINCT s.value)")).fetchone()[0],
     }
     inserts = [_insert(db, t) for t in [*events, "NVTX_EVENTS", "GPU_METRICS"]]
-    per = db.execute("SELECT count(*) FROM CUPTI_ACTIVITY_KIND_KERNEL").fetchone()[0]
-    repetitions = max(1, -(-wanted // per))
+    counted = "CUPTI_ACTIVITY_KIND_KERNEL" if metric_rows is None else "GPU_METRICS"
+    per = db.execute(f"SELECT count(*) FROM {counted}").fetchone()[0]
+    repetitions = max(1, -(-(metric_rows or wanted) // per))
     _number_the_names(db, repetitions * step["inferences"])
     for n in range(1, repetitions):
         values = {"time": n * step["time"], "correlation": n * step["correlation"], "inference": n * step["inferences"]}
         for sql in inserts:
             db.execute(sql, {**values, "n": n})
-        progress(n / repetitions)
     db.commit()
     return Contents(
         db.execute("SELECT count(*) FROM CUPTI_ACTIVITY_KIND_KERNEL").fetchone()[0],
@@ -102,6 +100,17 @@ def _repeat(db: sqlite3.Connection, wanted: int, progress: Callable[[float], Non
         db.execute("SELECT count(*) FROM CUPTI_ACTIVITY_KIND_RUNTIME").fetchone()[0],
         db.execute("SELECT count(*) FROM NVTX_EVENTS WHERE eventType = 59").fetchone()[0],
         db.execute("SELECT count(*) FROM GPU_METRICS").fetchone()[0],
+    )
+
+
+def _thin_out_metrics(db: sqlite3.Connection) -> None:
+    metrics = " OR ".join("metricName LIKE ?" for _ in _KEPT_METRICS)
+    db.execute(f"DELETE FROM TARGET_INFO_GPU_METRICS WHERE NOT ({metrics})", _KEPT_METRICS)
+    db.execute(
+        "DELETE FROM GPU_METRICS WHERE metricId NOT IN (SELECT metricId FROM TARGET_INFO_GPU_METRICS) OR timestamp IN "
+        "(SELECT timestamp FROM (SELECT timestamp, row_number() OVER (ORDER BY timestamp) AS n FROM "
+        "(SELECT DISTINCT timestamp FROM GPU_METRICS)) WHERE n % ?)",
+        (_METRICS_EVERY,),
     )
 
 

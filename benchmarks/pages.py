@@ -10,18 +10,11 @@ import time
 from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
-from tabulate import tabulate
 
 from dashboard.views import PAGES
 
 _TIMEOUT_S = 900
 _BYTES = 1 if sys.platform == "darwin" else 1024
-
-
-def first_view(before: Path, after: Path) -> int:
-    """Open the dashboard on two traces; returns 0, as it does not count kernels."""
-    _page("overview", before, after)
-    return 0
 
 
 def _page(url: str, before: Path, after: Path, whole: bool = False) -> AppTest:
@@ -42,7 +35,7 @@ def main() -> None:
     parser.add_argument("after", type=Path)
     parser.add_argument("--whole", action="store_true", help="read very large traces whole, not their excerpts")
     args = parser.parse_args()
-    rows: list[tuple[str, float, float, int]] = []
+    print("| page | first visit, s | interaction, s | peak MB so far |\n|---|---|---|---|")
     for view in PAGES:
         begun = time.perf_counter()
         app = _page(view.URL, args.before, args.after, args.whole)
@@ -50,9 +43,7 @@ def main() -> None:
         begun = time.perf_counter()
         app.run()
         again = time.perf_counter() - begun
-        rows.append((view.URL, first, again, _peak_mb()))
-        print(f"{view.URL}: {first:.1f} s, again {again:.2f} s", file=sys.stderr, flush=True)
-    print(tabulate(rows, headers=("page", "first visit, s", "interaction, s", "peak MB so far"), floatfmt=".2f"))
+        print(f"| {view.URL} | {first:.2f} | {again:.2f} | {_peak_mb()} |", flush=True)
 
 
 def _peak_mb() -> int:

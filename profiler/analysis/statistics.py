@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from profiler.trace.arrays import encode
+from profiler.trace.columns import Table
 
 Int64Array = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.integer]
@@ -85,40 +85,38 @@ def combined(columns: list[npt.NDArray[np.integer]]) -> tuple[Int64Array, Int64A
     return codes, np.stack([column[first].astype(np.int64) for column in columns], axis=1)
 
 
-def grouped_statistics(codes: Codes, values: Int64Array, n: int) -> pd.DataFrame:
+def grouped_statistics(codes: Codes, values: Int64Array, n: int) -> Table:
     """Statistics of the values of each code 0 … n - 1 that is there; values of negative codes are left out.
 
     Args:
         values: 0 or more.
 
     Returns:
-        A row a code (the index): ``count``, ``total_ns``, ``mean_ns``, ``median_ns``, ``min_ns``, ``max_ns``, ``stddev_ns`` (of a
+        A row a code: ``code``, ``count``, ``total_ns``, ``mean_ns``, ``median_ns``, ``min_ns``, ``max_ns``, ``stddev_ns`` (of a
         sample: ÷ (count - 1); 0 for a single value).
     """
     counts = count_codes(codes, n)
     present = np.flatnonzero(counts)
-    return statistics_of_runs(_by_code(codes, values, n), counts[present]).set_axis(present)
+    return Table({"code": present, **statistics_of_runs(_by_code(codes, values, n), counts[present])})
 
 
-def statistics_of_runs(ordered: Int64Array, count: Int64Array) -> pd.DataFrame:
-    """The same for values that lie group by group, each group by size; ``count`` is the size of each (1 or more)."""
+def statistics_of_runs(ordered: Int64Array, count: Int64Array) -> dict[str, Any]:
+    """The same columns for values that lie group by group, each group by size; ``count`` is the size of each (1 or more)."""
     ends = np.cumsum(count)
     starts = ends - count
     totals = np.asarray([int(ordered[a:b].sum()) for a, b in zip(starts, ends)], dtype=np.int64)
     means = totals / count
     middle = ordered[starts + (count - 1) // 2] + ordered[starts + count // 2].astype(np.float64)
     squares = [_squared_deviations(ordered[a:b], mean) for a, b, mean in zip(starts, ends, means)]
-    return pd.DataFrame(
-        {
-            "count": count,
-            "total_ns": totals,
-            "mean_ns": means,
-            "median_ns": middle / 2,
-            "min_ns": ordered[starts],
-            "max_ns": ordered[ends - 1],
-            "stddev_ns": np.sqrt(np.asarray(squares, dtype=np.float64) / np.maximum(count - 1, 1)),
-        }
-    )
+    return {
+        "count": count,
+        "total_ns": totals,
+        "mean_ns": means,
+        "median_ns": middle / 2,
+        "min_ns": ordered[starts],
+        "max_ns": ordered[ends - 1],
+        "stddev_ns": np.sqrt(np.asarray(squares, dtype=np.float64) / np.maximum(count - 1, 1)),
+    }
 
 
 def _by_code(codes: Codes, values: Int64Array, n: int) -> Int64Array:

@@ -13,7 +13,6 @@ from profiler.report.documents import comparison_document
 from profiler.text import number, printable
 from profiler.trace import open_trace
 
-CACHED_BY_TRACES = ("before", "after")
 DESCRIPTION = (
     "Compare two traces per inference; where their inferences cannot be told apart, as a whole. When one side recorded CUDA graphs as "
     "single events, kernel counts are refused, and runs of different models have no ratio: the other figures are still printed, and "

@@ -16,7 +16,6 @@ from profiler.report.documents import flat_row, ledger_document
 from profiler.text import number, plural, printable
 from profiler.trace import open_trace
 
-CACHED_BY_TRACES = ("before", "after")
 _MOST_SHOWN = 4
 DESCRIPTION = (
     "For every module of the model: which kernels it cost before, which layer computes it after, or why nothing is "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from profiler.analysis.run.kernels import kernel_statistics
 from profiler.analysis.run.run import Run
 from profiler.cli.output import add_output_options, check_target, emit, render_table
 from profiler.cli.runs import inference_lines
@@ -14,7 +15,6 @@ from profiler.runtime.arguments import positive
 from profiler.text import number, plural
 from profiler.trace import open_trace
 
-CACHED_BY_TRACES = ("trace",)
 DESCRIPTION = (
     "Count and time all kernels of a trace. Times are nanoseconds; the standard deviation is that of a sample, as in nsys "
     "stats. per_inference counts the kernels launched inside inferences."
@@ -30,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_trace(parser)
     add_inferences(parser)
     parser.add_argument(
+        "--no-inferences", action="store_true", help="do not look for inferences: much less of a large trace is read"
+    )
+    parser.add_argument(
         "--by",
         choices=("name", "category"),
         default="name",
@@ -44,21 +47,29 @@ def run(args: argparse.Namespace) -> None:
     with open_trace(args.trace) as trace:
         if trace.no_kernels_reason:
             raise TraceError(trace.no_kernels_reason)
-        found = Run(trace, args.nvtx, args.inferences)
-        inferences, summary = found.inferences, found.kernels
-        lines = inference_lines(found)
+        if args.no_inferences:
+            inferences, summary, lines = None, kernel_statistics(trace), []
+        else:
+            found = Run(trace, args.nvtx, args.inferences)
+            inferences, summary = found.inferences, found.kernels
+            lines = inference_lines(found)
         warn(trace_warnings(trace))
-    warn(inferences.notes)
-    if inferences.count and summary.per_inference_note:
-        warn([summary.per_inference_note])
-    document = kernels_document(trace, inferences, summary, args.top)
+        document = kernels_document(trace, inferences, summary, args.top)
+    head = f"{plural(summary.count, 'kernel')}, {number(summary.total_ns)} ns"
+    columns = _HEADINGS
+    if inferences is None:
+        columns = {key: heading for key, heading in columns.items() if key != "per_inference"}
+    else:
+        warn(inferences.notes)
+        if inferences.count and summary.per_inference_note:
+            warn([summary.per_inference_note])
+        per = "kernels unknown" if summary.per_inference is None else plural(summary.per_inference, "kernel")
+        counted = plural(summary.inferences, "inference") if summary.inferences else "no inferences"
+        head += f"; {counted}, {per} per inference"
     if args.by == "name":
         rows = document["kernels"]
-        columns = {**_HEADINGS, "tensor_cores": "TC", "category": "category", "name": "name"}
+        columns = {**columns, "tensor_cores": "TC", "category": "category", "name": "name"}
     else:
         rows = document["categories"]
-        columns = {**_HEADINGS, "category": "category"}
-    per = "kernels unknown" if summary.per_inference is None else plural(summary.per_inference, "kernel")
-    counted = plural(summary.inferences, "inference") if summary.inferences else "no inferences"
-    head = f"{plural(summary.count, 'kernel')}, {number(summary.total_ns)} ns; {counted}, {per} per inference"
+        columns = {**columns, "category": "category"}
     emit(args, document, "\n".join([head, *lines, "", render_table(rows, columns)]), rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import importlib
 import os
 import sys
@@ -30,7 +29,6 @@ VERBS = {
     "tactics": "candidates that TensorRT timed per layer, from a verbose build log",
     "timeline": "one inference of each trace as a timeline for Perfetto or chrome://tracing",
     "classify": "category and Tensor Core verdict of kernel names",
-    "cache": "what is kept of earlier runs on large traces: info, or clear it",
     "sanitize": "a copy without host, user, command line, environment, paths, output, process names, GPU serial numbers",
     "dashboard": "open the dashboard in a browser, on the bundled traces",
     "doctor": "what capturing needs: what is here, what is missing, how to get it",
@@ -60,20 +58,8 @@ class _VerbParser(streams.Parser):
             self._verb = None
             self.description = verb.DESCRIPTION
             verb.add_arguments(self)
-            self._may_be_kept(verb)
-        return super().parse_known_args(args, namespace)
-
-    def _may_be_kept(self, verb: ModuleType) -> None:
-        """Of some verbs the output on large traces is kept."""
-        traces = getattr(verb, "CACHED_BY_TRACES", ())
-        if traces:
-            self.add_argument(
-                "--no-cache", action="store_true", help="compute anew, and keep nothing (see the verb cache)"
-            )
-            output_cache = importlib.import_module("profiler.cli.output_cache")
-            self.set_defaults(run=functools.partial(output_cache.run, traces=traces, verb=verb.run))
-        else:
             self.set_defaults(run=verb.run)
+        return super().parse_known_args(args, namespace)
 
 
 class _ImportedWhenUsed(ModuleType):

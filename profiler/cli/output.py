@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,17 +70,25 @@ def emit(args: argparse.Namespace, document: Any, table: str, rows: Sequence[Map
 
 def render_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
     """A text table of ``rows``; ``columns`` maps a key to its heading, in order."""
-    cells = [[_cell(row.get(key)) for key in columns] for row in rows]
     right = [all(isinstance(row.get(key), (int, float)) or row.get(key) is None for row in rows) for key in columns]
-    from tabulate import tabulate  # noqa: PLC0415 - 0.05 s, for tables only
+    lines = [list(columns.values()), *([_cell(row.get(key)) for key in columns] for row in rows)]
+    widths = [max(map(_width, column)) for column in zip(*lines)]
+    lines.insert(1, ["-" * width for width in widths])
 
-    return tabulate(
-        cells,
-        headers=list(columns.values()),
-        tablefmt="simple",
-        disable_numparse=True,
-        colalign=["right" if r else "left" for r in right] if rows else None,
-    )
+    def padded(text: str, width: int, to_right: bool) -> str:
+        space = " " * (width - _width(text))
+        return space + text if to_right else text + space
+
+    return "\n".join("  ".join(map(padded, line, widths, right)).rstrip() for line in lines)
+
+
+def _width(text: str) -> int:
+    """Columns that a text takes on a terminal."""
+    return len(text) if text.isascii() else sum(_cells(character) for character in text)
+
+
+def _cells(character: str) -> int:
+    return 0 if unicodedata.combining(character) else 1 + (unicodedata.east_asian_width(character) in "WF")
 
 
 def _cell(value: Any) -> str:

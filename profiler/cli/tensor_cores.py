@@ -12,7 +12,6 @@ from profiler.report.documents import tensor_cores_document
 from profiler.text import number, plural
 from profiler.trace import open_trace
 
-CACHED_BY_TRACES = ("trace",)
 DESCRIPTION = (
     "Two kinds of evidence, never merged: kernel time by what the names say (yes, no, unknown), and the mean of nsys's sampled "
     "Tensor Active counter over the same window."

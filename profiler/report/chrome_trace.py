@@ -211,11 +211,12 @@ def _launches(
     pid: int, tid: int, side: TimelineWindow, launched: list[tuple[int, int, int]]
 ) -> Iterator[dict[str, Any]]:
     """Launch calls inside the window, a thread a host thread, and a flow from each to the first work that it started."""
-    calls = side.timeline.analysis.trace.api_calls
+    trace = side.timeline.analysis.trace
+    calls = trace.api_calls
     low, high = side.part.origin_ns + side.low_ns, side.part.origin_ns + side.high_ns
     starts = calls["start_ns"].to_numpy()
     ends = starts + calls["duration_ns"].to_numpy()
-    inside = np.flatnonzero(is_launch(calls["name"]) & (ends > low) & (starts < high))
+    inside = np.flatnonzero(is_launch(trace.events.api_calls["name"]) & (ends > low) & (starts < high))
     first: dict[int, tuple[int, int]] = {}
     for call, thread, start in launched:
         if call >= 0 and (call not in first or start < first[call][1]):

@@ -11,29 +11,28 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+import numpy as np
 
-from profiler.analysis.compare import Comparison
-from profiler.analysis.fusion.decompose import ChainStep, Decomposition, LatencyPart
-from profiler.analysis.fusion.evidence import RowEvidence, tensor_core_evidence
-from profiler.analysis.fusion.ledger import Coverage, Ledger
-from profiler.analysis.fusion.rows import Cell, Row
-from profiler.analysis.fusion.traffic import Traffic, memory_traffic
-from profiler.analysis.names.classify import Classification
-from profiler.analysis.names.score import Score, ScoreReport
-from profiler.analysis.names.verify import Verification
-from profiler.analysis.run.autotuning import Autotuning
-from profiler.analysis.run.inferences import Inferences
-from profiler.analysis.run.kernels import KernelSummary
-from profiler.analysis.run.run import Run
-from profiler.analysis.run.tensor_cores import TensorCoreReport
-from profiler.analysis.statistics import count_codes
-from profiler.store import Usage
-from profiler.trace import Trace
+if TYPE_CHECKING:  # a verb imports only what its document is made of
+    import pandas as pd
 
-if TYPE_CHECKING:
+    from profiler.analysis.compare import Comparison
+    from profiler.analysis.fusion.decompose import ChainStep, Decomposition, LatencyPart
+    from profiler.analysis.fusion.evidence import RowEvidence
+    from profiler.analysis.fusion.ledger import Coverage, Ledger
+    from profiler.analysis.fusion.rows import Cell, Row
+    from profiler.analysis.fusion.traffic import Traffic
+    from profiler.analysis.names.classify import Classification
+    from profiler.analysis.names.score import Score, ScoreReport
+    from profiler.analysis.names.verify import Verification
+    from profiler.analysis.run.autotuning import Autotuning
+    from profiler.analysis.run.inferences import Inferences
+    from profiler.analysis.run.kernels import KernelSummary
+    from profiler.analysis.run.run import Run
+    from profiler.analysis.run.tensor_cores import TensorCoreReport
     from profiler.report.evidence import Evidence
     from profiler.report.gates import GateResult
+    from profiler.trace import Trace
 
 SIDES = ("before", "after")
 _KERNEL = (
@@ -55,8 +54,8 @@ def _attributes(thing: object, *names: str) -> dict[str, Any]:
 def info_document(trace: Trace) -> dict[str, Any]:
     """What a trace holds: for ``info`` and the dashboard's page of trace details."""
     session = trace.session
-    frames = (trace.kernels, trace.nvtx_ranges)  # reading them finds what is wrong with them
-    del frames
+    events = trace.events
+    _ = events.kernels, events.nvtx_ranges  # reading them finds what is wrong with them
     return {
         "trace": str(trace.path),
         "opened": trace.how_opened or "as it is",
@@ -66,8 +65,8 @@ def info_document(trace: Trace) -> dict[str, Any]:
         "kernels": trace.kernel_count,
         "nvtx_ranges": trace.nvtx_range_count,
         "runtime_calls": trace.api_call_count,
-        "memcpys": len(trace.memcpys),
-        "memsets": len(trace.memsets),
+        "memcpys": len(events.memcpys),
+        "memsets": len(events.memsets),
         "graph_launches": _graph_launches(trace),
         "graph_trace_mode": session.graph_trace_mode,
         "graph_level_only": trace.graph_level_only,
@@ -79,10 +78,8 @@ def info_document(trace: Trace) -> dict[str, Any]:
 
 def _graph_launches(trace: Trace) -> int:
     """Calls of cudaGraphLaunch and cuGraphLaunch; where the calls are not recorded, the graphs that were."""
-    names = trace.api_calls["name"].cat
-    counts = count_codes(names.codes.to_numpy(), len(names.categories))
-    launches = names.categories.isin(["cudaGraphLaunch", "cuGraphLaunch"])
-    return int(counts[launches].sum()) or trace.graph_trace_count
+    launches = trace.events.api_calls["name"].are("cudaGraphLaunch", "cuGraphLaunch")
+    return int(np.count_nonzero(launches)) or trace.graph_trace_count
 
 
 def _gpu_metrics(trace: Trace) -> dict[str, Any]:
@@ -97,8 +94,10 @@ def _gpu_metrics(trace: Trace) -> dict[str, Any]:
     }
 
 
-def kernels_document(trace: Trace, inferences: Inferences, summary: KernelSummary, top: int | None) -> dict[str, Any]:
-    """The ``kernels`` document; ``top``: the first so many names and categories."""
+def kernels_document(
+    trace: Trace, inferences: Inferences | None, summary: KernelSummary, top: int | None
+) -> dict[str, Any]:
+    """The ``kernels`` document; ``top``: the first so many names and categories; ``inferences``: None where they were not looked for."""
     return {
         "trace": str(trace.path),
         "inferences": summary.inferences,
@@ -108,9 +107,14 @@ def kernels_document(trace: Trace, inferences: Inferences, summary: KernelSummar
         "kernel_count": summary.count,
         "total_ns": summary.total_ns,
         "wall_ns": summary.wall_ns,
-        "kernels": records(summary.by_name[list(_KERNEL)])[:top],
-        "categories": records(summary.by_category)[:top],
+        "kernels": kernel_rows(summary, top),
+        "categories": summary.categories.rows()[:top],
     }
+
+
+def kernel_rows(summary: KernelSummary, top: int | None) -> list[dict[str, Any]]:
+    """A row a kernel name, of the first ``top``."""
+    return [{key: row[key] for key in _KERNEL} for row in summary.names.rows()[:top]]
 
 
 def tensor_cores_document(trace: Trace, report: TensorCoreReport) -> dict[str, Any]:
@@ -164,11 +168,6 @@ def verification_document(found: Verification) -> dict[str, Any]:
     }
 
 
-def cache_document(usage: Usage, removed: int | None) -> dict[str, Any]:
-    """The ``cache`` document."""
-    return {**asdict(usage), "folder": str(usage.folder), "removed": removed}
-
-
 def tactics_document(log: Path, found: Autotuning, candidates: list[dict[str, Any]] | None) -> dict[str, Any]:
     """The ``tactics`` document; ``candidates`` of one layer, where one was asked for."""
     return {
@@ -180,8 +179,16 @@ def tactics_document(log: Path, found: Autotuning, candidates: list[dict[str, An
     }
 
 
-def inferences_document(found: Inferences) -> dict[str, Any]:
-    """How inferences were found, what lies outside of them, and which ranges could be named instead."""
+def inferences_document(found: Inferences | None) -> dict[str, Any]:
+    """How inferences were found, what lies outside of them, and which ranges could be named instead; None: they were not looked for."""
+    if found is None:
+        return {
+            "inferences_found_as": "not looked for (--no-inferences)",
+            "inferences_origin": "none",
+            "inferences_set_aside": [],
+            "outside_inferences": None,
+            "inference_candidates": [],
+        }
     keys = ("label", "count", "kernels", "time_ns", "share_pct")
     return {
         "inferences_found_as": found.statement,
@@ -222,6 +229,9 @@ def comparison_document(found: Comparison) -> dict[str, Any]:
 
 def ledger_document(ledger: Ledger) -> dict[str, Any]:
     """The ``fusion`` document. Counts and times are per inference (sums ÷ inferences); ``totals`` holds the exact sums."""
+    from profiler.analysis.fusion.evidence import tensor_core_evidence  # noqa: PLC0415 - see above
+    from profiler.analysis.fusion.traffic import memory_traffic  # noqa: PLC0415 - see above
+
     traffic = memory_traffic(ledger)
     evidence = {side: {id(e.row): e for e in tensor_core_evidence(ledger, side)} for side in SIDES}
     n = {"before": ledger.before_placement.inferences, "after": ledger.after_placement.inferences}
@@ -385,7 +395,7 @@ def chain_document(steps: Sequence[ChainStep]) -> dict[str, Any]:
 
 def report_document(evidence: Evidence, outcomes: Sequence[GateResult] = ()) -> dict[str, Any]:
     """The ``report`` document: ``compare`` with ``provenance``, ``fusion`` and ``decompose`` (null and a reason without)."""
-    split = evidence.split if isinstance(evidence.split, Decomposition) else None
+    split = None if isinstance(evidence.split, str) else evidence.split
     return {
         **comparison_document(evidence.comparison),
         "provenance": evidence.provenance,

@@ -1,4 +1,4 @@
-"""Columns as arrays that are no larger than they need to be, and categories made of them.
+"""Columns as arrays that are no larger than they need to be.
 
 A trace has tens of millions of rows: a column that holds one value takes no memory, codes are as small as their number allows, and what
 needs a copy is done in pieces.
@@ -6,16 +6,17 @@ needs a copy is done in pieces.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 IntArray = npt.NDArray[np.integer[Any]]
 Int64Array = npt.NDArray[np.int64]
 Float64Array = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]
+"""Which rows: their numbers, or a mark each."""
 MISSING = np.iinfo(np.int64).min
 """Stands for NULL in integer columns: no nsys field can hold it."""
 MAX_NS = 2**61
@@ -31,14 +32,22 @@ def is_constant(values: npt.NDArray[Any]) -> bool:
     return bool(len(values) > 0 and values.strides == (0,))
 
 
-def take(values: npt.NDArray[Any], rows: npt.NDArray[np.integer[Any]] | None) -> npt.NDArray[Any]:
+def take(values: npt.NDArray[Any], rows: Rows | None) -> npt.NDArray[Any]:
     """``values[rows]``; None takes all. A constant column stays one."""
     if rows is None:
         return values
-    if is_constant(values) and len(rows):
+    if is_constant(values) and len(rows) and rows.dtype != bool:
         return np.broadcast_to(values[0], len(rows))
     chosen: npt.NDArray[Any] = values[rows]
     return chosen
+
+
+def distinct(values: IntArray) -> IntArray:
+    """The sorted distinct values. (np.unique imports np.ma, a tenth of what starting a verb takes.)"""
+    if is_constant(values):
+        return np.asarray(values[:1])
+    ordered = np.sort(values)
+    return ordered[np.append(True, ordered[1:] != ordered[:-1])] if len(ordered) else ordered
 
 
 def encode(values: IntArray) -> tuple[npt.NDArray[Any], IntArray]:
@@ -50,8 +59,8 @@ def encode(values: IntArray) -> tuple[npt.NDArray[Any], IntArray]:
     low, high = int(values.min()), int(values.max())
     span = high - low + 1
     if span > max(1 << 16, 2 * len(values)):
-        distinct, places = np.unique(values, return_inverse=True)
-        return places.astype(_smallest(len(distinct))), distinct
+        found = distinct(values)
+        return np.searchsorted(found, values).astype(_smallest(len(found))), found
     seen = np.zeros(span, dtype=bool)
     for piece in _pieces(values):
         seen[piece - low] = True
@@ -111,25 +120,3 @@ def rows_by_start(starts: IntArray, good: npt.NDArray[np.bool_]) -> IntArray | N
         return rows
     order = np.argsort(kept, kind="stable")
     return order if rows is None else rows[order]
-
-
-def labelled(codes: IntArray, labels: list[str]) -> pd.Categorical:
-    """Categorical of ``labels[code]``, where several codes may have the same label. Unused labels are left out."""
-    places: dict[str, int] = {}
-    remap = np.full(max(len(labels), 1), -1, dtype=np.int64)
-    used = np.zeros(max(len(labels), 1), dtype=bool)
-    for at in range(0, len(codes), PIECE):
-        used[codes[at : at + PIECE]] = True
-    for code in np.flatnonzero(used):
-        remap[code] = places.setdefault(labels[code], len(places))
-    kind = np.int8 if len(places) < 128 else np.int16 if len(places) < 32_768 else np.int32
-    remap = remap.astype(kind)
-    made: npt.NDArray[np.integer[Any]] = np.empty(len(codes), dtype=kind)
-    for at in range(0, len(codes), PIECE):
-        made[at : at + PIECE] = remap[codes[at : at + PIECE]]
-    return pd.Categorical.from_codes(made, categories=pd.Index(list(places), dtype=object))
-
-
-def categorical(values: IntArray, label: Callable[[int], str]) -> pd.Categorical:
-    codes, distinct = encode(values)
-    return labelled(codes, [label(int(v)) for v in distinct])

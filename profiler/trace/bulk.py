@@ -1,8 +1,9 @@
 """Reading columns of large tables: SQLite rows to Arrow batches to NumPy, without a Python object per value.
 
-:class:`profiler.trace.database.Database` decides what may be read; this module only reads faster. The choice of ADBC and what it was
-measured against are in docs/performance.md. Columns are kept as small as they can be, as a trace has tens of millions of rows: an integer
-column becomes int32 where all values fit, and one that holds a single value takes no memory.
+:class:`profiler.trace.database.Database` decides what may be read; this module only reads faster. docs/performance.md says why ADBC was
+chosen. The batches come through Arrow's C interface (:mod:`profiler.trace.arrow`), as importing pyarrow takes longer than reading a million
+rows. Columns are kept as small as they can be, as a trace has tens of millions of rows: an integer column becomes int32 where all values
+fit, and one that holds a single value takes no memory.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from profiler import progress
-from profiler.trace.arrays import MISSING, IntArray
+from profiler.trace.arrays import Int64Array, IntArray
+from profiler.trace.arrow import Batch, StreamError, opened
 
 _Part = TypeVar("_Part")
 
@@ -27,7 +28,10 @@ _BATCH_ROWS = 1 << 16
 _MAX_WORKERS = 4
 _ENDED = -1  # among the numbers of rows: the others stop
 _SETTINGS = ("trusted_schema=OFF", "query_only=ON", "cell_size_check=ON", "mmap_size=0", "temp_store=MEMORY")
-_INT32 = np.iinfo(np.int32)
+_INT32, _INT64 = np.iinfo(np.int32), np.iinfo(np.int64)
+
+Select = Callable[[int, int], str]
+"""SQL that reads the rows from one rowid to another."""
 
 
 class BulkError(Exception):
@@ -35,13 +39,13 @@ class BulkError(Exception):
 
 
 def integers(
-    uri: str, sql: str, columns: int, bounds: tuple[int, int], what: str, tick: Callable[[], None]
+    uri: str, select: Select, columns: int, bounds: tuple[int, int], what: str, tick: Callable[[], None]
 ) -> list[IntArray]:
     """Integer columns of a query.
 
     Args:
         uri: of the database, as SQLite understands it, with ``mode=ro``.
-        sql: a SELECT of ``columns`` integer expressions with a condition on rowid that has two ``?``.
+        select: SQL that gives ``columns`` integer expressions of the rows from one rowid to another, in their order.
         bounds: smallest and largest rowid.
         what: is being read, for :mod:`profiler.progress`.
         tick: called a few times a second; what it raises ends the reading.
@@ -58,9 +62,9 @@ def integers(
 
     def part(rowids: tuple[int, int]) -> int:
         at = rowids[0] - low
-        for batch in _batches(uri, sql, rowids, done):
-            for column, values in zip(made, batch.columns):
-                column.put(at, _to_numpy(values))
+        for batch in _batches(uri, select(*rowids), done):
+            for k, column in enumerate(made):
+                column.put(at, batch.integers(k))
             at += len(batch)
         return at - (rowids[0] - low)
 
@@ -69,13 +73,50 @@ def integers(
     return [column.joined(list(zip(places, counts))) for column in made]
 
 
+def durations(
+    uri: str, select: Select, mask: int, bounds: tuple[int, int], what: str, tick: Callable[[], None]
+) -> tuple[Int64Array, int, int] | None:
+    """A number a row that holds a duration in its low bits, and from when to when the rows reach.
+
+    Args:
+        select: SQL of two integer expressions: the number, and the start.
+        mask: of the bits that hold the duration.
+
+    Returns:
+        The numbers, the first start and the last end; None where one of the numbers is NULL or negative.
+    """
+    done: list[int] = []
+    low, high = bounds
+    numbers = np.empty(high - low + 1, dtype=np.int64)
+
+    def part(rowids: tuple[int, int]) -> tuple[int, int, int] | None:
+        at = rowids[0] - low
+        first, last = int(_INT64.max), int(_INT64.min)
+        for batch in _batches(uri, select(*rowids), done):
+            own, starts = batch.integers(0), batch.integers(1)
+            if own.min() < 0:
+                return None
+            numbers[at : at + len(own)] = own
+            first, last = min(first, int(starts.min())), max(last, int((starts + (own & mask)).max()))
+            at += len(own)
+        return at - (rowids[0] - low), first, last
+
+    parts = _in_parts(part, bounds, what, done, tick)
+    known = [p for p in parts if p is not None]
+    if len(known) < len(parts):
+        return None
+    held = [numbers[r[0] - low : r[0] - low + p[0]] for r, p in zip(_split(*bounds), known)]
+    joined = numbers if sum(map(len, held)) == len(numbers) else np.concatenate(held)
+    return joined, min(p[1] for p in known), max(p[2] for p in known)
+
+
 def texts(
-    uri: str, sql: str, bounds: tuple[int, int], what: str, tick: Callable[[], None]
+    uri: str, select: Select, bounds: tuple[int, int], what: str, tick: Callable[[], None]
 ) -> tuple[npt.NDArray[np.int32], list[str]]:
     """A text column as codes in rowid order (-1: NULL) and the distinct texts.
 
     Args:
-        sql: as for :func:`integers`, with two expressions: whether the text is NULL (or :data:`TOO_LONG`), and the text ('' for NULL).
+        select: as for :func:`integers`, with two expressions: whether the text is NULL (or :data:`TOO_LONG`), and the text ('' for NULL).
 
     Raises:
         BulkError: a value is not text in UTF-8, or the file cannot be read so.
@@ -86,11 +127,10 @@ def texts(
     def part(rowids: tuple[int, int]) -> tuple[list[npt.NDArray[np.int32]], dict[str, int]]:
         places: dict[str, int] = {}
         pieces = []
-        for batch in _batches(uri, sql, rowids, done):
-            coded = batch.column(1).dictionary_encode()
-            own = [places.setdefault(text, len(places)) for text in coded.dictionary.to_pylist()]
-            codes = np.asarray(own, dtype=np.int32)[coded.indices.to_numpy()]
-            marks = batch.column(0).to_numpy()
+        for batch in _batches(uri, select(*rowids), done):
+            distinct, indices = batch.texts(1)
+            codes = np.asarray([places.setdefault(text, len(places)) for text in distinct], dtype=np.int32)[indices]
+            marks = batch.integers(0)
             if (marks == TOO_LONG).any():
                 raise BulkError("a text is too long")
             pieces.append(np.where(marks == 1, np.int32(-1), codes))
@@ -104,15 +144,11 @@ def texts(
     return np.concatenate(everything or [np.empty(0, np.int32)]), list(places)
 
 
-def _batches(uri: str, sql: str, rowids: tuple[int, int], done: list[int]) -> Iterator[Any]:
-    import adbc_driver_sqlite.dbapi as adbc  # noqa: PLC0415 - 0.1 s, for large tables only
-
-    with adbc.connect(uri) as connection, connection.cursor() as cursor:
+def _batches(uri: str, sql: str, done: list[int]) -> Iterator[Batch]:
+    with opened(uri) as connection:
         for setting in _SETTINGS:
-            cursor.execute(f"PRAGMA {setting}")
-        cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_BATCH_ROWS)})
-        cursor.execute(sql, rowids)
-        for batch in cursor.fetch_record_batch():
+            connection.execute(f"PRAGMA {setting}")
+        for batch in connection.batches(sql, _BATCH_ROWS):
             if _ENDED in done:
                 return
             done.append(len(batch))
@@ -127,7 +163,7 @@ def _in_parts(
     tick: Callable[[], None],
 ) -> list[_Part]:
     """The task's results for equal parts of the rowids, in order; done at the same time."""
-    import adbc_driver_sqlite.dbapi as adbc  # noqa: PLC0415 - as above
+    from concurrent.futures import ThreadPoolExecutor, wait  # noqa: PLC0415 - imports logging, for large tables only
 
     ranges = _split(*bounds)
     try:
@@ -142,7 +178,7 @@ def _in_parts(
                     raise
             progress.report(what, 1.0)
             return [future.result() for future in futures]
-    except (adbc.Error, OSError, ValueError, TypeError) as error:  # UnicodeError is a ValueError
+    except (StreamError, OSError, ValueError, TypeError) as error:  # UnicodeError is a ValueError
         raise BulkError(str(error)) from error
 
 
@@ -151,22 +187,6 @@ def _split(low: int, high: int) -> list[tuple[int, int]]:
     parts = max(1, min(_MAX_WORKERS, os.cpu_count() or 1, (high - low) // _BATCH_ROWS))
     edges = [low + (high - low + 1) * k // parts for k in range(parts + 1)]
     return [(a, b - 1) for a, b in itertools.pairwise(edges)]
-
-
-def _to_numpy(values: Any) -> IntArray:
-    import pyarrow as pa  # noqa: PLC0415 - as above
-
-    if pa.types.is_null(values.type) or values.null_count == len(values):
-        return np.full(len(values), MISSING, dtype=np.int64)
-    if not pa.types.is_int64(values.type):
-        raise BulkError(f"{values.type} where whole numbers were expected")
-    validity, data = values.buffers()
-    numbers = np.frombuffer(data, dtype=np.int64, count=len(values), offset=8 * values.offset)
-    if not values.null_count:
-        return numbers
-    # NumPy, not fill_null: Arrow's allocator keeps what threads that have ended freed
-    bits = np.unpackbits(np.frombuffer(validity, dtype=np.uint8), bitorder="little")
-    return np.where(bits[values.offset : values.offset + len(values)], numbers, MISSING)
 
 
 class _Column:

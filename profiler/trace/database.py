@@ -18,7 +18,7 @@ import numpy.typing as npt
 from profiler.errors import TraceError
 from profiler.files import state_of
 from profiler.trace import bulk
-from profiler.trace.arrays import MISSING, Int64Array, IntArray, take
+from profiler.trace.arrays import MISSING, Int64Array, IntArray, distinct, take
 from profiler.trace.guard import TIME_LIMIT_VARIABLE, TimeLimit, harden, plain_tables, query_seconds, quoted, restrict
 
 # sqlite-utils imports pandas where it is installed, half a second that opening a trace has no use for; None makes it do without
@@ -232,9 +232,8 @@ class Database:
         if bounds is None or bounds[1] - bounds[0] < _LARGE_TABLE:
             return None
         picked = ", ".join(quoted(c) for c in columns)
-        condition = f"rowid BETWEEN ? AND ?{f' AND ({where})' if where else ''}"
-        sql = f"SELECT {picked} FROM {quoted(table)} NOT INDEXED WHERE {condition} ORDER BY rowid"  # noqa: S608 - as above
-        arrays = self._in_bulk(lambda: bulk.integers(self._uri, sql, len(columns), bounds, table, self._tick))
+        select = _part_of(table, picked, where)
+        arrays = self._in_bulk(lambda: bulk.integers(self._uri, select, len(columns), bounds, table, self._tick))
         return None if arrays is None else dict(zip(columns, arrays))
 
     def _in_bulk(self, reading: Callable[[], _Result]) -> _Result | None:
@@ -262,10 +261,10 @@ class Database:
                 f"If the file is sound and only large, set {TIME_LIMIT_VARIABLE} to more seconds.",
             )
 
-    def packed_durations(self, table: str, key: str) -> Int64Array | None:
-        """For every row of a large table ``key × 2**DURATION_BITS + (end - start)``, in no particular order.
+    def packed_durations(self, table: str, key: str) -> tuple[Int64Array, int, int] | None:
+        """For every row of a large table ``key × 2**DURATION_BITS + (end - start)``, in no particular order; the first start; the last end.
 
-        One value a row is read much faster than three. None where the table is small, or a row does not fit: a NULL, a text, a negative
+        Two values a row are read much faster than four. None where the table is small, or a row does not fit: a NULL, a text, a negative
         duration or one of more than 18 minutes. Then :meth:`integers` does it, or says what is wrong.
         """
         bounds = self.rowids(table) if self.has(table, "start", "end", key) else None
@@ -275,15 +274,8 @@ class Database:
         # text is greater than any number, so it fails the comparisons; a fraction or an overflow makes the sum a fraction, which is refused
         times = " AND ".join(f'"{c}" BETWEEN {-_MAX_TIME} AND {_MAX_TIME}' for c in ("start", "end"))
         fits = f'{times} AND "end" - "start" BETWEEN 0 AND {limit - 1} AND {name} BETWEEN 0 AND {_MAX_KEY}'
-        sql = (
-            f'SELECT CASE WHEN {fits} THEN {name} * {limit} + ("end" - "start") END FROM {quoted(table)} NOT INDEXED '  # noqa: S608 - quoted
-            "WHERE rowid BETWEEN ? AND ?"
-        )
-        read = self._in_bulk(lambda: bulk.integers(self._uri, sql, 1, bounds, table, self._tick))
-        if read is None:
-            return None
-        (keys,) = read
-        return keys.astype(np.int64) if len(keys) and keys.min() >= 0 else None
+        select = _part_of(table, f'CASE WHEN {fits} THEN {name} * {limit} + ("end" - "start") END, "start"')
+        return self._in_bulk(lambda: bulk.durations(self._uri, select, limit - 1, bounds, table, self._tick))
 
     def rowids(self, table: str) -> tuple[int, int] | None:
         """The smallest and the largest rowid of a table that is there; None where a column takes that name, or the table has none."""
@@ -335,12 +327,11 @@ class Database:
             return np.empty(0, dtype=np.int32), []
         bounds = self.rowids(table)
         if bounds is not None and bounds[1] - bounds[0] >= _LARGE_TABLE:
-            condition = f"rowid BETWEEN ? AND ?{f' AND ({where})' if where else ''}"
             is_long = f"length({name}) > {MAX_NAME}"
             mark = f"CASE WHEN {is_long} THEN {bulk.TOO_LONG} ELSE {name} IS NULL END"
             picked = f"{mark}, CASE WHEN {is_long} THEN '' ELSE coalesce({name}, '') END"
-            sql = f"SELECT {picked} FROM {quoted(table)} NOT INDEXED WHERE {condition} ORDER BY rowid"  # noqa: S608 - as above
-            found = self._in_bulk(lambda: bulk.texts(self._uri, sql, bounds, table, self._tick))
+            select = _part_of(table, picked, where)
+            found = self._in_bulk(lambda: bulk.texts(self._uri, select, bounds, table, self._tick))
             if found is not None:
                 return found
         sql = f"SELECT {name} FROM {quoted(table)} {f'WHERE {where}' if where else ''}"  # noqa: S608 - as above
@@ -359,7 +350,7 @@ class Database:
         """The text of these ids from StringIds; ids that are not there are left out."""
         if not self.has("StringIds", "id", "value"):
             return {}
-        wanted = [int(i) for i in np.unique(ids) if i != MISSING]
+        wanted = [int(i) for i in distinct(ids) if i != MISSING]
         if len(wanted) > _MANY_STRINGS:
             everything = self.rows("SELECT id, value FROM StringIds")
             asked = set(wanted)
@@ -383,3 +374,14 @@ class Database:
                 f"{self.label}: table {table} holds a name of {longest:,} characters, and at most {MAX_NAME:,} are read.",
                 "No compiler and no program writes such names: the file is damaged, or was changed after the export.",
             )
+
+
+def _part_of(table: str, picked: str, where: str = "") -> bulk.Select:
+    """SQL that picks expressions of a table's rows from one rowid to another; names are quoted, conditions the program's own."""
+    also = f" AND ({where})" if where else ""
+
+    def select(low: int, high: int) -> str:
+        rows = f"rowid BETWEEN {low} AND {high}{also}"
+        return f"SELECT {picked} FROM {quoted(table)} NOT INDEXED WHERE {rows} ORDER BY rowid"  # noqa: S608 - see above
+
+    return select

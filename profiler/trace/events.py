@@ -1,18 +1,19 @@
-"""Reading the events of a trace into frames: kernels, copies, graph launches, API calls, NVTX ranges.
+"""The events of a trace as tables of columns: kernels, copies, graph launches, API calls, NVTX ranges.
 
 Times are nanoseconds on the trace's own clock. Rows without a valid start and end are left out and counted. What memory a frame takes
-matters: columns are taken out of the raw ones as they are made.
+matters: columns are taken out of the raw ones as they are made, and those that few need are read when they are asked for.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from profiler.errors import TraceError
 from profiler.trace.arrays import (
@@ -21,23 +22,24 @@ from profiler.trace.arrays import (
     PROCESS_MASK,
     Int64Array,
     IntArray,
-    categorical,
     difference,
     encode,
     is_constant,
     is_time,
-    labelled,
     minus_one_for_missing,
     process_of,
     rows_by_start,
     take,
 )  # fmt: skip
+from profiler.trace.columns import Labels, Table, categorical, labelled
 from profiler.trace.database import DURATION_BITS, Database
-from profiler.trace.nvtx import DOMAIN, KINDS
+from profiler.trace.launches import match_launches, ranges_around
+from profiler.trace.nvtx import DOMAIN, KINDS, NvtxIndex
 from profiler.trace.schema import API_CALLS, GPU_WORK, GRAPHS, KERNELS, MEMCPY, MEMSET, NVTX
 
 Columns = dict[str, Any]
-"""Columns of a frame by name, of equal length."""
+"""Columns of a table by name, of equal length."""
+Later = Callable[[Table], Columns]
 
 _MAX_COPY_BYTES = 1 << 48
 """256 TiB: no machine has as much memory, so a larger size is damage."""
@@ -48,7 +50,15 @@ _MEMCPY_KINDS = {
     6: "Array-to-Device", 7: "Device-to-Array", 8: "Device-to-Device", 9: "Host-to-Host", 10: "Peer-to-Peer",
 }  # fmt: skip
 # what all GPU work has in common
-_WORK_COLUMNS = ("start", "end", "deviceId", "contextId", "streamId", "correlationId", "globalPid")
+_TIMED = ("start", "end")
+_PLACED = {"deviceId": "device_id", "contextId": "context_id", "streamId": "stream_id"}
+_LAUNCHED = {"globalPid": "pid", "correlationId": "correlation_id"}
+_WORK_COLUMNS = (*_TIMED, *_PLACED, *_LAUNCHED)
+_KERNEL_COLUMNS = (
+    "start_ns", "end_ns", "duration_ns", "device_id", "context_id", "stream_id", "pid", "correlation_id", "name", "short_name",
+    "graph_node_id",
+)  # fmt: skip
+_FEW_ROWS = 5_000
 _KERNEL_DETAILS = {
     "registersPerThread": "registers", "gridX": "grid_x", "gridY": "grid_y", "gridZ": "grid_z", "blockX": "block_x",
     "blockY": "block_y", "blockZ": "block_z", "staticSharedMemory": "static_shared_bytes",
@@ -58,40 +68,109 @@ _KERNEL_DETAILS = {
 _DAMAGED = "The file is damaged, or was changed after the export. Export the report again."
 
 
-class EventReader:
-    """Reads events; ``warn`` is called with an id and a message for whatever a reader of the figures should know."""
+@dataclass(frozen=True)
+class PackedDurations:
+    """Durations of all kernels by name.
+
+    Attributes:
+        names, short_names: the demangled names, each with that without signature.
+        counts: kernels of each name.
+        durations_ns: the durations, name by name in that order, each name's by size.
+        first_ns, last_ns: start of the first kernel and end of the last.
+    """
+
+    names: list[str]
+    short_names: list[str]
+    counts: Int64Array
+    durations_ns: Int64Array
+    first_ns: int
+    last_ns: int
+
+
+class Events:
+    """Tables of events, each read on first use. :class:`profiler.trace.Trace` has them as frames and says which columns they hold.
+
+    Args:
+        warn: called with an id and a message for whatever a reader of the figures should know.
+    """
 
     def __init__(self, database: Database, warn: Callable[[str, str], None]) -> None:
         self._database = database
         self._warn = warn
+        self._kernel_rows: IntArray | None = None
+        """Which rows of the table the kernels are; None for all as they are."""
 
-    # -- GPU work: columns that still lack the API call and the NVTX range around it ------------------------------
+    # -- GPU work ------------------------------------------------------------------------------------------------
 
-    def kernels(self) -> tuple[Columns, IntArray | None]:
-        """See :attr:`profiler.trace.Trace.kernels`; and which rows of the table they are, None for all as they are."""
+    @cached_property
+    def kernels(self) -> Table:
         names = self._name_columns
-        raw = self._database.integers(KERNELS, [*_WORK_COLUMNS, "graphNodeId", *names[:2]])
-        rows = self._valid(raw, "kernels")
+        raw = self._database.integers(KERNELS, [*_TIMED, *_LAUNCHED, names[0]])
+        self._kernel_rows = rows = self._valid(raw, "kernels")
         columns = self._timed(raw, rows)
         columns["name"] = self._names(raw, rows, *names)
-        columns["short_name"] = self._names(raw, rows, *sorted(names, key=lambda c: c != "shortName"))
-        columns["graph_node_id"] = minus_one_for_missing(take(raw.pop("graphNodeId"), rows))
-        return columns, rows
+        me = weakref.proxy(self)  # the table must not keep what keeps it
+        return self._work(
+            columns,
+            _KERNEL_COLUMNS,
+            {("device_id", "context_id", "stream_id", "short_name", "graph_node_id"): lambda t: me._places()},
+        )
 
-    def kernel_durations(self) -> tuple[dict[int, str], Int64Array] | None:
-        """See :meth:`profiler.trace.Trace.kernel_durations`."""
-        keys = self._database.packed_durations(KERNELS, "demangledName")
-        if keys is None:
+    def _places(self) -> Columns:
+        """What few ask of kernels: where they ran."""
+        names = sorted(self._name_columns, key=lambda c: c != "shortName")
+        raw = self._database.integers(KERNELS, [*_PLACED, "graphNodeId", names[0]])
+        rows = self._kernel_rows
+        columns = self._columns(raw, rows, {**_PLACED, "graphNodeId": "graph_node_id"})
+        return {**columns, "short_name": self._names(raw, rows, *names)}
+
+    def short_names(self, rows: IntArray) -> list[str]:
+        """The names without signature of some kernels."""
+        names = sorted(self._name_columns, key=lambda c: c != "shortName")
+        if len(rows) > _FEW_ROWS:
+            return [self.kernels["short_name"].at(int(row)) for row in rows]
+        raw = self._database.at(KERNELS, names, rows if self._kernel_rows is None else self._kernel_rows[rows])
+        return self._names(raw, None, *names).to_list()
+
+    def kernel_durations(self) -> PackedDurations | None:
+        """Of every kernel its name and duration and nothing else: much less to read than :attr:`kernels`.
+
+        None where the table is small or holds something that :attr:`kernels` has to look at.
+        """
+        read = self._database.packed_durations(KERNELS, "demangledName")
+        if read is None:
             return None
+        keys, first, last = read
         keys.sort()
-        ids = []
+        ids, ends = [], []
         at = 0
         while at < len(keys):
             ids.append(int(keys[at]) >> DURATION_BITS)
             at = int(np.searchsorted(keys, (ids[-1] + 1) << DURATION_BITS))
+            ends.append(at)
         names = self._database.strings(np.asarray(ids, dtype=np.int64))
         are_known = len(names) == len(ids) and len(set(names.values())) == len(ids) and all(names.values())
-        return (names, keys) if are_known else None
+        keys &= (1 << DURATION_BITS) - 1
+        counts = np.asarray(ends, dtype=np.int64) - np.asarray([0, *ends[:-1]], dtype=np.int64)
+        if not are_known or float(np.sum(keys, dtype=np.float64)) > MAX_NS:
+            return None
+        short = self._short_names_of(ids)
+        texts = self._database.strings(np.asarray([*short.values()], dtype=np.int64))
+        others = [texts.get(short.get(i, MISSING)) or names[i] for i in ids]
+        return PackedDurations([names[i] for i in ids], others, counts, keys, first, last)
+
+    def _short_names_of(self, ids: list[int]) -> dict[int, int]:
+        """The ids of the short names of demangled names: most are among the first kernels."""
+        bounds = self._database.rowids(KERNELS)
+        if bounds is None or not self._database.has(KERNELS, "shortName"):
+            return {}
+        found: dict[int, int] = {}
+        for where in (f"rowid < {bounds[0] + _FEW_ROWS}", "demangledName IN ({})"):
+            left = ",".join(str(i) for i in ids if i not in found)
+            if left:
+                sql = f"SELECT demangledName, shortName, min(rowid) FROM {KERNELS} NOT INDEXED WHERE {where.format(left)} GROUP BY 1"  # noqa: S608 - whole numbers
+                found = {int(i): int(s) for i, s, _ in self._database.rows(sql) if isinstance(s, int)} | found
+        return found
 
     @property
     def _name_columns(self) -> list[str]:
@@ -100,11 +179,14 @@ class EventReader:
         return [c for c in wanted if self._database.has(KERNELS, c)] or ["demangledName"]
 
     def kernel_details(self, rows: IntArray) -> Columns:
-        """The launch configuration of some rows of the table of kernels."""
-        raw = self._database.at(KERNELS, list(_KERNEL_DETAILS), rows)
+        """The launch configuration of some kernels."""
+        _ = self.kernels  # which rows of the table they are
+        places = rows if self._kernel_rows is None else self._kernel_rows[rows]
+        raw = self._database.at(KERNELS, list(_KERNEL_DETAILS), places)
         return {label: minus_one_for_missing(raw[column]) for column, label in _KERNEL_DETAILS.items()}
 
-    def memory_copies(self) -> Columns:
+    @cached_property
+    def memcpys(self) -> Table:
         raw = self._database.integers(MEMCPY, [*_WORK_COLUMNS, "graphNodeId", "bytes", "copyKind"])
         labels = dict(_MEMCPY_KINDS)
         if self._database.has("ENUM_CUDA_MEMCPY_OPER", "id", "label"):
@@ -112,14 +194,15 @@ class EventReader:
         rows = self._valid(raw, "memory copies")
         columns = self._memory_operations(raw, rows, "memory copies")
         columns["kind"] = categorical(take(raw["copyKind"], rows), lambda kind: labels.get(kind, "Unknown"))
-        return columns
+        return self._work(columns)
 
-    def memory_sets(self) -> Columns:
+    @cached_property
+    def memsets(self) -> Table:
         raw = self._database.integers(MEMSET, [*_WORK_COLUMNS, "graphNodeId", "bytes"])
-        return self._memory_operations(raw, self._valid(raw, "memory sets"), "memory sets")
+        return self._work(self._memory_operations(raw, self._valid(raw, "memory sets"), "memory sets"))
 
     def _memory_operations(self, raw: dict[str, IntArray], rows: IntArray | None, what: str) -> Columns:
-        columns = self._timed(raw, rows)
+        columns = self._timed(raw, rows) | self._columns(raw, rows, _PLACED)
         columns["bytes"] = self._sizes(take(raw["bytes"], rows).astype(np.int64, copy=False), what)
         columns["graph_node_id"] = minus_one_for_missing(take(raw["graphNodeId"], rows))
         return columns
@@ -146,18 +229,29 @@ class EventReader:
             )
         return sizes
 
-    def graph_traces(self) -> Columns:
+    @cached_property
+    def graph_traces(self) -> Table:
         raw = self._database.integers(GRAPHS, [*_WORK_COLUMNS, "graphId"])
         rows = self._valid(raw, "graph launches")
-        columns = self._timed(raw, rows)
-        columns["graph_id"] = minus_one_for_missing(take(raw["graphId"], rows))
-        return columns
+        return self._work(self._timed(raw, rows) | self._columns(raw, rows, {**_PLACED, "graphId": "graph_id"}))
+
+    def _work(
+        self, columns: Columns, order: Sequence[str] = (), later: Mapping[tuple[str, ...], Later] | None = None
+    ) -> Table:
+        """GPU work with two more columns: ``api_call``, the row of the call that launched it, and ``nvtx``, the row of the innermost
+        range around that call; -1 where there is none."""
+        me = weakref.proxy(self)
+        attribution: dict[tuple[str, ...], Later] = {
+            ("api_call",): lambda t: {"api_call": match_launches(t["pid"], t["correlation_id"], me.api_calls)},
+            ("nvtx",): lambda t: {"nvtx": ranges_around(t["api_call"], me.api_calls, me.nvtx_index)},
+        }
+        return Table(columns, {**(later or {}), **attribution}, [*(order or columns), "api_call", "nvtx"])
 
     # -- the host ------------------------------------------------------------------------------------------------
 
-    def api_calls(self) -> pd.DataFrame:
-        """See :attr:`profiler.trace.Trace.api_calls`."""
-        raw = self._database.integers(API_CALLS, ["start", "end", "globalTid", "correlationId", "nameId"])
+    @cached_property
+    def api_calls(self) -> Table:
+        raw = self._database.integers(API_CALLS, ["start", "end", "globalTid", "correlationId"])
         rows = self._valid(raw, "API calls")
         starts, ends = take(raw.pop("start"), rows), take(raw.pop("end"), rows)
         duration = difference(ends, starts, small=True)
@@ -166,19 +260,23 @@ class EventReader:
         columns = {
             "start_ns": starts,
             "duration_ns": duration,
-            "name": self._names(raw, rows, "nameId", label=lambda name: _VERSION_SUFFIX.sub("", name)),
             "tid": tid,
             "pid": process_of(tid),
             "correlation_id": minus_one_for_missing(take(raw.pop("correlationId"), rows)),
         }
-        return pd.DataFrame(columns, copy=False)
+        me = weakref.proxy(self)
+        order = ("start_ns", "duration_ns", "name", "tid", "pid", "correlation_id")
+        return Table(columns, {("name",): lambda t: {"name": me._call_names(rows)}}, order)
 
-    def nvtx_ranges(self) -> pd.DataFrame:
-        """See :attr:`profiler.trace.Trace.nvtx_ranges`."""
-        columns = ["start", "end", "eventType", "globalTid", "domainId", "textId", "jsonTextId"]
+    def _call_names(self, rows: IntArray | None) -> Labels:
+        raw = self._database.integers(API_CALLS, ["nameId"])
+        return self._names(raw, rows, "nameId", label=lambda name: _VERSION_SUFFIX.sub("", name))
+
+    @cached_property
+    def nvtx_ranges(self) -> Table:
         kinds = ",".join(str(k) for k in KINDS)
         where = f"eventType IN ({kinds})" if self._database.has(NVTX, "eventType") else ""
-        raw = self._database.integers(NVTX, columns, where)
+        raw = self._database.integers(NVTX, ["start", "end", "eventType", "globalTid", "domainId", "textId"], where)
         n = len(raw["start"])
         texts = self._nvtx_texts(where, raw.pop("textId"))
         is_closed = raw["end"] != MISSING
@@ -191,27 +289,32 @@ class EventReader:
         tid = minus_one_for_missing(take(raw.pop("globalTid"), rows))
         pid = process_of(tid)
         starts = take(raw.pop("start"), rows)
-        frame = pd.DataFrame(
-            {
-                "start_ns": starts.astype(np.int64, copy=False),
-                "end_ns": take(ends, rows).astype(np.int64, copy=False),
-                "closed": take(is_closed, rows),
-                "text": pd.Categorical.from_codes(take(texts.codes, rows), dtype=texts.dtype),
-                "domain": self._domains_of(pid, take(raw.pop("domainId"), rows)),
-                "kind": categorical(take(raw.pop("eventType"), rows), lambda kind: KINDS.get(kind, "push/pop")),
-                "tid": tid,
-                "pid": pid,
-                "json_id": minus_one_for_missing(take(raw.pop("jsonTextId"), rows)),
-            },
-            copy=False,
-        )
-        n_open = int((~frame["closed"]).sum())
+        columns: Columns = {
+            "start_ns": starts.astype(np.int64, copy=False),
+            "end_ns": take(ends, rows).astype(np.int64, copy=False),
+            "closed": take(is_closed, rows),
+            "text": texts.take(rows),
+            "domain": self._domains_of(pid, take(raw.pop("domainId"), rows)),
+            "kind": categorical(take(raw.pop("eventType"), rows), lambda kind: KINDS.get(kind, "push/pop")),
+            "tid": tid,
+            "pid": pid,
+        }
+        n_open = int((~columns["closed"]).sum())
         if n_open:
             self._warn(
                 "nvtx-open",
                 f"{n_open:,} NVTX ranges were still open when the recording ended; they are taken to end with it.",
             )
-        return frame
+        me = weakref.proxy(self)
+        return Table(columns, {("json_id",): lambda t: me._payload_ids(where, rows)})
+
+    def _payload_ids(self, where: str, rows: IntArray | None) -> Columns:
+        raw = self._database.integers(NVTX, ["jsonTextId"], where)
+        return self._columns(raw, rows, {"jsonTextId": "json_id"})
+
+    @cached_property
+    def nvtx_index(self) -> NvtxIndex:
+        return NvtxIndex.build(self.nvtx_ranges)
 
     @cached_property
     def span_ns(self) -> tuple[int, int] | None:
@@ -256,15 +359,15 @@ class EventReader:
             )
 
     def _timed(self, raw: dict[str, IntArray], rows: IntArray | None) -> Columns:
-        """The columns that all GPU work shares. Takes its own out of ``raw``."""
+        """The times and the launch of GPU work. Takes its own out of ``raw``."""
         starts, ends = (take(raw.pop(c), rows).astype(np.int64, copy=False) for c in ("start", "end"))
         columns: Columns = {"start_ns": starts, "end_ns": ends, "duration_ns": ends - starts}
-        for column, name in (
-            ("deviceId", "device_id"), ("contextId", "context_id"), ("streamId", "stream_id"), ("globalPid", "pid"),
-            ("correlationId", "correlation_id"),
-        ):  # fmt: skip
-            columns[name] = minus_one_for_missing(take(raw.pop(column), rows))
-        return columns
+        return columns | self._columns(raw, rows, _LAUNCHED)
+
+    @staticmethod
+    def _columns(raw: dict[str, IntArray], rows: IntArray | None, names: Mapping[str, str]) -> Columns:
+        """Columns under the names that they have here, -1 for NULL. Takes them out of ``raw``."""
+        return {name: minus_one_for_missing(take(raw.pop(column), rows)) for column, name in names.items()}
 
     def _names(
         self,
@@ -272,7 +375,7 @@ class EventReader:
         rows: IntArray | None,
         *columns: str,
         label: Callable[[str], str] = str,
-    ) -> pd.Categorical:
+    ) -> Labels:
         """The first of the columns' StringIds texts that is there."""
         ids = take(raw[columns[0]], rows)
         for column in columns[1:]:
@@ -296,7 +399,7 @@ class EventReader:
 
         return labelled(codes, [text_of(int(i)) for i in distinct])
 
-    def _nvtx_texts(self, where: str, text_ids: IntArray) -> pd.Categorical:
+    def _nvtx_texts(self, where: str, text_ids: IntArray) -> Labels:
         """The texts of the rows of a query on NVTX_EVENTS: their own, or the registered one."""
         codes, distinct = encode(text_ids)
         registered = self._database.strings(distinct)
@@ -319,10 +422,11 @@ class EventReader:
         raw = self._database.integers(NVTX, ["globalTid", "domainId", "textId"], where)
         texts = self._nvtx_texts(where, raw["textId"])
         return {
-            (int(t) & PROCESS_MASK, int(d)): str(text) for t, d, text in zip(raw["globalTid"], raw["domainId"], texts)
+            (int(t) & PROCESS_MASK, int(d)): str(text)
+            for t, d, text in zip(raw["globalTid"], raw["domainId"], texts.to_list())
         }
 
-    def _domains_of(self, pids: IntArray, domains: IntArray) -> pd.Categorical:
+    def _domains_of(self, pids: IntArray, domains: IntArray) -> Labels:
         """The domain's name for each range."""
         (pid_codes, pid_values), (codes, values) = encode(pids), encode(domains)
         labels = [self._domains.get((int(p), int(d)), "") for p in pid_values for d in values]

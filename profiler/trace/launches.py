@@ -2,44 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from profiler.trace.arrays import PIECE, IntArray, is_constant, take
+from profiler.trace.arrays import PIECE, IntArray, distinct, is_constant, take
 from profiler.trace.nvtx import NvtxIndex
 
 
-def attributed(columns: dict[str, Any], calls: pd.DataFrame, ranges: NvtxIndex) -> pd.DataFrame:
-    """Columns of GPU work with two more: ``api_call``, the row of the call with the same correlation id in the same process, and
-    ``nvtx``, the row of the innermost range around that call; -1 where there is none."""
-    launched = match_launches(columns["pid"], columns["correlation_id"], calls)
-    columns["api_call"] = launched
+def ranges_around(launched: IntArray, calls: Mapping[str, Any], ranges: NvtxIndex) -> npt.NDArray[np.int32]:
+    """The row of the innermost range around each of some API calls, given by their rows; -1 where there is none."""
     inner = np.full(len(launched), -1, dtype=np.int32)
-    if len(calls) and len(ranges.parent):
-        tids, starts = calls["tid"].to_numpy(), calls["start_ns"].to_numpy()
-        for at in range(0, len(launched), PIECE):
-            part = launched[at : at + PIECE]
-            safe = np.maximum(part, 0)
-            found = ranges.innermost(take(tids, safe), starts[safe])
-            inner[at : at + PIECE] = np.where(part >= 0, found, -1)
-    columns["nvtx"] = inner
-    return pd.DataFrame(columns, copy=False)
+    tids, starts = np.asarray(calls["tid"]), np.asarray(calls["start_ns"])
+    if not len(starts) or not len(ranges.parent):
+        return inner
+    for at in range(0, len(launched), PIECE):
+        part = launched[at : at + PIECE]
+        safe = np.maximum(part, 0)
+        found = ranges.innermost(take(tids, safe), starts[safe])
+        inner[at : at + PIECE] = np.where(part >= 0, found, -1)
+    return inner
 
 
-def match_launches(work_pids: IntArray, correlation_ids: IntArray, calls: pd.DataFrame) -> npt.NDArray[np.int32]:
+def match_launches(work_pids: IntArray, correlation_ids: IntArray, calls: Mapping[str, Any]) -> npt.NDArray[np.int32]:
     """For each piece of GPU work the row of the API call that launched it, or -1.
 
     Correlation ids are unique within a process only, so both must agree. Where a file lacks the process of the work
     (or of the calls) and only one process made calls, the correlation id alone decides.
     """
     found = np.full(len(work_pids), -1, dtype=np.int32)
-    if not len(work_pids) or not len(calls):
+    call_pids, call_ids = np.asarray(calls["pid"]), np.asarray(calls["correlation_id"])
+    if not len(work_pids) or not len(call_ids):
         return found
-    call_pids, call_ids = calls["pid"].to_numpy(), calls["correlation_id"].to_numpy()
-    processes = call_pids[:1] if is_constant(call_pids) else np.unique(call_pids)
+    processes = distinct(call_pids)
     if (_all_are(work_pids, -1) or _all_are(call_pids, -1)) and len(processes) == 1:
         _match(found, None, correlation_ids, None, call_ids)
         return found

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from profiler.trace.arrays import Int64Array, IntArray, is_constant, take
+from profiler.trace.arrays import Int64Array, IntArray, distinct, is_constant, take
 
 # Event types, from the ENUM_NSYS_EVENT_TYPE table of an export
 PUSH_POP = 59
@@ -46,26 +47,24 @@ class NvtxIndex:
     """Per thread its push/pop ranges by start, the outer of equal starts first; None: all rows as they are."""
 
     @classmethod
-    def build(cls, ranges: pd.DataFrame) -> NvtxIndex:
+    def build(cls, ranges: Mapping[str, Any]) -> NvtxIndex:
         """Nest the push/pop ranges of each thread by time, across NVTX domains, as the Nsight timeline draws them.
 
         Args:
             ranges: columns ``start_ns``, ``end_ns`` (open ranges already closed at the end of the trace), ``tid``,
-                ``kind``; by start.
+                ``kind`` (labels); by start.
 
         Ranges of a thread that overlap without nesting (a pop that was lost) are nested in order of their start.
         Start/end ranges do not nest and have level 0 and no parent.
         """
-        n = len(ranges)
+        starts, ends = (np.asarray(ranges[c], dtype=np.int64) for c in ("start_ns", "end_ns"))
+        n = len(starts)
         parent = np.full(n, -1, dtype=np.int32)
         level = np.zeros(n, dtype=np.int32)
-        starts = ranges["start_ns"].to_numpy(dtype=np.int64)
-        ends = ranges["end_ns"].to_numpy(dtype=np.int64)
-        tids = ranges["tid"].to_numpy()
-        kind = ranges["kind"]
-        nests = (kind == "push/pop").to_numpy()
+        tids = np.asarray(ranges["tid"])
+        nests = ranges["kind"].are("push/pop")
         threads: dict[int, IntArray | None] = {}
-        for tid in tids[:1] if is_constant(tids) else np.unique(tids):
+        for tid in distinct(tids):
             own = nests if is_constant(tids) else nests & (tids == tid)
             rows: IntArray | None = None if own.all() else np.flatnonzero(own)
             rows = _outer_first(rows, take(starts, rows), take(ends, rows))
@@ -151,7 +150,7 @@ def _nest(rows: IntArray | None, starts: Int64Array, ends: Int64Array, parent: I
     level[slice(None) if rows is None else rows] = depth
     if crossed.any():
         stretch = np.cumsum(depth == 0)
-        again = np.flatnonzero(np.isin(stretch, np.unique(stretch[crossed])))
+        again = np.flatnonzero(np.isin(stretch, stretch[crossed]))
         _sweep(again if rows is None else rows[again], starts, ends, parent, level)
 
 

@@ -1,7 +1,7 @@
 """The Trace: kernels, launches, NVTX ranges, copies, graphs and metrics of one nsys export, as frames.
 
-Times are nanoseconds on the trace's own clock. Every frame is built on first use and kept. The trace is opened
-read-only and never changed.
+Times are nanoseconds on the trace's own clock. Every frame is built on first use and kept; :attr:`Trace.events` has the same as NumPy
+columns, without pandas. The trace is opened read-only and never changed.
 """
 
 from __future__ import annotations
@@ -9,22 +9,24 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from profiler.errors import TraceError
 from profiler.trace import diagnosis, files
-from profiler.trace.arrays import Int64Array, IntArray, encode
+from profiler.trace.arrays import Int64Array, encode
 from profiler.trace.database import Database
 from profiler.trace.diagnosis import TraceWarning
-from profiler.trace.events import EventReader
+from profiler.trace.events import Events
 from profiler.trace.excerpt import Excerpt, excerpt_of, is_large
 from profiler.trace.gpu_metrics import GpuMetrics
-from profiler.trace.launches import attributed
 from profiler.trace.nvtx import KINDS, NvtxIndex
 from profiler.trace.schema import API_CALLS, GRAPHS, KERNELS, MEMCPY, NVTX
 from profiler.trace.session import Session, read_session
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def open_trace(path: str | Path, excerpt: bool = False) -> Trace:
@@ -60,11 +62,10 @@ class Trace:
         self.how_opened = file.how
         self._cleanup = file.keep_until_gone(self)
         self._noticed: dict[str, str] = {}
-        self._kernel_rows: IntArray | None = None
         try:
             self.database = Database(file.database, str(file.source), immutable=file.write_ahead_log)
             self._check_it_is_nsys()
-            self._events = EventReader(self.database, self._noticed.__setitem__)
+            self.events = Events(self.database, self._noticed.__setitem__)
         except BaseException:
             self.close()
             raise
@@ -164,15 +165,15 @@ class Trace:
     @cached_property
     def device_used(self) -> int | None:
         """The device with most kernels (without any: with most graph launches), of equals the first; None without GPU work."""
-        work = self.kernels if len(self.kernels) else self.graph_traces
-        codes, devices = encode(work["device_id"].to_numpy())
+        work = self.events.kernels if len(self.events.kernels) else self.events.graph_traces
+        codes, devices = encode(work["device_id"])
         return (
             int(devices[np.argmax([np.count_nonzero(codes == c) for c in range(len(devices))])]) if len(work) else None
         )
 
     # -- events ----------------------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def kernels(self) -> pd.DataFrame:
         """Kernels in order of their start.
 
@@ -182,69 +183,57 @@ class Trace:
         ``nvtx`` (row of the innermost push/pop range around the launch, -1: none). Grid, block, registers and shared memory are
         read on demand: :meth:`kernel_details`.
         """
-        ranges, calls = self.nvtx_index, self.api_calls  # first, as their making takes more memory than they do
-        columns, self._kernel_rows = self._events.kernels()
-        return attributed(columns, calls, ranges)
-
-    def kernel_durations(self) -> tuple[dict[int, str], Int64Array] | None:
-        """Of every kernel its name and duration and nothing else, for statistics of large traces: much less to read than :attr:`kernels`.
-
-        Returns:
-            The demangled names by id, and ``id << DURATION_BITS | duration_ns`` a kernel, in no particular order. None where the
-            table is small or holds something that :attr:`kernels` has to look at.
-        """
-        return self._events.kernel_durations()
+        return self.events.kernels.frame()
 
     def kernel_details(self, rows: Int64Array) -> pd.DataFrame:
         """Launch configuration of some rows of :attr:`kernels`, in their order.
 
         Columns: ``registers``, ``grid_x`` … ``block_z``, ``static_shared_bytes``, ``dynamic_shared_bytes``; -1 where it is not recorded.
         """
-        frame = self.kernels
-        places = np.asarray(rows, dtype=np.int64)
-        columns = self._events.kernel_details(places if self._kernel_rows is None else self._kernel_rows[places])
-        return pd.DataFrame(columns, index=frame.index[places])
+        import pandas as pd  # noqa: PLC0415 - for frames only
 
-    @cached_property
+        return pd.DataFrame(self.events.kernel_details(np.asarray(rows, dtype=np.int64)), index=rows)
+
+    @property
     def memcpys(self) -> pd.DataFrame:
         """Memory copies: the time, stream and launch columns of :attr:`kernels`, ``bytes`` (0: not recorded) and ``kind`` (a label)."""
-        return attributed(self._events.memory_copies(), self.api_calls, self.nvtx_index)
+        return self.events.memcpys.frame()
 
-    @cached_property
+    @property
     def memsets(self) -> pd.DataFrame:
         """Memory sets: the time, stream and launch columns of :attr:`kernels`, and ``bytes`` (0: not recorded)."""
-        return attributed(self._events.memory_sets(), self.api_calls, self.nvtx_index)
+        return self.events.memsets.frame()
 
-    @cached_property
+    @property
     def graph_traces(self) -> pd.DataFrame:
         """CUDA graph launches recorded as single events: the time, stream and launch columns of :attr:`kernels`, and ``graph_id``."""
-        return attributed(self._events.graph_traces(), self.api_calls, self.nvtx_index)
+        return self.events.graph_traces.frame()
 
-    @cached_property
+    @property
     def api_calls(self) -> pd.DataFrame:
         """CUDA API calls by start.
 
         Columns: ``start_ns``, ``duration_ns`` (the end is their sum), ``name`` (version suffix removed), ``tid``, ``pid``,
         ``correlation_id``.
         """
-        return self._events.api_calls()
+        return self.events.api_calls.frame()
 
-    @cached_property
+    @property
     def nvtx_ranges(self) -> pd.DataFrame:
         """NVTX ranges by start: ``start_ns``, ``end_ns``, ``closed``, ``text``, ``domain``, ``kind``, ``tid``, ``pid``, ``json_id``.
 
         An open range (``closed`` False) is given the end of the trace. ``json_id`` is the StringIds id of its payload.
         """
-        return self._events.nvtx_ranges()
+        return self.events.nvtx_ranges.frame()
 
-    @cached_property
+    @property
     def nvtx_index(self) -> NvtxIndex:
-        return NvtxIndex.build(self.nvtx_ranges)
+        return self.events.nvtx_index
 
     def nvtx_path(self, row: int) -> tuple[str, ...]:
         """Texts of the push/pop ranges from the outermost down to ``row`` of :attr:`nvtx_ranges`; empty for -1."""
-        texts = self.nvtx_ranges["text"]
-        return tuple(str(texts.iloc[r]) for r in self.nvtx_index.path(row))
+        texts = self.events.nvtx_ranges["text"]
+        return tuple(texts.at(r) for r in self.nvtx_index.path(row))
 
     def payloads(self, json_ids: Int64Array) -> dict[int, str]:
         """NVTX payload texts by their StringIds id."""
@@ -263,9 +252,9 @@ class Trace:
     @property
     def span_ns(self) -> tuple[int, int] | None:
         """From the first start to the last end of GPU work and API calls; None without any."""
-        return self._events.span_ns
+        return self.events.span_ns
 
     def release(self, *frames: str) -> None:
         """Forget frames that were read, such as "nvtx_ranges"; they are read again when they are asked for."""
         for name in frames:
-            self.__dict__.pop(name, None)
+            (self if name == "gpu_metrics" else self.events).__dict__.pop(name, None)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.generate import generate
 from profiler.cli.main import VERBS
 from tests.support.commands import profiler
 from tests.support.make_trace import simple
@@ -80,6 +81,19 @@ def test_kernels_document_and_csv_agree() -> None:
     assert set(keys.split()) <= set(result["kernels"][0])
     rows = list(csv.DictReader(io.StringIO(profiler("kernels", INT8, "--format", "csv").stdout)))
     assert [(r["name"], int(r["total_ns"])) for r in rows] == [(k["name"], k["total_ns"]) for k in result["kernels"]]
+
+
+def test_kernels_are_the_same_without_looking_for_inferences(tmp_path: Path) -> None:
+    large = tmp_path / "large.sqlite"
+    generate(large, 60_000)  # from 50,000 rows on only names and durations are read
+    for trace in (INT8, str(large)):
+        whole, alone = document("kernels", trace), document("kernels", trace, "--no-inferences")
+        assert alone["inferences"] is alone["outside_inferences"] is alone["per_inference"] is None
+        for part in ("kernels", "categories"):
+            assert [{**row, "per_inference": None} for row in whole[part]] == alone[part]
+        assert (whole["kernel_count"], whole["total_ns"], whole["wall_ns"]) == tuple(
+            alone[key] for key in ("kernel_count", "total_ns", "wall_ns")
+        )
 
 
 def test_kernels_without_inferences(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def profiler(*args: str, after: str = "", env: dict[str, str] | None = None) -> 
         capture_output=True,
         check=False,
         timeout=120,
-        env={**os.environ, "PROFILER_CACHE": "off", **(env or {})},
+        env={**os.environ, **(env or {})},
     )
 
 

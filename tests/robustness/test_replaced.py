@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from profiler import store
-from profiler.cli import main
 from profiler.errors import TraceError
 from profiler.trace import Trace, bulk, database, open_trace
 from tests.support.make_trace import TraceMaker
@@ -113,24 +111,3 @@ def test_a_file_that_is_replaced_while_it_is_opened_is_an_error(
     monkeypatch.setattr(database, "harden", late)
     with pytest.raises(TraceError, match="was replaced by another file"):
         open_trace(path)
-
-
-def test_what_was_read_of_a_replaced_file_is_not_kept_for_the_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path, other = _trace(tmp_path / "a.sqlite", "First", 7), _trace(tmp_path / "b.sqlite", "Second", 300)
-    monkeypatch.setenv("PROFILER_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("PROFILER_CACHE", "on")
-    monkeypatch.setattr("profiler.cli.output_cache._LEAST_BYTES", 0)
-    digest = store.content_digest
-
-    def late(file: Path) -> str | None:
-        found = digest(file)
-        if other.exists():
-            other.replace(path)
-        return found
-
-    monkeypatch.setattr(store, "content_digest", late)
-    assert main.main(["kernels", str(path)]) == 0
-    assert "Second" in capsys.readouterr().out
-    assert store.Store().usage().entries == 0

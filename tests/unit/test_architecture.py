@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.make_trace import simple
 from tests.support.traces import ROOT
 
 
@@ -32,25 +33,36 @@ def test_help_imports_only_what_it_needs() -> None:
     code = "import sys; from profiler.cli import main; main.build_parser().format_help(); print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(ast.literal_eval(done.stdout))
-    assert not {m.split(".")[0] for m in loaded} & {"pandas", "numpy", "pyarrow", "plotly", "tabulate"}
+    assert not {m.split(".")[0] for m in loaded} & {"pandas", "numpy", "pyarrow", "plotly"}
     assert {m for m in loaded if m.startswith("profiler.cli.")} == {
         f"profiler.cli.{m}" for m in ("main", "streams", "verb")
     }
 
 
-@pytest.mark.parametrize("verb", ["kernels", "compare", "report", "cache", "doctor"])
+@pytest.mark.parametrize("verb", ["kernels", "compare", "report", "doctor"])
 def test_help_of_a_verb_does_not_load_what_it_would_compute_with(verb: str) -> None:
     code = "import sys; from profiler.cli.main import main\ntry: main(sys.argv[1:])\nfinally: print(sorted(sys.modules), file=sys.stderr)"
     command = [sys.executable, "-c", code, verb, "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert verb in done.stdout
-    assert not {"pandas.core", "pyarrow", "plotly", "tabulate"} & set(ast.literal_eval(done.stderr))
+    assert not {"pandas.core", "pyarrow", "plotly"} & set(ast.literal_eval(done.stderr))
+
+
+@pytest.mark.parametrize("arguments", [["info"], ["kernels"], ["kernels", "--no-inferences"]])
+def test_what_reads_one_trace_does_without_pandas(arguments: list[str], tmp_path: Path) -> None:
+    trace = simple().write(tmp_path / "trace.sqlite")
+    code = "import sys; from profiler.cli.main import main; main(sys.argv[1:]); print(sorted(sys.modules), file=sys.stderr)"
+    command = [sys.executable, "-c", code, *arguments, str(trace)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(ast.literal_eval(done.stderr.splitlines()[-1]))
+    heavy = {"pandas.core", "pyarrow", "plotly", "numpy.ma", "regex", "logging", "profiler.analysis.fusion"}
+    assert not heavy & loaded
 
 
 def test_every_verb_has_a_module_and_every_module_a_verb() -> None:
     from profiler.cli.main import VERBS  # noqa: PLC0415
 
-    shared = {"__init__", "main", "verb", "output", "streams", "capture_options", "output_cache", "runs"}
+    shared = {"__init__", "main", "verb", "output", "streams", "capture_options", "runs"}
     modules = {p.stem for p in (ROOT / "profiler" / "cli").glob("*.py")} - shared
     assert modules == {verb.replace("-", "_") for verb in VERBS}
 

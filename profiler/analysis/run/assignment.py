@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from profiler.analysis.run.range_kinds import RangeKind, kind_of
 from profiler.analysis.statistics import sum_by_code
 from profiler.trace import Trace
-from profiler.trace.arrays import IntArray, encode, is_constant, take
+from profiler.trace.arrays import IntArray, distinct, encode, is_constant, take
+from profiler.trace.columns import Table
 
 _PIECE = 1 << 20
 _MOSTLY = 0.5
 
 
-def assign_work(
-    trace: Trace, ranges: pd.DataFrame, work: pd.DataFrame, helpers: tuple[int, ...] = ()
-) -> tuple[IntArray, bool]:
+def assign_work(trace: Trace, ranges: Table, work: Table, helpers: tuple[int, ...] = ()) -> tuple[IntArray, bool]:
     """The inference of each piece of work, and whether some of it was placed by time, for want of a launch."""
     found = np.full(len(work), -1, dtype=np.int32)
     if not len(ranges) or not len(work):
         return found, False
-    launched, begins = work["api_call"].to_numpy(), work["start_ns"].to_numpy()
-    starts, ends = ranges["start_ns"].to_numpy(), ranges["end_ns"].to_numpy()
+    launched, begins = work["api_call"], work["start_ns"]
+    starts, ends = ranges["start_ns"], ranges["end_ns"]
     by_time = False
     for at in range(0, len(work), _PIECE):
         calls, part = launched[at : at + _PIECE], found[at : at + _PIECE]
@@ -36,14 +34,14 @@ def assign_work(
     return found, by_time
 
 
-def inference_of_calls(trace: Trace, ranges: pd.DataFrame, rows: IntArray, helpers: tuple[int, ...] = ()) -> IntArray:
+def inference_of_calls(trace: Trace, ranges: Table, rows: IntArray, helpers: tuple[int, ...] = ()) -> IntArray:
     """The inference of some rows of the API calls."""
-    tids, pids, starts = (trace.api_calls[c].to_numpy() for c in ("tid", "pid", "start_ns"))
+    tids, pids, starts = (trace.events.api_calls[c] for c in ("tid", "pid", "start_ns"))
     return assign_by_host(ranges, take(tids, rows), take(pids, rows), starts[rows], helpers)
 
 
 def assign_by_host(
-    ranges: pd.DataFrame, tids: IntArray, pids: IntArray, times: IntArray, helpers: tuple[int, ...] = ()
+    ranges: Table, tids: IntArray, pids: IntArray, times: IntArray, helpers: tuple[int, ...] = ()
 ) -> IntArray:
     """The inference in which a host thread was at a time. ``ranges`` is sorted by start.
 
@@ -53,25 +51,25 @@ def assign_by_host(
     found = np.full(len(times), -1, dtype=np.int32)
     if not len(ranges) or not len(times):
         return found
-    nested = (ranges["kind"] == "push/pop").to_numpy()
+    nested = ranges["kind"].are("push/pop")
     for by_thread in (True, False):
         chosen = np.flatnonzero(nested == by_thread)
         owners, asked = (ranges["tid"], tids) if by_thread else (ranges["pid"], pids)
-        for owner in np.unique(owners.to_numpy()[chosen]):
-            mine = chosen[owners.to_numpy()[chosen] == owner]
+        for owner in distinct(owners[chosen]):
+            mine = chosen[owners[chosen] == owner]
             everybody = is_constant(asked) and asked[0] == owner
             _fill(found, ranges, mine, None if everybody else asked == owner, times)
     if helpers:
         chosen = np.flatnonzero(nested)
         helping = np.isin(tids, np.asarray(helpers, dtype=np.int64))
-        for owner in np.unique(ranges["pid"].to_numpy()[chosen]):
-            mine = chosen[ranges["pid"].to_numpy()[chosen] == owner]
+        for owner in distinct(ranges["pid"][chosen]):
+            mine = chosen[ranges["pid"][chosen] == owner]
             _fill(found, ranges, mine, helping & (pids == owner), times)
     return found
 
 
-def _fill(found: IntArray, ranges: pd.DataFrame, mine: IntArray, asked: IntArray | None, times: IntArray) -> None:
-    starts, ends = ranges["start_ns"].to_numpy()[mine], ranges["end_ns"].to_numpy()[mine]
+def _fill(found: IntArray, ranges: Table, mine: IntArray, asked: IntArray | None, times: IntArray) -> None:
+    starts, ends = ranges["start_ns"][mine], ranges["end_ns"][mine]
     who = np.flatnonzero(found < 0) if asked is None else np.flatnonzero(asked & (found < 0))
     place = _place(starts, ends, times[who])
     found[who] = np.where(place >= 0, mine[np.maximum(place, 0)], -1)
@@ -83,38 +81,37 @@ def _place(starts: IntArray, ends: IntArray, times: IntArray) -> IntArray:
     return np.where(inside, place, -1)
 
 
-def helper_threads(trace: Trace, ranges: pd.DataFrame) -> tuple[int, ...]:
+def helper_threads(trace: Trace, ranges: Table) -> tuple[int, ...]:
     """Threads that launch work for whichever inference is open: they have no range of a user or of an engine of their own.
 
     The autograd engine's threads are of that kind. Where inferences of a process overlap, nothing tells which one such a thread
     works for: then there are none.
     """
-    calls = trace.api_calls
-    tids = calls["tid"].to_numpy()
-    nested = ranges[(ranges["kind"] == "push/pop").to_numpy()]
-    if not len(nested) or not len(tids) or (is_constant(tids) and (nested["tid"] == tids[0]).any()):
+    calls = trace.events.api_calls
+    tids = calls["tid"]
+    nested = ranges["kind"].are("push/pop")
+    if not nested.any() or not len(tids) or (is_constant(tids) and (ranges["tid"][nested] == tids[0]).any()):
         return ()
     codes, threads = encode(tids)
-    owners, processes = set(nested["tid"].tolist()), set()
-    for pid, own in nested.groupby("pid", observed=True):
-        if (own["start_ns"].to_numpy()[1:] >= own["end_ns"].to_numpy()[:-1]).all():
+    owners, processes = set(ranges["tid"][nested].tolist()), set()
+    for pid in distinct(ranges["pid"][nested]).tolist():
+        own = np.flatnonzero(nested & (ranges["pid"] == pid))
+        if (ranges["start_ns"][own[1:]] >= ranges["end_ns"][own[:-1]]).all():
             processes.add(pid)
     others = [k for k, tid in enumerate(threads.tolist()) if tid not in owners]
     if not others or not processes:
         return ()
     launched, own_range = np.zeros(len(threads), np.int64), np.zeros(len(threads), np.int64)
     marked = _in_own_range(trace)
-    for work in (trace.kernels, trace.graph_traces):
+    for work in (trace.events.kernels, trace.events.graph_traces):
         for at in range(0, len(work), _PIECE):
-            part = work.iloc[at : at + _PIECE]
-            called = part["api_call"].to_numpy()
+            called, durations, nvtx = (work[c][at : at + _PIECE] for c in ("api_call", "duration_ns", "nvtx"))
             thread = np.where(called >= 0, codes[np.maximum(called, 0)], -1)
-            durations, nvtx = part["duration_ns"].to_numpy(), part["nvtx"].to_numpy()
             launched += sum_by_code(thread, durations, len(threads))
             if len(marked):
                 mine = np.where((nvtx >= 0) & marked[np.maximum(nvtx, 0)], thread, -1)
                 own_range += sum_by_code(mine, durations, len(threads))
-    pid_of = dict(zip(tids.tolist(), calls["pid"].to_numpy().tolist())) if len(tids) < _PIECE else {}
+    pid_of = dict(zip(tids.tolist(), calls["pid"].tolist())) if len(tids) < _PIECE else {}
     found = []
     for k in others:
         tid = int(threads[k])
@@ -126,16 +123,12 @@ def helper_threads(trace: Trace, ranges: pd.DataFrame) -> tuple[int, ...]:
 
 def _in_own_range(trace: Trace) -> np.ndarray:
     """For each NVTX range whether it is, or lies in, a range of a user or around an engine's whole call."""
-    ranges, index = trace.nvtx_ranges, trace.nvtx_index
-    texts, domains = ranges["text"].cat, ranges["domain"].cat
-    pairs = domains.codes.to_numpy().astype(np.int64) * (len(texts.categories) + 1) + texts.codes.to_numpy()
-    distinct, codes = np.unique(pairs, return_inverse=True)
-    width = len(texts.categories) + 1
+    ranges, index = trace.events.nvtx_ranges, trace.nvtx_index
+    texts, domains = ranges["text"], ranges["domain"]
+    width = len(texts.texts) + 1
+    codes, pairs = encode(domains.codes.astype(np.int64) * width + texts.codes)
     own = np.asarray(
-        [
-            kind_of(str(texts.categories[p % width]), str(domains.categories[p // width])) != RangeKind.PART
-            for p in distinct
-        ],
+        [kind_of(texts.texts[p % width], domains.texts[p // width]) != RangeKind.PART for p in pairs],
         dtype=bool,
     )
     found = own[codes] if len(ranges) else np.zeros(0, dtype=bool)

@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 import numpy as np
-import pandas as pd
-import regex
 
 from profiler.analysis.run.range_kinds import WARM_UP, RangeKind, is_a_loop, kind_of, names_a_part, names_an_inference
 from profiler.analysis.statistics import count_codes, sum_by_code
 from profiler.errors import UsageError
 from profiler.text import number, plural
 from profiler.trace import Trace
-from profiler.trace.arrays import IntArray
+from profiler.trace.arrays import IntArray, distinct, encode
+from profiler.trace.columns import Table
 
 _TRAILING_NUMBER = re.compile(r"\D?(\d+)")
 _HEAD = re.compile(r"[^\d=:({\[,;|@]*[A-Za-z]")
 _PIECE = 1 << 20
 _PATTERN_SECONDS = 10.0
+RANGE_COLUMNS = ("start_ns", "end_ns", "closed", "text", "domain", "kind", "tid", "pid")
 _MIN_SHARE = 0.05
 _MAX_GROUPS = 200
 
@@ -60,7 +60,7 @@ class Candidate:
 
 def candidates_of(trace: Trace) -> list[Candidate]:
     """The candidates, best first: the user's before a library's, warm-up and loops last, names that say so first, outermost first."""
-    ranges, index = trace.nvtx_ranges, trace.nvtx_index
+    ranges, index = trace.events.nvtx_ranges, trace.nvtx_index
     if not len(ranges):
         return []
     kernels, times = work_inside(trace)
@@ -83,7 +83,7 @@ def candidates_of(trace: Trace) -> list[Candidate]:
         time = int(times[rows].sum())
         candidate = Candidate(
             label,
-            str(ranges["domain"].iloc[rows[0]]),
+            ranges["domain"].at(rows[0]),
             kinds[code],
             len(rows),
             int(kernels[rows].sum()),
@@ -109,18 +109,13 @@ def candidates_of(trace: Trace) -> list[Candidate]:
 
 def _groups(trace: Trace) -> tuple[list[RangeKind], IntArray, list[str]]:
     """For each range the code of its group (-1: an operation's), and for each group its kind and label."""
-    ranges = trace.nvtx_ranges
-    texts, domains = ranges["text"].cat, ranges["domain"].cat
-    domain_codes = domains.codes.to_numpy()
-    pairs = domain_codes.astype(np.int64) * (len(texts.categories) + 1) + texts.codes.to_numpy()
-    distinct, codes = np.unique(pairs, return_inverse=True)
+    texts, domains = (trace.events.nvtx_ranges[c] for c in ("text", "domain"))
+    width = len(texts.texts) + 1
+    codes, pairs = encode(domains.codes.astype(np.int64) * width + texts.codes)
     singles: dict[str, int] = {}
     named = []
-    for pair in distinct:
-        domain, text = (
-            str(domains.categories[pair // (len(texts.categories) + 1)]),
-            str(texts.categories[pair % (len(texts.categories) + 1)]),
-        )
+    for pair in pairs:
+        domain, text = domains.texts[pair // width], texts.texts[pair % width]
         label = normalised(text)
         singles[label] = singles.get(label, 0) + 1
         named.append((label, domain, kind_of(text, domain)))
@@ -131,7 +126,7 @@ def _groups(trace: Trace) -> tuple[list[RangeKind], IntArray, list[str]]:
             heads.setdefault(head, set()).add(label)
     merged = {head for head, labels in heads.items() if len(labels) > 1}
     places: dict[tuple[str, str, RangeKind], int] = {}
-    of_pair = np.full(len(distinct), -1, dtype=np.int32)
+    of_pair = np.full(len(pairs), -1, dtype=np.int32)
     for k, (label, domain, kind) in enumerate(named):
         if kind == RangeKind.PART:
             continue
@@ -155,32 +150,32 @@ def _head(label: str) -> str:
 
 
 def _gpu_time(trace: Trace) -> int:
-    return int(trace.kernels["duration_ns"].sum()) + int(trace.graph_traces["duration_ns"].sum())
+    return sum(int(work["duration_ns"].sum()) for work in (trace.events.kernels, trace.events.graph_traces))
 
 
 def _is_threaded(trace: Trace) -> bool:
     """Whether several threads call the API, or one that has no range of its own."""
-    tids = trace.api_calls["tid"].to_numpy()
-    return bool(len(tids)) and not (bool((tids == tids[0]).all()) and bool((trace.nvtx_ranges["tid"] == tids[0]).any()))
+    tids, own = trace.events.api_calls["tid"], trace.events.nvtx_ranges["tid"]
+    return bool(len(tids)) and not (bool((tids == tids[0]).all()) and bool((own == tids[0]).any()))
 
 
 def work_inside(trace: Trace) -> tuple[IntArray, IntArray]:
     """For each NVTX range the number and GPU time of the kernels and whole graphs launched inside: on its thread, or in its process."""
-    ranges, index = trace.nvtx_ranges, trace.nvtx_index
+    ranges, index = trace.events.nvtx_ranges, trace.nvtx_index
     n = len(ranges)
     counts, times = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
-    loose = np.flatnonzero((ranges["kind"] == "start/end").to_numpy())
-    starts, ends = ranges["start_ns"].to_numpy(), ranges["end_ns"].to_numpy()
-    for work in (trace.kernels, trace.graph_traces):
+    loose = np.flatnonzero(ranges["kind"].are("start/end"))
+    starts, ends = ranges["start_ns"], ranges["end_ns"]
+    for work in (trace.events.kernels, trace.events.graph_traces):
         if not len(work):
             continue
-        durations = work["duration_ns"].to_numpy()
+        durations = work["duration_ns"]
         if int(work["api_call"].max()) < 0:  # no launches recorded: by the time on the GPU
-            _add_by_time(counts, times, np.arange(n), starts, ends, work["start_ns"].to_numpy(), durations)
+            _add_by_time(counts, times, np.arange(n), starts, ends, work["start_ns"], durations)
             continue
         own_counts, own_times = (
-            count_codes(work["nvtx"].to_numpy(), n),
-            sum_by_code(work["nvtx"].to_numpy(), durations, n),
+            count_codes(work["nvtx"], n),
+            sum_by_code(work["nvtx"], durations, n),
         )
         for level in range(int(index.level.max(initial=0)), 0, -1):
             for at in range(0, n, _PIECE):
@@ -190,12 +185,11 @@ def work_inside(trace: Trace) -> tuple[IntArray, IntArray]:
         counts += own_counts
         times += own_times
         if len(loose):
-            calls = work["api_call"].to_numpy()
+            calls = work["api_call"]
             known = np.flatnonzero(calls >= 0)
-            called = trace.api_calls["start_ns"].to_numpy()[calls[known]]
-            pids = trace.api_calls["pid"].to_numpy()[calls[known]]
-            for pid in np.unique(ranges["pid"].to_numpy()[loose]):
-                mine = loose[ranges["pid"].to_numpy()[loose] == pid]
+            called, pids = (trace.events.api_calls[c][calls[known]] for c in ("start_ns", "pid"))
+            for pid in distinct(ranges["pid"][loose]):
+                mine = loose[ranges["pid"][loose] == pid]
                 theirs = pids == pid
                 _add_by_time(counts, times, mine, starts, ends, called[theirs], durations[known[theirs]])
     return counts, times
@@ -217,23 +211,26 @@ def _add_by_time(
     times[rows] += sums[last] - sums[first]
 
 
-def range_rows(trace: Trace, rows: IntArray) -> pd.DataFrame:
+def range_rows(trace: Trace, rows: IntArray) -> Table:
     """Those NVTX ranges by start, with a column ``row``; one that never closed ends where the next of them begins on its thread."""
-    ranges = trace.nvtx_ranges
-    rows = rows[np.argsort(ranges["start_ns"].to_numpy()[rows], kind="stable")]
-    frame = ranges.iloc[rows].assign(row=rows).reset_index(drop=True)
-    is_open = ~frame["closed"].to_numpy()
-    if is_open.any():
-        following = frame.groupby("tid", observed=True)["start_ns"].shift(-1)
-        cut = is_open & following.notna().to_numpy()
-        frame.loc[cut, "end_ns"] = following[cut].astype(np.int64)
-    return frame
+    ranges = trace.events.nvtx_ranges
+    rows = rows[np.argsort(ranges["start_ns"][rows], kind="stable")]
+    found = ranges.take(rows, RANGE_COLUMNS)
+    ends, starts, tids = found["end_ns"].copy(), found["start_ns"], found["tid"]
+    following: dict[int, int] = {}
+    for place in range(len(rows) - 1, -1, -1) if not found["closed"].all() else ():
+        tid = int(tids[place])
+        if not found["closed"][place] and tid in following:
+            ends[place] = following[tid]
+        following[tid] = int(starts[place])
+    return Table({**found, "end_ns": ends, "row": rows})
 
 
 def outermost(trace: Trace, rows: IntArray) -> IntArray:
     """Leave out the rows that lie inside another of the rows; one that was never closed holds nothing but itself."""
-    selected = np.zeros(len(trace.nvtx_ranges), dtype=bool)
-    selected[rows] = trace.nvtx_ranges["closed"].to_numpy()[rows]
+    ranges = trace.events.nvtx_ranges
+    selected = np.zeros(len(ranges), dtype=bool)
+    selected[rows] = ranges["closed"][rows]
     inside = np.zeros(len(selected), dtype=bool)
     index = trace.nvtx_index
     for level in range(1, int(index.level.max(initial=0)) + 1):
@@ -250,19 +247,21 @@ def matching(trace: Trace, pattern: str) -> IntArray:
     Raises:
         UsageError: neither, or it is no regular expression, or looking for it takes too long.
     """
-    texts = trace.nvtx_ranges["text"]
-    kinds = [str(k) for k in texts.cat.categories]
+    texts = trace.events.nvtx_ranges["text"]
+    kinds = texts.texts
     wanted = [fnmatch.fnmatchcase(k, pattern) for k in kinds]
     if not any(wanted):
         wanted = _found_in(pattern, kinds)
     if not any(wanted):
         known = ", ".join(dict.fromkeys(normalised(k) for k in kinds[:2000]))[:300] or "none"
         raise UsageError(f"--nvtx {pattern!r}: no NVTX range of {trace.path} matches.", f"Ranges in the trace: {known}")
-    return np.flatnonzero(np.asarray(wanted)[texts.cat.codes.to_numpy()])
+    return np.flatnonzero(np.asarray(wanted)[texts.codes])
 
 
 def _found_in(pattern: str, texts: list[str]) -> list[bool]:
     """Which texts hold a match of a regular expression. Pattern and texts can come from anywhere, so its time is limited."""
+    import regex  # noqa: PLC0415 - for patterns only
+
     try:
         compiled = regex.compile(pattern)
     except regex.error as error:

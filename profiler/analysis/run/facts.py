@@ -9,6 +9,7 @@ import numpy as np
 
 from profiler.text import visible
 from profiler.trace import Trace
+from profiler.trace.arrays import distinct
 from profiler.trace.engine_file import parse_payloads
 from profiler.trace.manifest import Manifest, manifest_of
 
@@ -41,12 +42,12 @@ def run_facts(trace: Trace) -> RunFacts:
     used = _gpu_used(trace)
     gpu = next((g for g in gpus if g.index == used), gpus[0] if len(gpus) == 1 else None)
     from_trace: dict[str, Any] = {"gpu": gpu.name if gpu else None, "sm": gpu.sm if gpu else None}
-    if "TensorRT" in set(trace.nvtx_ranges["domain"].cat.categories):
+    if "TensorRT" in trace.events.nvtx_ranges["domain"].texts:
         from_trace["framework"] = "TensorRT"
         from_trace["input_shape"] = tensorrt_input_shape(trace)
         if from_trace["input_shape"]:
             from_trace["batch"] = from_trace["input_shape"][0]
-    elif any("at::native" in str(n) for n in trace.kernels["name"].cat.categories):
+    elif any("at::native" in n for n in trace.events.kernels["name"].texts):
         from_trace["framework"] = "PyTorch"
     values: dict[str, Any] = {}
     origin: dict[str, str] = {}
@@ -80,9 +81,9 @@ def tensorrt_input_shape(trace: Trace) -> tuple[int, ...] | None:
     It is the dimensions of the tensor that a layer reads and no layer writes; None when there is no payload (the engine was
     not built with detailed profiling verbosity) or more than one such tensor.
     """
-    ranges = trace.nvtx_ranges
-    ids = np.unique(ranges["json_id"].to_numpy()[(ranges["domain"] == "TensorRT").to_numpy()])
-    layers = parse_payloads(trace.payloads(ids)).values()
+    ranges = trace.events.nvtx_ranges
+    ids = distinct(ranges["json_id"][ranges["domain"].are("TensorRT")])
+    layers = parse_payloads(trace.payloads(ids.astype(np.int64))).values()
     written = {tensor.name for layer in layers for tensor in layer.outputs}
     read = [tensor for layer in layers for tensor in layer.inputs if tensor.name not in written]
     outside = {tensor.dims for tensor in read if tensor.dims and min(tensor.dims) > 0}

@@ -12,7 +12,6 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
-import pandas as pd
 
 from profiler.analysis.run.assignment import assign_work, helper_threads
 from profiler.analysis.run.candidates import Candidate, candidates_of, matching, outermost, range_rows
@@ -24,6 +23,7 @@ from profiler.errors import UsageError
 from profiler.text import number, plural
 from profiler.trace import Trace
 from profiler.trace.arrays import IntArray
+from profiler.trace.columns import Table
 
 _MIN_SHARE = 0.5
 """Of the GPU time between the first and the last range of a name: with less inside, they are not what the program does."""
@@ -129,14 +129,14 @@ def _of_count(trace: Trace, found: list[Candidate], count: int) -> Inferences:
 
 
 def _none(trace: Trace, found: list[Candidate]) -> Inferences:
-    if not len(trace.nvtx_ranges):
+    if not len(trace.events.nvtx_ranges):
         why = "The trace holds no NVTX ranges, and no sequence of kernels that repeats clearly"
     else:
         why = "No NVTX range marks the inferences, and no sequence of kernels repeats clearly"
     shown = [c for c in found if c.kernels][:5]
     listed = f" Candidates: {'; '.join(c.sentence for c in shown)}." if shown else ""
     name = "Name the ranges with --nvtx PATTERN, or say how many there are with --inferences N."
-    if not len(trace.nvtx_ranges):
+    if not len(trace.events.nvtx_ranges):
         name = "Say how many there are with --inferences N, or mark them with NVTX ranges."
     rows = range_rows(trace, np.empty(0, np.int64))
     return _build(trace, rows, None, f"{why}, so the inferences cannot be told apart.{listed} {name}", "none")
@@ -146,11 +146,12 @@ def _listed(found: list[Candidate]) -> tuple[Candidate, ...]:
     return tuple(found[:50])
 
 
-def _build(trace: Trace, ranges: pd.DataFrame, label: str | None, statement: str, origin: str) -> Inferences:
+def _build(trace: Trace, ranges: Table, label: str | None, statement: str, origin: str) -> Inferences:
     """Assign the work to the ranges (by start, index reset), and set aside what is not like the others."""
     helpers = helper_threads(trace, ranges)
-    frames = (trace.kernels, trace.graph_traces, trace.memcpys, trace.memsets)
-    parts = [assign_work(trace, ranges, frame, helpers) for frame in frames]
+    events = trace.events
+    tables = (events.kernels, events.graph_traces, events.memcpys, events.memsets)
+    parts = [assign_work(trace, ranges, table, helpers) for table in tables]
     of: list[IntArray] = [part for part, _ in parts]
     if len(ranges) and any(by_time for _, by_time in parts):
         statement += "; the trace holds no launches for some GPU work, which was placed by the time at which it ran"

@@ -12,10 +12,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from profiler.analysis.run.assignment import assign_by_host, inference_of_calls
 from profiler.analysis.run.candidates import Candidate
@@ -25,6 +25,10 @@ from profiler.errors import TraceError
 from profiler.text import duration, number, number_of_bytes, plural
 from profiler.trace import Trace
 from profiler.trace.arrays import IntArray
+from profiler.trace.columns import Labels, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LAUNCH = re.compile(r"Launch(Kernel|CooperativeKernel|Cooperative|Grid|HostFunc)?|GraphLaunch", re.IGNORECASE)
 _PIECE = 1 << 20
@@ -74,7 +78,8 @@ class Inferences(Tabular):
     Attributes:
         label: what the ranges are called, with ``#`` for a running number.
         statement: how they were found, or why there are none.
-        ranges: a row an inference, by start: the columns of :attr:`Trace.nvtx_ranges`, index reset.
+        marks: a row an inference, by start: ``start_ns``, ``end_ns``, ``closed``, ``text``, ``domain``, ``kind``, ``tid``, ``pid`` as in
+            :attr:`Trace.nvtx_ranges`, and ``row`` there (-1: not a range).
         of_kernel: for each row of :attr:`Trace.kernels` the inference it belongs to, or -1.
         origin: "pattern", "ranges", "library ranges", "graph launches", "kernel sequence" or "none".
         helpers: threads whose launches belong to the inference that is open in their process.
@@ -85,7 +90,7 @@ class Inferences(Tabular):
     trace: Trace
     label: str | None
     statement: str
-    ranges: pd.DataFrame
+    marks: Table
     of_kernel: IntArray
     of_graph_trace: IntArray
     of_memcpy: IntArray
@@ -97,7 +102,12 @@ class Inferences(Tabular):
 
     @property
     def count(self) -> int:
-        return len(self.ranges)
+        return len(self.marks)
+
+    @property
+    def ranges(self) -> pd.DataFrame:
+        """:attr:`marks` as a frame."""
+        return self.marks.frame()
 
     @property
     def summary(self) -> str:
@@ -127,13 +137,13 @@ class Inferences(Tabular):
     @cached_property
     def kernels_by_name(self) -> tuple[IntArray, IntArray]:
         """Number and total time of the kernels inside inferences (without inferences: of all), by the code of their name."""
-        names, durations = self.trace.kernels["name"].cat, self.trace.kernels["duration_ns"].to_numpy()
-        codes, n = names.codes.to_numpy(), len(names.categories)
+        names, durations = (self.trace.events.kernels[c] for c in ("name", "duration_ns"))
+        codes, n = names.codes, len(names.texts)
         if self.count and (self.of_kernel < 0).any():
             codes = np.where(self.of_kernel >= 0, codes, -1)
         return count_codes(codes, n), sum_by_code(codes, durations, n)
 
-    def work(self) -> Iterator[pd.DataFrame]:
+    def work(self) -> Iterator[Table]:
         """All GPU work inside inferences, by inference and start: as many whole inferences at a time as make about a million rows.
 
         Columns: ``inference``, ``start_ns``, ``end_ns``, ``source`` ("kernels", "memcpys", "memsets", "graph_traces"), ``row``
@@ -151,22 +161,23 @@ class Inferences(Tabular):
             first = last
 
     @property
-    def _sources(self) -> tuple[tuple[str, pd.DataFrame, IntArray], ...]:
+    def _sources(self) -> tuple[tuple[str, Table, IntArray], ...]:
+        events = self.trace.events
         return (
-            ("kernels", self.trace.kernels, self.of_kernel),
-            ("memcpys", self.trace.memcpys, self.of_memcpy),
-            ("memsets", self.trace.memsets, self.of_memset),
-            ("graph_traces", self.trace.graph_traces, self.of_graph_trace),
+            ("kernels", events.kernels, self.of_kernel),
+            ("memcpys", events.memcpys, self.of_memcpy),
+            ("memsets", events.memsets, self.of_memset),
+            ("graph_traces", events.graph_traces, self.of_graph_trace),
         )
 
-    def _work_of(self, first: int, last: int) -> pd.DataFrame:
+    def _work_of(self, first: int, last: int) -> Table:
         """The work of the inferences from ``first`` up to, not including, ``last``."""
         parts: dict[str, list[np.ndarray]] = {name: [] for name in ("inference", "start_ns", "end_ns", "source", "row")}
-        for code, (_, frame, of) in enumerate(self._sources):
+        for code, (_, table, of) in enumerate(self._sources):
             rows = np.flatnonzero((of >= first) & (of < last))
             parts["inference"].append(of[rows])
-            parts["start_ns"].append(frame["start_ns"].to_numpy()[rows])
-            parts["end_ns"].append(frame["end_ns"].to_numpy()[rows])
+            parts["start_ns"].append(table["start_ns"][rows])
+            parts["end_ns"].append(table["end_ns"][rows])
             parts["source"].append(np.full(len(rows), code, dtype=np.int8))
             parts["row"].append(rows)
         columns = {name: np.concatenate(pieces) for name, pieces in parts.items()}
@@ -177,9 +188,8 @@ class Inferences(Tabular):
         reach = _reach(inference, columns["end_ns"])
         opens = np.ones(len(starts), dtype=bool)
         opens[1:] = (inference[1:] != inference[:-1]) | (starts[1:] > reach[:-1])
-        names = pd.Index([name for name, _, _ in self._sources], dtype=object)
-        source = pd.Categorical.from_codes(columns.pop("source"), categories=names)
-        return pd.DataFrame({**columns, "source": source, "reach_ns": reach, "opens": opens}, copy=False)
+        source = Labels(columns.pop("source"), [name for name, _, _ in self._sources])
+        return Table({**columns, "source": source, "reach_ns": reach, "opens": opens})
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -192,6 +202,8 @@ class Inferences(Tabular):
         ``memcpys``, ``memcpy_bytes``, ``memcpy_time_ns``, ``memsets``, ``memset_time_ns``.
         Without GPU work the GPU times are missing (NA).
         """
+        import pandas as pd  # noqa: PLC0415 - for frames only
+
         n = self.count
         table = self.ranges[["start_ns", "end_ns"]].copy()
         table.insert(0, "text", self.ranges["text"].astype(str))
@@ -199,34 +211,27 @@ class Inferences(Tabular):
         table = table.join(spans.astype("Int64"))
         ends = table["gpu_end_ns"].fillna(table["end_ns"]).astype(np.int64)
         table.insert(3, "latency_ns", np.maximum(ends, table["end_ns"]) - table["start_ns"])
-        launches = self.launch_calls
-        for frame, of, count, time in (
-            (self.trace.kernels, self.of_kernel, "kernels", "kernel_time_ns"),
-            (launches, launches["inference"].to_numpy(), "launches", "launch_time_ns"),
-            (self.trace.memcpys, self.of_memcpy, "memcpys", "memcpy_time_ns"),
-            (self.trace.memsets, self.of_memset, "memsets", "memset_time_ns"),
+        launches, events = self.launch_calls, self.trace.events
+        for source, of, count, time in (
+            (events.kernels, self.of_kernel, "kernels", "kernel_time_ns"),
+            (launches, launches["inference"], "launches", "launch_time_ns"),
+            (events.memcpys, self.of_memcpy, "memcpys", "memcpy_time_ns"),
+            (events.memsets, self.of_memset, "memsets", "memset_time_ns"),
         ):
             table[count] = count_codes(of, n)
-            table[time] = sum_by_code(of, frame["duration_ns"].to_numpy(), n)
-        table["memcpy_bytes"] = sum_by_code(self.of_memcpy, self.trace.memcpys["bytes"].to_numpy(), n)
+            table[time] = sum_by_code(of, source["duration_ns"], n)
+        table["memcpy_bytes"] = sum_by_code(self.of_memcpy, events.memcpys["bytes"], n)
         return table
 
     @cached_property
-    def launch_calls(self) -> pd.DataFrame:
+    def launch_calls(self) -> Table:
         """The API calls that start GPU work: ``name``, ``duration_ns``, ``inference`` (-1: outside)."""
-        calls = self.trace.api_calls
+        calls = self.trace.events.api_calls
         rows = np.flatnonzero(is_launch(calls["name"]))
         of = np.empty(len(rows), dtype=np.int32)
         for at in range(0, len(rows), _PIECE):
-            of[at : at + _PIECE] = inference_of_calls(self.trace, self.ranges, rows[at : at + _PIECE], self.helpers)
-        columns = {
-            "name": pd.Categorical.from_codes(
-                calls["name"].cat.codes.to_numpy()[rows], categories=calls["name"].cat.categories
-            ),
-            "duration_ns": calls["duration_ns"].to_numpy()[rows],
-            "inference": of,
-        }
-        return pd.DataFrame(columns, copy=False)
+            of[at : at + _PIECE] = inference_of_calls(self.trace, self.marks, rows[at : at + _PIECE], self.helpers)
+        return Table({"name": calls["name"].take(rows), "duration_ns": calls["duration_ns"][rows], "inference": of})
 
     @cached_property
     def launch_to_start_ns(self) -> dict[str, float] | None:
@@ -234,9 +239,9 @@ class Inferences(Tabular):
 
         Of a CUDA graph only its first kernel counts. None where no kernel (inside the inferences, if there are any) has a launch.
         """
-        trace = self.trace
-        launched, starts = trace.kernels["api_call"].to_numpy(), trace.kernels["start_ns"].to_numpy()
-        called = trace.api_calls["start_ns"].to_numpy()
+        events = self.trace.events
+        launched, starts = events.kernels["api_call"], events.kernels["start_ns"]
+        called = events.api_calls["start_ns"]
         seen = np.zeros(len(called), dtype=bool)
         pieces = []
         for at in range(0, len(launched), _PIECE):
@@ -264,7 +269,7 @@ class Inferences(Tabular):
     def assign_calls(self, calls: pd.DataFrame) -> IntArray:
         """The inference of each API call or range (a slice of a frame with ``tid``, ``pid`` and ``start_ns``), or -1."""
         return assign_by_host(
-            self.ranges,
+            self.marks,
             calls["tid"].to_numpy(),
             calls["pid"].to_numpy(),
             calls["start_ns"].to_numpy(),
@@ -303,10 +308,10 @@ class Inferences(Tabular):
     @cached_property
     def outside(self) -> Outside:
         """What of the trace belongs to no inference."""
-        kernels, copies = self.trace.kernels, self.trace.memcpys
-        durations = kernels["duration_ns"].to_numpy()
+        events = self.trace.events
+        copies, durations = events.memcpys, events.kernels["duration_ns"]
         time = int(durations.sum(where=self.of_kernel < 0))
-        graphs = self.trace.graph_traces["duration_ns"].to_numpy()
+        graphs = events.graph_traces["duration_ns"]
         whole = int(durations.sum()) + int(graphs.sum())
         alone = self.of_memcpy < 0
         return Outside(
@@ -314,8 +319,8 @@ class Inferences(Tabular):
             time,
             100.0 * (time + int(graphs.sum(where=self.of_graph_trace < 0))) / max(whole, 1),
             int(alone.sum()),
-            int(copies["bytes"].to_numpy()[alone].sum()),
-            int(copies["duration_ns"].to_numpy()[alone].sum()),
+            int(copies["bytes"][alone].sum()),
+            int(copies["duration_ns"][alone].sum()),
             int((self.of_memset < 0).sum()),
         )
 
@@ -324,12 +329,12 @@ class Inferences(Tabular):
         """The same of the time that kernels ran between the first and the last work of the inferences."""
         inside = window = 0
         parts = [(f, of) for name, f, of in self._sources if name in ("kernels", "graph_traces")]
-        marks = [(f["start_ns"].to_numpy(), f["duration_ns"].to_numpy(), of >= 0) for f, of in parts]
-        firsts = [int(starts[mine].min()) for starts, _, mine in marks if mine.any()]
+        times = [(t["start_ns"], t["duration_ns"], of >= 0) for t, of in parts]
+        firsts = [int(starts[mine].min()) for starts, _, mine in times if mine.any()]
         if not firsts:
             return 0.0
-        lasts = [int(starts[mine].max()) for starts, _, mine in marks if mine.any()]
-        for starts, durations, mine in marks:
+        lasts = [int(starts[mine].max()) for starts, _, mine in times if mine.any()]
+        for starts, durations, mine in times:
             inside += int(durations.sum(where=mine))
             window += int(durations.sum(where=(starts >= min(firsts)) & (starts <= max(lasts))))
         return inside / max(window, 1)
@@ -345,8 +350,8 @@ class Inferences(Tabular):
         """Kernels in inferences that helper threads launched, and their share (0 to 1) of the inferences' kernel time; None without."""
         if not self.helpers:
             return None
-        called, durations = self.trace.kernels["api_call"].to_numpy(), self.trace.kernels["duration_ns"].to_numpy()
-        tids = self.trace.api_calls["tid"].to_numpy()
+        called, durations = (self.trace.events.kernels[c] for c in ("api_call", "duration_ns"))
+        tids = self.trace.events.api_calls["tid"]
         inside = np.flatnonzero((self.of_kernel >= 0) & (called >= 0))
         theirs = inside[np.isin(tids[called[inside]], np.asarray(self.helpers))]
         if not len(theirs):
@@ -374,7 +379,7 @@ class Inferences(Tabular):
     @cached_property
     def overlap(self) -> bool:
         """Whether some inferences were open at the same time."""
-        starts, ends = self.ranges["start_ns"].to_numpy(), self.ranges["end_ns"].to_numpy()
+        starts, ends = self.marks["start_ns"], self.marks["end_ns"]
         return bool((starts[1:] < np.maximum.accumulate(ends)[:-1]).any())
 
     def without(self, rows: Mapping[int, str]) -> Inferences:
@@ -383,13 +388,13 @@ class Inferences(Tabular):
         kept[list(rows)] = False
         place = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1).astype(np.int32)  # the last: of work outside
         counts = count_codes(self.of_kernel, self.count)
-        texts = self.ranges["text"].astype(str)
-        aside = tuple(SetAside(texts.iloc[k], int(counts[k]), reason) for k, reason in sorted(rows.items()))
+        texts = self.marks["text"]
+        aside = tuple(SetAside(texts.at(k), int(counts[k]), reason) for k, reason in sorted(rows.items()))
         left = int(kept.sum())
         only = ": n = 1, so nothing is known of how it varies" if left == 1 else ""
         return replace(
             self,
-            ranges=self.ranges[kept].reset_index(drop=True),
+            marks=self.marks.take(kept),
             of_kernel=place[self.of_kernel],
             of_graph_trace=place[self.of_graph_trace],
             of_memcpy=place[self.of_memcpy],
@@ -399,13 +404,15 @@ class Inferences(Tabular):
         )
 
 
-def _spans(work: pd.DataFrame) -> pd.DataFrame:
+def _spans(work: Table) -> pd.DataFrame:
     """When the GPU worked for each inference of :meth:`Inferences.work` (the index), and how much of that time."""
-    inference, starts, reach = (work[c].to_numpy() for c in ("inference", "start_ns", "reach_ns"))
+    import pandas as pd  # noqa: PLC0415 - for frames only
+
+    inference, starts, reach = (work[c] for c in ("inference", "start_ns", "reach_ns"))
     first = np.flatnonzero(np.diff(inference, prepend=-1))  # the first work of each inference
     final = np.append(first[1:], len(work)) - 1
     # what runs reaches from each opening to the last reach before the next one; the rest of the span is idle
-    openings = np.flatnonzero(work["opens"].to_numpy())
+    openings = np.flatnonzero(work["opens"])
     last = np.append(openings[1:], len(work)) - 1
     own = inference[openings] - inference[0]
     busy = sum_by_code(own, reach[last] - starts[openings], int(own[-1]) + 1)
@@ -423,16 +430,15 @@ def _spans(work: pd.DataFrame) -> pd.DataFrame:
 
 
 def _no_spans() -> pd.DataFrame:
+    import pandas as pd  # noqa: PLC0415 - for frames only
+
     columns = ("gpu_start_ns", "gpu_end_ns", "gpu_span_ns", "gpu_busy_ns", "gpu_idle_ns")
     return pd.DataFrame({c: pd.Series(dtype=np.int64) for c in columns}, index=pd.Index([], dtype=np.int64))
 
 
-def is_launch(names: pd.Series) -> npt.NDArray[np.bool_]:
+def is_launch(names: Labels) -> npt.NDArray[np.bool_]:
     """Which API calls start GPU work: kernel launches and graph launches, of the runtime and the driver API."""
-    kinds = names.cat.categories
-    wanted = np.asarray([bool(_LAUNCH.search(str(k))) and "HostFunc" not in str(k) for k in kinds], dtype=bool)
-    codes = names.cat.codes.to_numpy()
-    return wanted[codes] if len(kinds) else np.zeros(len(names), dtype=bool)
+    return names.are(*(n for n in names.texts if _LAUNCH.search(n) and "HostFunc" not in n))
 
 
 def work_order(inference: IntArray, starts: IntArray, ends: IntArray) -> IntArray | None:

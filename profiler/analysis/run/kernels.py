@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from profiler.analysis.names.classify import classify
 from profiler.analysis.run.inferences import Inferences
@@ -15,9 +15,12 @@ from profiler.analysis.statistics import count_codes, first_of_each, grouped_sta
 from profiler.analysis.tabular import Tabular
 from profiler.text import duration, plural
 from profiler.trace import Trace
-from profiler.trace.database import DURATION_BITS
+from profiler.trace.columns import Table
 
-_classified: WeakKeyDictionary[Trace, pd.DataFrame] = WeakKeyDictionary()
+if TYPE_CHECKING:
+    import pandas as pd
+
+_classified: WeakKeyDictionary[Trace, Table] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, repr=False)
@@ -25,24 +28,34 @@ class KernelSummary(Tabular):
     """Statistics over all kernels of a trace.
 
     Attributes:
-        by_name: a row a demangled name, by total time: ``name``, ``short_name``, ``category``, ``category_rule``,
+        names: a row a demangled name, by total time: ``name``, ``short_name``, ``category``, ``category_rule``,
             ``precision``, ``tensor_cores``, ``rule``, ``count``, ``per_inference`` (None without inferences),
             ``total_ns``, ``mean_ns``, ``median_ns``, ``min_ns``, ``max_ns``, ``stddev_ns`` (sample standard deviation, as
             ``nsys stats`` gives it; 0 for a single kernel), ``share_of_kernel_time_pct``, ``share_of_wall_time_pct``.
-        by_category: the same figures per category.
+        categories: the same figures per category.
         total_ns: sum of all kernel durations; kernels that ran at the same time count twice.
         wall_ns: first kernel start to last kernel end, the base of ``share_of_wall_time_pct``.
         per_inference: kernels per inference, with a note when the inferences differ.
     """
 
-    by_name: pd.DataFrame
-    by_category: pd.DataFrame
+    names: Table
+    categories: Table
     count: int
     total_ns: int
     wall_ns: int
     inferences: int | None
     per_inference: float | None
     per_inference_note: str | None
+
+    @property
+    def by_name(self) -> pd.DataFrame:
+        """:attr:`names` as a frame."""
+        return self.names.frame()
+
+    @property
+    def by_category(self) -> pd.DataFrame:
+        """:attr:`categories` as a frame."""
+        return self.categories.frame()
 
     @property
     def summary(self) -> str:
@@ -55,84 +68,94 @@ class KernelSummary(Tabular):
 
 
 def classified_names(trace: Trace) -> pd.DataFrame:
-    """A row a distinct demangled name, in category order of :attr:`Trace.kernels`: its classification.
+    """:func:`classifications` as a frame."""
+    return classifications(trace).frame()
+
+
+def classifications(trace: Trace) -> Table:
+    """A row a distinct demangled name, in the order of the codes of :attr:`Trace.kernels`: its classification.
 
     Columns: ``name``, ``short_name``, ``category``, ``category_rule``, ``precision``, ``tensor_cores``, ``rule``.
     """
     if trace not in _classified:
-        kernels = trace.kernels
-        names = [str(n) for n in kernels["name"].cat.categories]
-        first = first_of_each(kernels["name"].cat.codes.to_numpy(), len(names))
-        short = [str(n) for n in kernels["short_name"].iloc[first]]
-        sms = {gpu.sm for gpu in trace.session.gpus}
-        sm = sms.pop() if len(sms) == 1 else None
-        found = [classify(name, other, sm) for name, other in zip(names, short)]
-        _classified[trace] = pd.DataFrame(
-            {
-                "name": names,
-                "short_name": short,
-                "category": [f.category for f in found],
-                "category_rule": [f.category_rule for f in found],
-                "precision": [f.precision for f in found],
-                "tensor_cores": [f.tensor_cores for f in found],
-                "rule": [f.rule for f in found],
-            }
-        )
+        names = trace.events.kernels["name"]
+        first = first_of_each(names.codes, len(names.texts))
+        _classified[trace] = _classified_table(trace, names.texts, trace.events.short_names(first))
     return _classified[trace]
 
 
-def kernel_statistics(trace: Trace) -> pd.DataFrame:
-    """The statistics of all kernels per demangled name alone, without inferences and classification: the cheapest summary.
+def _classified_table(trace: Trace, names: list[str], short_names: list[str]) -> Table:
+    sms = {gpu.sm for gpu in trace.session.gpus}
+    sm = sms.pop() if len(sms) == 1 else None
+    found = [classify(name, short, sm) for name, short in zip(names, short_names)]
+    columns = ("category", "category_rule", "precision", "tensor_cores", "rule")
+    return Table({"name": names, "short_name": short_names, **{c: [getattr(f, c) for f in found] for c in columns}})
 
-    Columns: ``name``, ``count``, ``total_ns``, ``mean_ns``, ``median_ns``, ``min_ns``, ``max_ns``, ``stddev_ns``, as in
-    :class:`KernelSummary`; by total time.
-    """
-    packed = trace.kernel_durations()
+
+def kernel_statistics(trace: Trace) -> KernelSummary:
+    """The same without looking for inferences: only names and durations are read where the trace is large."""
+    packed = trace.events.kernel_durations()
     if packed is None:
-        names = trace.kernels["name"].cat
-        codes, durations = names.codes.to_numpy(), trace.kernels["duration_ns"].to_numpy()
-        table = grouped_statistics(codes, durations, len(names.categories))
-        table.insert(0, "name", [str(names.categories[i]) for i in table.index])
-    else:
-        labels, keys = packed
-        ids = np.asarray(sorted(labels), dtype=np.int64)
-        ends = np.searchsorted(keys, (ids + 1) << DURATION_BITS)
-        keys &= (1 << DURATION_BITS) - 1
-        table = statistics_of_runs(keys, np.diff(ends, prepend=0))
-        table.insert(0, "name", [labels[int(i)] for i in ids])
-    return table.sort_values(["total_ns", "name"], ascending=[False, True], ignore_index=True)
+        return summarise_kernels(trace, None)
+    classes = _classified_table(trace, packed.names, packed.short_names)
+    ends = np.cumsum(packed.counts)
+    runs = [packed.durations_ns[a:b] for a, b in zip(ends - packed.counts, ends)]
+    kinds = sorted(set(classes["category"]))
+    groups = [[run for run, kind in zip(runs, classes["category"]) if kind == one] for one in kinds]
+    merged = np.concatenate([np.sort(np.concatenate(group)) for group in groups])
+    sizes = np.asarray([sum(map(len, group)) for group in groups], dtype=np.int64)
+    of_names, of_kinds = (statistics_of_runs(*of) for of in ((packed.durations_ns, packed.counts), (merged, sizes)))
+    return _summary({**classes, **of_names}, {"category": kinds, **of_kinds}, packed.last_ns - packed.first_ns, None)
 
 
-def summarise_kernels(trace: Trace, inferences: Inferences) -> KernelSummary:
+def summarise_kernels(trace: Trace, inferences: Inferences | None) -> KernelSummary:
     """Count and time every kernel of a trace, whether inside an inference or not; ``per_inference`` counts those inside."""
-    kernels = trace.kernels
-    classes = classified_names(trace)
-    codes = kernels["name"].cat.codes.to_numpy()
-    total = int(kernels["duration_ns"].sum())
+    kernels, classes = trace.events.kernels, classifications(trace)
+    codes = kernels["name"].codes
     wall = int(kernels["end_ns"].max() - kernels["start_ns"].min()) if len(kernels) else 0
-    by_name = _statistics(kernels, codes, len(classes), inferences, total, wall)
-    by_name = classes.join(by_name, how="right").sort_values(
-        ["total_ns", "name"], ascending=[False, True], ignore_index=True
+    kinds = sorted(set(classes["category"]))
+    of_name = np.asarray([kinds.index(kind) for kind in classes["category"]], dtype=np.int8)
+    of_names, of_kinds = (
+        _statistics(kernels["duration_ns"], of, n, inferences)
+        for of, n in ((codes, len(classes)), (of_name[codes] if len(codes) else codes, len(kinds)))
     )
-    categories = pd.Categorical(classes["category"])
-    n = len(categories.categories)
-    of_name = categories.codes.astype(np.int8)
-    by_category = _statistics(kernels, of_name[codes] if len(codes) else codes, n, inferences, total, wall)
-    by_category.insert(0, "category", [categories.categories[i] for i in by_category.index])
-    by_category = by_category.sort_values(["total_ns", "category"], ascending=[False, True], ignore_index=True)
-    per, note = inferences.kernels_per_inference
-    return KernelSummary(by_name, by_category, len(kernels), total, wall, inferences.count or None, per, note)
+    names = {**classes.take(of_names.pop("code")), **of_names}
+    return _summary(names, {"category": [kinds[k] for k in of_kinds.pop("code")], **of_kinds}, wall, inferences)
 
 
 def _statistics(
-    kernels: pd.DataFrame, codes: npt.NDArray[np.integer], n: int, inferences: Inferences, total: int, wall: int
-) -> pd.DataFrame:
-    table = grouped_statistics(codes, kernels["duration_ns"].to_numpy(), n)
-    if inferences.count:
+    durations: npt.NDArray[np.int64], codes: npt.NDArray[np.integer[Any]], n: int, inferences: Inferences | None
+) -> dict[str, Any]:
+    found = dict(grouped_statistics(codes, durations, n))
+    if inferences is not None and inferences.count:
         held = count_codes(codes, n, inferences.of_kernel >= 0)
-        table.insert(1, "per_inference", held[table.index.to_numpy()] / inferences.count)
-    else:
-        table.insert(1, "per_inference", None)
-    table["share_of_kernel_time_pct"] = 100.0 * table["total_ns"] / total if total else np.nan
-    table["share_of_wall_time_pct"] = 100.0 * table["total_ns"] / wall if wall else np.nan
-    return table
+        found["per_inference"] = held[found["code"]] / inferences.count
+    return found
+
+
+def _summary(names: dict[str, Any], kinds: dict[str, Any], wall: int, inferences: Inferences | None) -> KernelSummary:
+    total = int(names["total_ns"].sum())
+    of_names, of_kinds = (
+        _finished(columns, key, total, wall) for columns, key in ((names, "name"), (kinds, "category"))
+    )
+    per, note = (None, None) if inferences is None else inferences.kernels_per_inference
+    found = None if inferences is None else inferences.count or None
+    return KernelSummary(of_names, of_kinds, int(names["count"].sum()), total, wall, found, per, note)
+
+
+def _finished(columns: dict[str, Any], key: str, total: int, wall: int) -> Table:
+    """Statistics with their shares, by total time."""
+    times, labels = columns["total_ns"], columns[key]
+    for share, base in (("share_of_kernel_time_pct", total), ("share_of_wall_time_pct", wall)):
+        columns[share] = 100.0 * times / base if base else np.full(len(times), np.nan)
+    columns.setdefault("per_inference", [None] * len(times))
+    order = sorted(range(len(times)), key=lambda k: (-int(times[k]), labels[k]))
+    first = [*(c for c in columns if c in _NAMED), *_FIGURES]
+    return Table(columns).take(np.asarray(order, dtype=np.int64), first)
+
+
+_NAMED = ("name", "short_name", "category", "category_rule", "precision", "tensor_cores", "rule")
+_FIGURES = (
+    "count", "per_inference", "total_ns", "mean_ns", "median_ns", "min_ns", "max_ns", "stddev_ns", "share_of_kernel_time_pct",
+    "share_of_wall_time_pct",
+)  # fmt: skip

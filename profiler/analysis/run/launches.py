@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from profiler.analysis.run.inferences import Inferences
 from profiler.analysis.statistics import grouped_statistics
 from profiler.analysis.tabular import Tabular
 from profiler.text import plural
 from profiler.trace import Trace
+from profiler.trace.columns import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,13 +52,13 @@ class LaunchReport(Tabular):
 def launch_report(trace: Trace, inferences: Inferences, max_gaps: int = 100) -> LaunchReport:
     """Measure launches and gaps inside the inferences; without inferences, over the whole trace."""
     launches = inferences.launch_calls
-    codes = launches["name"].cat.codes.to_numpy()
+    codes, names = launches["name"].codes, launches["name"].texts
     if inferences.count:
-        codes = np.where(launches["inference"].to_numpy() >= 0, codes, -1)
+        codes = np.where(launches["inference"] >= 0, codes, -1)
     window = inferences.statement if inferences.count else "the whole trace"
-    found = grouped_statistics(codes, launches["duration_ns"].to_numpy(), len(launches["name"].cat.categories))
+    found = grouped_statistics(codes, launches["duration_ns"], len(names)).frame()
     table = found[["count", "total_ns", "median_ns"]]
-    table.insert(0, "name", launches["name"].cat.categories[found.index.to_numpy()])
+    table.insert(0, "name", [names[code] for code in found["code"]])
     table.insert(2, "per_inference", table["count"] / inferences.count if inferences.count else None)
     table = table.sort_values("total_ns", ascending=False, ignore_index=True)
     busy = None
@@ -67,26 +71,32 @@ def launch_report(trace: Trace, inferences: Inferences, max_gaps: int = 100) -> 
 
 
 def _gaps(trace: Trace, inferences: Inferences, most: int) -> pd.DataFrame:
+    import pandas as pd  # noqa: PLC0415 - for frames only
+
     found = pd.concat([_no_gaps(), *(_gaps_in(trace, work, most) for work in inferences.work())])
     return found.sort_values("duration_ns", ascending=False, kind="stable", ignore_index=True).head(most)
 
 
 def _no_gaps() -> pd.DataFrame:
+    import pandas as pd  # noqa: PLC0415 - for frames only
+
     kinds = {"inference": np.int32, "start_ns": np.int64, "duration_ns": np.int64, "after": str, "before": str}
     return pd.DataFrame({column: [] for column in kinds}).astype(kinds)
 
 
-def _gaps_in(trace: Trace, work: pd.DataFrame, most: int) -> pd.DataFrame:
-    inference, reach = work["inference"].to_numpy(), work["reach_ns"].to_numpy()
+def _gaps_in(trace: Trace, work: Table, most: int) -> pd.DataFrame:
+    import pandas as pd  # noqa: PLC0415 - for frames only
+
+    inference, reach = work["inference"], work["reach_ns"]
     is_first = np.ones(len(work), dtype=bool)
     is_first[1:] = inference[1:] != inference[:-1]
-    at = np.flatnonzero(work["opens"].to_numpy() & ~is_first)
-    lengths = work["start_ns"].to_numpy()[at] - reach[at - 1]
+    at = np.flatnonzero(work["opens"] & ~is_first)
+    lengths = work["start_ns"][at] - reach[at - 1]
     if len(at) > most:
         longest = lengths >= np.partition(lengths, len(lengths) - most)[len(lengths) - most]
         at, lengths = at[longest], lengths[longest]
     at = at[np.argsort(-lengths, kind="stable")[:most]]
-    ends, begins = work["end_ns"].to_numpy(), np.flatnonzero(is_first)
+    ends, begins = work["end_ns"], np.flatnonzero(is_first)
     before = [
         _last_to_end(ends, reach, int(begins[np.searchsorted(begins, row, side="right") - 1]), int(row)) for row in at
     ]
@@ -94,9 +104,9 @@ def _gaps_in(trace: Trace, work: pd.DataFrame, most: int) -> pd.DataFrame:
         {
             "inference": inference[at],
             "start_ns": reach[at - 1],
-            "duration_ns": work["start_ns"].to_numpy()[at] - reach[at - 1],
-            "after": [_name(trace, work, row) for row in before],
-            "before": [_name(trace, work, int(row)) for row in at],
+            "duration_ns": work["start_ns"][at] - reach[at - 1],
+            "after": _names(trace, work, np.asarray(before, dtype=np.int64)),
+            "before": _names(trace, work, at),
         }
     )
 
@@ -106,8 +116,9 @@ def _last_to_end(ends: np.ndarray, reach: np.ndarray, first: int, gap: int) -> i
     return first + int(np.flatnonzero(ends[first:gap] == reach[first:gap])[-1])
 
 
-def _name(trace: Trace, work: pd.DataFrame, place: int) -> str:
-    source, row = str(work["source"].iloc[place]), int(work["row"].iloc[place])
-    if source == "kernels":
-        return str(trace.kernels["short_name"].iloc[row])
-    return {"memcpys": "memory copy", "memsets": "memory set"}.get(source, "CUDA graph")
+def _names(trace: Trace, work: Table, places: np.ndarray) -> list[str]:
+    sources, rows = work["source"].take(places), work["row"][places]
+    kernels = sources.are("kernels")
+    short = iter(trace.events.short_names(rows[kernels]))
+    others = {"memcpys": "memory copy", "memsets": "memory set", "graph_traces": "CUDA graph"}
+    return [next(short) if is_kernel else others[source] for is_kernel, source in zip(kernels, sources.to_list())]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 
 from profiler.analysis.run.periods import Period, find_period
 from profiler.analysis.statistics import sum_by_code
 from profiler.text import number, plural
 from profiler.trace import Trace
-from profiler.trace.arrays import IntArray
+from profiler.trace.arrays import IntArray, distinct
+from profiler.trace.columns import Labels, Table
 
 _MIN_COVERAGE = 0.5
 _ALIKE = 0.9
@@ -22,13 +22,14 @@ class Repetition:
     """What a program launches again and again.
 
     Attributes:
-        ranges: a row a repetition, as in :attr:`Trace.nvtx_ranges`: from the start of its first launch to the end of its last; ``row`` -1.
+        ranges: a row a repetition, from the start of its first launch to the end of its last, as in
+            :attr:`.inferences.Inferences.marks`; ``row`` -1.
         statement: what repeats and what shows it.
         origin: "graph launches" or "kernel sequence".
         coverage: share of the trace's GPU time.
     """
 
-    ranges: pd.DataFrame = field(repr=False)
+    ranges: Table = field(repr=False)
     statement: str
     origin: str
     coverage: float
@@ -60,7 +61,7 @@ def find_repetition(trace: Trace, count: int | None = None) -> Repetition | None
 
     Each process is looked at by itself, and, where several threads launch, each thread when the process shows nothing.
     """
-    total = int(trace.kernels["duration_ns"].sum()) + int(trace.graph_traces["duration_ns"].sum())
+    total = sum(int(work["duration_ns"].sum()) for work in (trace.events.kernels, trace.events.graph_traces))
     graphs = _graph_launches(trace)
     if graphs and sum(int(g.weights.sum()) for g in graphs) >= _MIN_COVERAGE * total:
         return _of_graphs(graphs, total, count)
@@ -102,30 +103,33 @@ def _of_graphs(launches: list[_Launches], total: int, count: int | None) -> Repe
 def _made(parts: list[tuple[_Launches, Period]], total: int, origin: str, by_thread: bool) -> Repetition | None:
     if not parts:
         return None
-    rows = []
+    starts, stops, texts, owners = [], [], [], []
     covered = 0
     for launches, period in parts:
         firsts = period.first + period.length * np.arange(period.repeats)
         lasts = firsts + period.length - 1
         ends = np.maximum.accumulate(launches.ends)[lasts]
         covered += int(launches.weights[firsts[0] : lasts[-1] + 1].sum())
-        rows.append(
-            pd.DataFrame(
-                {
-                    "start_ns": launches.starts[firsts],
-                    "end_ns": np.maximum(ends, launches.starts[lasts] + 1),
-                    "closed": True,
-                    "text": [f"repetition {k}" for k in range(period.repeats)],
-                    "domain": "",
-                    "kind": "push/pop" if by_thread else "start/end",
-                    "tid": launches.tid,
-                    "pid": launches.pid,
-                    "json_id": -1,
-                    "row": -1,
-                }
-            )
-        )
-    ranges = pd.concat(rows).sort_values("start_ns", kind="stable", ignore_index=True)
+        starts.append(launches.starts[firsts])
+        stops.append(np.maximum(ends, launches.starts[lasts] + 1))
+        texts.append(np.arange(period.repeats))
+        owners.append(np.full((period.repeats, 2), (launches.tid, launches.pid), dtype=np.int64))
+    order = np.argsort(np.concatenate(starts), kind="stable")
+    n = len(order)
+    owner, same = np.concatenate(owners)[order], np.zeros(n, dtype=np.int8)
+    ranges = Table(
+        {
+            "start_ns": np.concatenate(starts)[order],
+            "end_ns": np.concatenate(stops)[order],
+            "closed": np.ones(n, dtype=bool),
+            "text": Labels(np.concatenate(texts)[order], [f"repetition {k}" for k in range(max(map(len, texts)))]),
+            "domain": Labels(same, [""]),
+            "kind": Labels(same, ["push/pop" if by_thread else "start/end"]),
+            "tid": owner[:, 0],
+            "pid": owner[:, 1],
+            "row": np.full(n, -1, dtype=np.int64),
+        }
+    )
     coverage = covered / max(total, 1)
     return Repetition(ranges, _statement(parts, origin, coverage), origin, coverage)
 
@@ -156,20 +160,19 @@ def _statement(parts: list[tuple[_Launches, Period]], origin: str, coverage: flo
 
 def _graph_launches(trace: Trace) -> list[_Launches]:
     """Launches of CUDA graphs, a list a process: by the kernels that each started, or by the graph where those are hidden."""
-    calls = trace.api_calls
-    names = calls["name"].cat
-    is_graph = np.asarray(["GraphLaunch" in str(n) for n in names.categories], dtype=bool)
+    names = trace.events.api_calls["name"]
+    is_graph = np.asarray(["GraphLaunch" in n for n in names.texts], dtype=bool)
     if not is_graph.any():
         return []
     found = []
-    for work, column in ((trace.kernels, "name"), (trace.graph_traces, "graph_id")):
-        at = work["api_call"].to_numpy()
-        rows = np.flatnonzero((at >= 0) & is_graph[names.codes.to_numpy()[np.maximum(at, 0)]])
+    for work, column in ((trace.events.kernels, "name"), (trace.events.graph_traces, "graph_id")):
+        at = work["api_call"]
+        rows = np.flatnonzero((at >= 0) & is_graph[names.codes[np.maximum(at, 0)]])
         if not len(rows):
             continue
-        values = (work["name"].cat.codes if column == "name" else work["graph_id"]).to_numpy()[rows].astype(np.int64)
+        values = (work["name"].codes if column == "name" else work["graph_id"])[rows].astype(np.int64)
         launched, place = np.unique(at[rows], return_inverse=True)
-        durations = work["duration_ns"].to_numpy()[rows]
+        durations = work["duration_ns"][rows]
         number_of = np.bincount(place, minlength=len(launched))
         # a code that does not depend on the order in which the streams of a graph ran: sums of scrambled names
         mixed = (values.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
@@ -185,14 +188,14 @@ def _graph_launches(trace: Trace) -> list[_Launches]:
 
 def _kernel_launches(trace: Trace, by_thread: bool) -> list[_Launches]:
     """Kernels in order of their launches, a list a process or a thread; in order of their start where launches are not recorded."""
-    kernels = trace.kernels
+    kernels = trace.events.kernels
     if not len(kernels):
         return []
-    symbols, weights = kernels["name"].cat.codes.to_numpy(), kernels["duration_ns"].to_numpy()
-    at = kernels["api_call"].to_numpy()
+    symbols, weights = kernels["name"].codes, kernels["duration_ns"]
+    at = kernels["api_call"]
     ones = np.ones(len(kernels), dtype=np.int64)
     if int(at.max()) < 0:
-        starts, ends = kernels["start_ns"].to_numpy(), kernels["end_ns"].to_numpy()
+        starts, ends = kernels["start_ns"], kernels["end_ns"]
         return [] if by_thread else [_Launches(symbols, starts, ends, weights, ones, -1, -1)]
     order = np.flatnonzero(at >= 0)
     order = order[np.argsort(at[order], kind="stable")]
@@ -202,13 +205,13 @@ def _kernel_launches(trace: Trace, by_thread: bool) -> list[_Launches]:
 def _by_owner(
     trace: Trace, at: IntArray, symbols: IntArray, weights: IntArray, kernels: IntArray, by_thread: bool
 ) -> list[_Launches]:
-    calls = trace.api_calls
-    starts = calls["start_ns"].to_numpy()[at]
-    ends = starts + calls["duration_ns"].to_numpy()[at]
-    tids, pids = calls["tid"].to_numpy()[at], calls["pid"].to_numpy()[at]
+    calls = trace.events.api_calls
+    starts = calls["start_ns"][at]
+    ends = starts + calls["duration_ns"][at]
+    tids, pids = calls["tid"][at], calls["pid"][at]
     owners = tids if by_thread else pids
     found = []
-    for owner in np.unique(owners):
+    for owner in distinct(owners):
         rows = np.flatnonzero(owners == owner)
         own = (symbols[rows], starts[rows], ends[rows], weights[rows], kernels[rows])
         found.append(_Launches(*own, int(tids[rows[0]]), int(pids[rows[0]])))

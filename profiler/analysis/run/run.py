@@ -6,20 +6,25 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from profiler.analysis.run.facts import RunFacts, run_facts
 from profiler.analysis.run.finding import find_inferences
 from profiler.analysis.run.inferences import Inferences
-from profiler.analysis.run.kernels import KernelSummary, classified_names, summarise_kernels
-from profiler.analysis.run.launches import LaunchReport, launch_report
-from profiler.analysis.run.tensor_cores import TensorCoreReport, tensor_core_report
-from profiler.analysis.run.whole import WholeTrace, whole_trace
+from profiler.analysis.run.kernels import KernelSummary, classifications, summarise_kernels
 from profiler.analysis.statistics import count_codes, sum_by_code
 from profiler.trace import Trace, open_trace
+from profiler.trace.arrays import encode
+
+if TYPE_CHECKING:  # what not every verb needs is imported when it is used
+    import pandas as pd
+
+    from profiler.analysis.run.facts import RunFacts
+    from profiler.analysis.run.launches import LaunchReport
+    from profiler.analysis.run.tensor_cores import TensorCoreReport
+    from profiler.analysis.run.whole import WholeTrace
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,6 +55,8 @@ class Run:
 
     @cached_property
     def facts(self) -> RunFacts:
+        from profiler.analysis.run.facts import run_facts  # noqa: PLC0415 - see above
+
         return run_facts(self.trace)
 
     @cached_property
@@ -59,17 +66,16 @@ class Run:
     @cached_property
     def range_texts(self) -> frozenset[tuple[str, str]]:
         """Domain and text of the NVTX ranges, each pair once (at most 50,000)."""
-        ranges = self.trace.nvtx_ranges
-        domains, texts = ranges["domain"].cat, ranges["text"].cat
-        width = max(len(texts.categories), 1)
-        pairs = np.unique(domains.codes.to_numpy().astype(np.int64) * width + texts.codes.to_numpy())
-        return frozenset(
-            (str(domains.categories[p // width]), str(texts.categories[p % width])) for p in pairs[:50_000]
-        )
+        domains, texts = (self.trace.events.nvtx_ranges[c] for c in ("domain", "text"))
+        width = max(len(texts.texts), 1)
+        _, pairs = encode(domains.codes.astype(np.int64) * width + texts.codes)
+        return frozenset((domains.texts[p // width], texts.texts[p % width]) for p in pairs[:50_000])
 
     @cached_property
     def whole(self) -> WholeTrace:
         """Figures of everything that was recorded, for a run whose inferences cannot be told apart."""
+        from profiler.analysis.run.whole import whole_trace  # noqa: PLC0415 - see above
+
         return whole_trace(self.trace)
 
     @cached_property
@@ -78,36 +84,48 @@ class Run:
 
     @cached_property
     def tensor_cores(self) -> TensorCoreReport:
+        from profiler.analysis.run.tensor_cores import tensor_core_report  # noqa: PLC0415 - see above
+
         return tensor_core_report(self.trace, self.inferences)
 
     @cached_property
     def launches(self) -> LaunchReport:
+        from profiler.analysis.run.launches import launch_report  # noqa: PLC0415 - see above
+
         return launch_report(self.trace, self.inferences)
 
     @cached_property
     def category_times(self) -> pd.DataFrame:
         """Kernel time per inference (a row each) and category (a column each), in ns."""
-        n, kinds = self.inferences.count, pd.Categorical(classified_names(self.trace)["category"])
-        codes = self._category_codes(kinds)
-        times = sum_by_code(codes, self.trace.kernels["duration_ns"].to_numpy(), n * len(kinds.categories))
-        return pd.DataFrame(times.reshape(n, len(kinds.categories)), columns=list(kinds.categories))
+        import pandas as pd  # noqa: PLC0415 - see above
+
+        n, (kinds, codes) = self.inferences.count, self._category_codes()
+        times = sum_by_code(codes, self.trace.events.kernels["duration_ns"], n * len(kinds))
+        return pd.DataFrame(times.reshape(n, len(kinds)), columns=kinds)
 
     @cached_property
     def categories(self) -> pd.DataFrame:
         """A row a category: ``category``, per inference ``kernels`` (sum ÷ n) and ``time_ns`` (median over the inferences)."""
-        n, kinds = self.inferences.count, pd.Categorical(classified_names(self.trace)["category"])
-        if not n or not len(kinds):
+        import pandas as pd  # noqa: PLC0415 - see above
+
+        n, (kinds, codes) = self.inferences.count, self._category_codes()
+        if not n or not kinds:
             return pd.DataFrame({"category": pd.Series(dtype=object), "kernels": [], "time_ns": []})
-        width = len(kinds.categories)
-        counts = count_codes(self._category_codes(kinds), n * width).reshape(n, width).sum(axis=0)
+        counts = count_codes(codes, n * len(kinds)).reshape(n, len(kinds)).sum(axis=0)
         medians = np.median(self.category_times.to_numpy(), axis=0)
-        table = pd.DataFrame({"category": kinds.categories, "kernels": counts / n, "time_ns": medians})
+        table = pd.DataFrame({"category": kinds, "kernels": counts / n, "time_ns": medians})
         found: pd.DataFrame = table[counts > 0].reset_index(drop=True)
         return found
 
-    def _category_codes(self, kinds: pd.Categorical) -> npt.NDArray[np.int64]:
-        names, of = self.trace.kernels["name"].cat.codes.to_numpy(), self.inferences.of_kernel
-        return np.where(of >= 0, of.astype(np.int64) * len(kinds.categories) + kinds.codes.astype(np.int64)[names], -1)
+    def _category_codes(self) -> tuple[list[str], npt.NDArray[np.int64]]:
+        """The categories, and for each kernel inference × categories + category; -1 outside of the inferences."""
+        found = classifications(self.trace)["category"]
+        kinds = sorted(set(found))
+        of_name = np.asarray([kinds.index(kind) for kind in found], dtype=np.int64)
+        of, names = self.inferences.of_kernel, self.trace.events.kernels["name"].codes
+        return kinds, np.where(of >= 0, of.astype(np.int64) * len(kinds) + of_name[names], -1) if kinds else of.astype(
+            np.int64
+        )
 
     def compute_and_release(self) -> None:
         """Compute everything that a comparison needs, and forget the frames on the way, so that they are never all in memory."""

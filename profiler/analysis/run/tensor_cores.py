@@ -15,7 +15,7 @@ import pandas as pd
 
 from profiler.analysis.run import intervals
 from profiler.analysis.run.inferences import Inferences
-from profiler.analysis.run.kernels import classified_names
+from profiler.analysis.run.kernels import classifications
 from profiler.analysis.tabular import Tabular
 from profiler.text import with_unit
 from profiler.trace import Trace
@@ -88,7 +88,7 @@ class TensorCoreReport(Tabular):
 def tensor_core_report(trace: Trace, inferences: Inferences) -> TensorCoreReport:
     """Judge the kernels inside the inferences; without inferences, all kernels of the trace."""
     window = f"kernels launched in {inferences.statement}" if inferences.count else "all kernels of the trace"
-    classes = classified_names(trace)
+    classes = classifications(trace).frame()
     counts, times = inferences.kernels_by_name
     total = int(times.sum())
     table = classes.assign(count=counts, time_ns=times, share_pct=100.0 * times / total if total else np.nan)
@@ -150,7 +150,7 @@ def windows(trace: Trace, inferences: Inferences) -> tuple[np.ndarray, np.ndarra
     if inferences.count:
         spans = inferences.table[["gpu_start_ns", "gpu_end_ns"]].dropna().astype(np.int64)
         return intervals.union(spans["gpu_start_ns"].to_numpy(), spans["gpu_end_ns"].to_numpy())
-    work = trace.kernels if len(trace.kernels) else trace.graph_traces
+    work = trace.events.kernels if len(trace.events.kernels) else trace.events.graph_traces
     if not len(work):
         return np.empty(0, np.int64), np.empty(0, np.int64)
     return np.asarray([work["start_ns"].min()]), np.asarray([work["end_ns"].max()])
@@ -203,5 +203,5 @@ def median_inference_samples(trace: Trace, inferences: Inferences) -> tuple[np.n
 def gpu_index(trace: Trace) -> int:
     """The GPU that did the work: the device of most kernels where metrics exist for it, else the first with metrics."""
     names = trace.gpu_metrics.names
-    device = trace.device_used if len(trace.kernels) else None
+    device = trace.device_used if len(trace.events.kernels) else None
     return device if device in names else min(names, default=0)

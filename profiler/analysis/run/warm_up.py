@@ -6,12 +6,12 @@ from collections.abc import Container
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from profiler.analysis.run.range_kinds import WARM_UP
 from profiler.analysis.statistics import count_codes, sum_by_code
 from profiler.text import duration, plural
 from profiler.trace import Trace
+from profiler.trace.columns import Table
 
 if TYPE_CHECKING:
     from profiler.analysis.run.inferences import Inferences
@@ -22,33 +22,34 @@ _FEW = 0.1
 """A difference of less than a tenth, in kernels and in time, is stated and nothing is set aside."""
 
 
-def inside_warm_up(trace: Trace, ranges: pd.DataFrame) -> dict[int, str]:
+def inside_warm_up(trace: Trace, ranges: Table) -> dict[int, str]:
     """The inferences whose range lies in one that is named as a warm-up, and the text of that."""
-    texts = trace.nvtx_ranges["text"].cat
-    named = np.asarray([bool(WARM_UP.search(str(t))) for t in texts.categories], dtype=bool)
+    texts = trace.events.nvtx_ranges["text"]
+    named = np.asarray([bool(WARM_UP.search(t)) for t in texts.texts], dtype=bool)
     if not named.any():
         return {}
-    codes, parent = texts.codes.to_numpy(), trace.nvtx_index.parent
+    codes, parent = texts.codes, trace.nvtx_index.parent
     found = {}
     for place, row in enumerate(ranges["row"].tolist()):
         at = int(parent[row]) if row >= 0 else -1
         while at >= 0 and not named[codes[at]]:
             at = int(parent[at])
         if at >= 0:
-            found[place] = str(texts.categories[codes[at]])
+            found[place] = texts.texts[codes[at]]
     return found
 
 
 def odd_ones(inferences: Inferences, known: Container[int]) -> dict[int, str]:
     """Inferences with clearly more or fewer kernels than most, where they are few; of two, the first when it looks like a warm-up."""
     n = inferences.count
+    events = inferences.trace.events
     work, of = (
-        (inferences.trace.kernels, inferences.of_kernel)
-        if len(inferences.trace.kernels)
-        else (inferences.trace.graph_traces, inferences.of_graph_trace)
+        (events.kernels, inferences.of_kernel)
+        if len(events.kernels)
+        else (events.graph_traces, inferences.of_graph_trace)
     )
     counts = count_codes(of, n)
-    times = sum_by_code(of, work["duration_ns"].to_numpy(), n)
+    times = sum_by_code(of, work["duration_ns"], n)
     places = np.asarray([k for k in range(n) if k not in known])
     if len(places) < 2:
         return {}

@@ -8,7 +8,7 @@ import numpy as np
 
 from profiler.analysis.run import intervals
 from profiler.analysis.run.inferences import is_launch
-from profiler.analysis.run.kernels import classified_names
+from profiler.analysis.run.kernels import classifications
 from profiler.analysis.statistics import count_codes, sum_by_code
 from profiler.trace import Trace
 
@@ -48,25 +48,25 @@ class WholeTrace:
 
 def whole_trace(trace: Trace) -> WholeTrace:
     """Add up a trace."""
-    frames = (trace.kernels, trace.memcpys, trace.memsets, trace.graph_traces)
-    starts = np.concatenate([f["start_ns"].to_numpy() for f in frames])
-    ends = np.concatenate([f["end_ns"].to_numpy() for f in frames])
-    kinds, names = classified_names(trace)["category"], trace.kernels["name"].cat
-    codes, n = names.codes.to_numpy(), len(names.categories)
-    counts, times = count_codes(codes, n), sum_by_code(codes, trace.kernels["duration_ns"].to_numpy(), n)
+    events = trace.events
+    tables = (events.kernels, events.memcpys, events.memsets, events.graph_traces)
+    starts, ends = (np.concatenate([t[c] for t in tables]) for c in ("start_ns", "end_ns"))
+    kinds, names = classifications(trace)["category"], events.kernels["name"]
+    codes, n = names.codes, len(names.texts)
+    counts, times = count_codes(codes, n), sum_by_code(codes, events.kernels["duration_ns"], n)
     categories: dict[str, tuple[int, int]] = {}
     for category, count, time in zip(kinds, counts.tolist(), times.tolist()):
         had = categories.get(category, (0, 0))
         categories[category] = (had[0] + count, had[1] + time)
     return WholeTrace(
-        len(trace.kernels),
-        int(trace.kernels["duration_ns"].sum()),
+        len(events.kernels),
+        int(events.kernels["duration_ns"].sum()),
         int(ends.max() - starts.min()) if len(starts) else 0,
         intervals.covered(starts, ends),
-        int(is_launch(trace.api_calls["name"]).sum()),
-        len(trace.memcpys),
-        int(trace.memcpys["bytes"].sum()),
-        int(trace.memcpys["duration_ns"].sum()),
-        len(trace.memsets),
+        int(is_launch(events.api_calls["name"]).sum()),
+        len(events.memcpys),
+        int(events.memcpys["bytes"].sum()),
+        int(events.memcpys["duration_ns"].sum()),
+        len(events.memsets),
         categories,
     )

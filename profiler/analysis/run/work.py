@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from profiler.analysis.run.inferences import Inferences, work_order
-from profiler.analysis.run.kernels import classified_names
+from profiler.analysis.run.kernels import classifications
 from profiler.trace import Trace
 
 COLUMNS = [
@@ -24,21 +24,20 @@ def gpu_work(trace: Trace, inferences: Inferences) -> pd.DataFrame:
     ``end_ns``, ``duration_ns``, ``inference``, ``nvtx``, ``api_call``, ``name``, and for kernels ``category``, ``precision``,
     ``tensor_cores``, ``rule``; these and ``kind`` are categorical.
     """
-    classes = classified_names(trace)
-    copies = trace.memcpys["kind"].cat.categories
-    names = [*classes["name"], *map(str, copies), "memory set"]
+    classes, events = classifications(trace), trace.events
+    names = [*classes["name"], *events.memcpys["kind"].texts, "memory set"]
     sources = (
-        ("kernel", trace.kernels, inferences.of_kernel, 0),
-        ("memcpy", trace.memcpys, inferences.of_memcpy, len(classes)),
-        ("memset", trace.memsets, inferences.of_memset, len(names) - 1),
+        ("kernel", events.kernels, inferences.of_kernel, 0),
+        ("memcpy", events.memcpys, inferences.of_memcpy, len(classes)),
+        ("memset", events.memsets, inferences.of_memset, len(names) - 1),
     )
     parts: dict[str, list[np.ndarray]] = {c: [] for c in (*_TIMES, "kind", "source_row", "inference", "name")}
-    for code, (kind, frame, of, first) in enumerate(sources):
+    for code, (kind, source, of, first) in enumerate(sources):
         rows = np.flatnonzero(of >= 0)
         own = {"kernel": "name", "memcpy": "kind"}.get(kind)
-        labels = frame[own].cat.codes.to_numpy()[rows].astype(np.int32) if own else np.zeros(len(rows), dtype=np.int32)
+        labels = source[own].codes[rows].astype(np.int32) if own else np.zeros(len(rows), dtype=np.int32)
         for column in _TIMES:
-            parts[column].append(frame[column].to_numpy()[rows])
+            parts[column].append(source[column][rows])
         parts["kind"].append(np.full(len(rows), code, dtype=np.int8))
         parts["source_row"].append(rows.astype(np.int32))
         parts["inference"].append(of[rows])

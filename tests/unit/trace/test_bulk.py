@@ -118,12 +118,14 @@ def test_packed_durations_are_right_or_not_given(
     path = tmp_path_factory.getbasetemp() / "packed.sqlite"
     made = [(s, None if d is None else s + d, k) for s, d, k in rows]
     found = Database(table(path, made, '"start" INTEGER, "end" INTEGER, k INTEGER'), "packed")
-    keys = found.packed_durations("StringIds", "k")
+    packed = found.packed_durations("StringIds", "k")
     found.close()
     fits = all(d is not None and 0 <= d < 2**DURATION_BITS and 0 <= k <= 2**22 for _, d, k in rows)
-    assert (keys is not None) == fits
-    if keys is not None:
+    assert (packed is not None) == fits
+    if packed is not None:
+        keys, first, last = packed
         assert sorted(keys.tolist()) == sorted((k << DURATION_BITS) + (d or 0) for _, d, k in rows)
+        assert (first, last) == (min(s for s, _, _ in rows), max(s + (d or 0) for s, d, _ in rows))
 
 
 def test_statistics_are_the_same_read_fast(tmp_path: Path) -> None:
@@ -131,10 +133,11 @@ def test_statistics_are_the_same_read_fast(tmp_path: Path) -> None:
     from profiler.analysis.run.kernels import kernel_statistics, summarise_kernels  # noqa: PLC0415
 
     with open_trace(simple(5, 6).write(tmp_path / "a.sqlite")) as trace:
-        assert trace.kernel_durations() is not None
-        summary = summarise_kernels(trace, find_inferences(trace)).by_name
-        statistics = kernel_statistics(trace)
-    pd.testing.assert_frame_equal(statistics, summary[list(statistics.columns)])
+        assert trace.events.kernel_durations() is not None
+        whole, alone = summarise_kernels(trace, find_inferences(trace)), kernel_statistics(trace)
+    assert (alone.count, alone.total_ns, alone.wall_ns) == (whole.count, whole.total_ns, whole.wall_ns)
+    for frame, other in ((alone.by_name, whole.by_name), (alone.by_category, whole.by_category)):
+        pd.testing.assert_frame_equal(frame.drop(columns="per_inference"), other.drop(columns="per_inference"))
 
 
 def test_progress_is_reported_in_the_asking_thread(tmp_path: Path) -> None:
