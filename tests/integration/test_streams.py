@@ -16,7 +16,7 @@ TORCH, INT8 = str(bundled("torch-fp32-b8")), str(bundled("trt-int8-stream-b8"))
 LOG = str(bundled("trt-int8-stream-b8").with_name("build.log.xz"))
 VERBS = [
     ["info", TORCH], ["kernels", INT8, "--format", "csv"], ["tensor-cores", INT8], ["compare", TORCH, INT8], ["fusion", TORCH, INT8],
-    ["decompose", TORCH, INT8], ["report", TORCH, INT8], ["report", TORCH, INT8, "--format", "html"], ["tactics", LOG], ["cache", "info"],
+    ["decompose", TORCH, INT8], ["report", TORCH, INT8], ["report", TORCH, INT8, "--format", "html"], ["tactics", LOG],
     ["doctor"], ["classify", "-"], ["report", "--help"],
 ]  # fmt: skip
 ASCII = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
