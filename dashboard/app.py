@@ -8,8 +8,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import data, presenting, show, sidebar, tour
-from dashboard.views import PAGES
+from dashboard import address, data, presenting, show, sidebar, tour
+from dashboard.views import GROUPS, PAGES
 from profiler.charts import labels
 
 STATIC = Path(__file__).with_name("static")
@@ -17,9 +17,10 @@ STATIC = Path(__file__).with_name("static")
 
 def main(first: str = "overview") -> None:
     """Draw the app; ``first`` is the page that opens at the root address."""
+    address.begin()
     presenting.from_address()
     st.set_page_config(
-        page_title="TensorRT evidence",
+        page_title="Kernel fusion evidence",
         page_icon=str(STATIC / "icon.png"),
         layout="wide",
         initial_sidebar_state="collapsed" if presenting.on() else "auto",
@@ -41,15 +42,15 @@ def main(first: str = "overview") -> None:
     # Streamlit opens its default page at the root address alone, and people type or keep its name
     named = st.Page(lambda: None, title=by_url[first].title, url_path=first, visibility="hidden")
     tour.begin()
-    page = st.navigation([*pages, named], expanded=True)
+    groups = {heading: [by_url[view.URL] for view in views] for heading, views in GROUPS.items()}
+    page = st.navigation({**groups, "": [named]}, expanded=True)
     if page is named:
         st.switch_page(by_url[first], query_params=st.query_params.to_dict())
     show.keep_pages(by_url)
     chosen.append(sidebar.choose())
     presenting.controls(pages, page)
-    if page is by_url["overview"]:
-        tour.draw()
     page.run()
+    address.write()
 
 
 def _draw(render: Callable[[data.Selection], None], chosen: list[data.Selection]) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from dashboard import address
+
 PARAMETER = "present"
 SCALE = 1.5
 
@@ -18,12 +20,7 @@ def on() -> bool:
 
 def from_address() -> None:
     """Take the mode of a link, once, and keep it in the address on every page."""
-    if PARAMETER not in st.session_state:
-        st.session_state[PARAMETER] = st.query_params.get(PARAMETER) == "1"
-    if on():
-        st.query_params[PARAMETER] = "1"
-    else:
-        st.query_params.pop(PARAMETER, None)
+    address.keep(PARAMETER, False)
 
 
 def switch() -> None:

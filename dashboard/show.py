@@ -14,11 +14,14 @@ from streamlit.delta_generator import DeltaGenerator
 from dashboard import data, presenting
 from dashboard.data import LoadedTrace, Selection
 from dashboard.sources import SIDES
+from profiler.analysis.compare import Comparison, Metric
 from profiler.analysis.run.candidates import Candidate
 from profiler.charts import labels
 from profiler.charts.layout import CONFIG
 from profiler.errors import ProfilerError
-from profiler.text import markdown, visible
+from profiler.report.notices import notices
+from profiler.report.words import before_after, change
+from profiler.text import markdown, plural, visible, with_unit
 
 _PAGES = "pages"
 
@@ -69,14 +72,45 @@ def card(place: DeltaGenerator, label: str, value: str, note: str | None = None,
     )
 
 
+def metric_card(place: DeltaGenerator, metric: Metric, label: str | None = None) -> None:
+    """A figure of the comparison: before → after, the change, and how we know."""
+    lines = [f"How we know: {metric.source}."]
+    for name, spread in (("before", metric.before_range), ("after", metric.after_range)):
+        if spread is not None:
+            low, high = (with_unit(v, metric.unit) for v in spread)
+            lines.append(f"Range over the inferences {name}: {low} to {high}.")
+    lines += [f"Note: {metric.reason}"] if metric.reason else []
+    card(place, label or metric.label, " → ".join(before_after(metric)), change(metric), markdown(" ".join(lines)))
+
+
+def show_notices(comparison: Comparison) -> None:
+    """What to know before quoting the figures: a line each, TensorRT's own log last."""
+    known = {*comparison.refusals, comparison.pair.refusal}
+    found = notices(w for w in comparison.warnings if w not in known)
+    if not found:
+        return
+    with st.expander(f"{plural(len(found), 'note')} on these figures", icon=":material/warning:"):
+        for place, notice in enumerate(found):
+            st.markdown(f"- {markdown(notice.sentence)}")
+            if notice.details:
+                with st.popover("Details", type="tertiary", key=f"notice_{place}"):
+                    st.code(notice.details, language=None, wrap_lines=True)
+
+
 def keep_pages(pages: Mapping[str, st.Page]) -> None:
     """Keep the pages of this run, by address, so that a page can link to another."""
     st.session_state[_PAGES] = dict(pages)
 
 
+def page_at(url: str) -> st.Page | None:
+    """The page with this address in this run."""
+    found: st.Page | None = st.session_state.get(_PAGES, {}).get(url)
+    return found
+
+
 def link(url: str, label: str, icon: str | None = None) -> None:
     """A link to another page; the chosen pair goes with it."""
-    page = st.session_state.get(_PAGES, {}).get(url)
+    page = page_at(url)
     if page is not None:
         st.page_link(page, label=label, icon=icon)
 

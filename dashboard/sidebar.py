@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import streamlit as st
 
-from dashboard import data, presenting, settings, sources
+from dashboard import address, data, presenting, settings, sources
 from dashboard.data import LoadedTrace, Marks, Selection
 from dashboard.show import show_error, swap
 from dashboard.sources import SIDES, Candidate, Source
@@ -25,14 +25,12 @@ def choose() -> Selection:
     with st.sidebar:
         _add_traces()
         offered = _offered()
-        for side, key in zip(SIDES, _opening(offered)):
-            if side not in st.session_state:
-                st.session_state[side] = key or NONE
         titles = sources.titles(offered)
-        for side in SIDES:
-            if st.session_state[side] not in offered:  # an upload that was removed
-                st.session_state[side] = NONE
-            st.query_params[side] = st.selectbox(
+        for side, key in zip(SIDES, _opening(offered)):
+            if address.keep(side, key or NONE) not in offered:  # an upload that was removed, a link to what is not here
+                st.session_state[side] = key or NONE
+                address.keep(side, NONE)
+            st.selectbox(
                 side.capitalize(),
                 [*offered, NONE],
                 format_func=lambda key: titles.get(key, "(nothing)"),
@@ -50,7 +48,7 @@ def choose() -> Selection:
             "Your trace is not compared with a bundled run. Upload or choose a second trace of yours.",
             icon=":material/info:",
         )
-    whole = _flag(_WHOLE)
+    whole = address.keep(_WHOLE, False)
     wanted = {side: source for side, source in zip(SIDES, own) if source is not None}
     opened = data.load_all([(source, marks[side]) for side, source in wanted.items()], whole)
     traces = dict(zip(wanted, opened))
@@ -66,26 +64,15 @@ def _offered() -> dict[str, Source]:
     bundled = sources.by_key(data.bundled_sources())
     if not own:
         return bundled
-    if _flag(_BUNDLED):
+    if address.keep(_BUNDLED, False):
         return own | bundled
-    named = [st.session_state.get(side, st.query_params.get(side)) for side in SIDES]
+    named = [address.value(side, NONE) for side in SIDES]
     return own | {key: bundled[key] for key in named if key in bundled}
 
 
 def _offer_bundled() -> None:
     if data.own_sources():
         st.toggle("Also list the bundled runs", key=_BUNDLED, help="The runs that ship with the project, as examples.")
-
-
-def _flag(name: str) -> bool:
-    """A switch that stands in the session and in the address."""
-    if name not in st.session_state:
-        st.session_state[name] = st.query_params.get(name) == "1"
-    if st.session_state[name]:
-        st.query_params[name] = "1"
-    else:
-        st.query_params.pop(name, None)
-    return bool(st.session_state[name])
 
 
 def _opening(offered: Mapping[str, Source]) -> tuple[str | None, str | None]:
@@ -96,7 +83,7 @@ def _opening(offered: Mapping[str, Source]) -> tuple[str | None, str | None]:
     unknown = {side: key for side, key in named.items() if key not in (None, NONE, *offered)}
     for side, key in unknown.items():
         st.warning(
-            f"The link names a trace that is not here: {markdown(str(key)[:100])}. Another is shown for “{side}”."
+            f"The link refers to a trace that is not available: {markdown(str(key)[:100])}. Another one is shown as “{side}”."
         )
     known = {side: key for side, key in named.items() if side not in unknown and key is not None}
     pair = dict(zip(SIDES, _pair_of(list(offered.values()))))
@@ -134,9 +121,7 @@ def _alone(source: Source) -> tuple[Source | None, Source | None]:
 
 def _open_folder() -> None:
     """A folder was named: the session opens with its traces."""
-    for side in SIDES:
-        st.session_state.pop(side, None)
-        st.query_params.pop(side, None)
+    address.forget(*SIDES)
 
 
 def _set_whole(value: bool) -> None:
@@ -192,14 +177,14 @@ def _marks() -> dict[str, Marks]:
             "If empty, they are found automatically."
         )
         for side in SIDES:
-            pattern = _in_address(f"nvtx_{side}", "")
+            pattern = address.keep(f"nvtx_{side}", "")
             st.text_input(
                 f"NVTX pattern, {side}",
                 key=f"nvtx_{side}",
                 placeholder="found automatically",
                 max_chars=data.MAX_PATTERN,
             )
-            count = _in_address(f"inferences_{side}", "")
+            count = address.keep(f"inferences_{side}", "")
             st.text_input(
                 f"Number of inferences, {side}",
                 key=f"inferences_{side}",
@@ -211,18 +196,6 @@ def _marks() -> dict[str, Marks]:
                 st.error("The number of inferences is a whole number from 1.")
             found[side] = Marks(pattern or None, int(count) if whole_number and not pattern else None)
     return found
-
-
-def _in_address(key: str, default: str) -> str:
-    """A text that stands in the session and in the address."""
-    if key not in st.session_state:
-        st.session_state[key] = st.query_params.get(key, default)
-    value = str(st.session_state[key])
-    if value:
-        st.query_params[key] = value
-    else:
-        st.query_params.pop(key, None)
-    return value
 
 
 def _add_traces() -> None:

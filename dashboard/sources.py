@@ -19,6 +19,10 @@ from profiler.trace.manifest import Manifest, manifest_of, read_manifest
 BUNDLED = bundled_traces()
 SIDES = ("before", "after")
 MAX_LISTED = 500
+OPENING = ("torch-fp16-eager-b8", "trt86-fp16-stream-b8")
+"""The bundled pair that is shown first: the same model in the same precision, so that fusion alone differs."""
+LADDER = ("torch-fp32-eager-b8", "trt86-fp32-stream-b8", "trt86-fp16-stream-b8", "trt86-int8-stream-b8")
+"""Bundled runs from PyTorch to INT8 in steps that change one thing each: TensorRT, then FP16, then INT8."""
 
 
 @dataclass(frozen=True)
@@ -165,11 +169,11 @@ def titles(sources: Mapping[str, Source]) -> dict[str, str]:
 
 
 def opening_pair(sources: Collection[Source]) -> tuple[Source | None, Source | None]:
-    """Which traces a list opens with: those that their manifests name, else the newest engine and the newest run of the same model that
-    is none, else two whose names say "before" and "after"; else none, which leaves it to whoever has looked into the traces."""
-    named = {s.manifest.default: s for s in sources if s.manifest and s.manifest.default}
-    if all(side in named for side in SIDES):
-        return named["before"], named["after"]
+    """Which traces a list opens with: :data:`OPENING`, else the newest engine and the newest run of the same model that is none, else
+    two whose names say "before" and "after"; else none, which leaves it to whoever has looked into the traces."""
+    bundled_runs = {s.key: s for s in sources if s.origin == "bundled"}
+    if all(key in bundled_runs for key in OPENING):
+        return bundled_runs[OPENING[0]], bundled_runs[OPENING[1]]
     newest = sorted(sources, key=lambda s: s.recorded, reverse=True)
     for after in newest:
         if _framework(after) != "TensorRT":

@@ -1,4 +1,4 @@
-"""The first-run guide: a few steps with links at the top of the overview, until it is dismissed.
+"""The first-run guide: a line of links under the first screen of the overview, until it is dismissed.
 
 It appears when a session starts at the bare address. A link that somebody shared carries its choice in the address, and a
 presentation does not need a guide, so neither shows it. Dismissing it is remembered in the browser by a cookie that says
@@ -14,12 +14,12 @@ from dashboard.show import link
 
 COOKIE = "evidence_tour"
 STEPS = (
-    ("fusion", "Fusion", "what became of each module, and which kernels vanished"),
-    ("tensor-cores", "Tensor Cores", "by name and by counter: two kinds of evidence, side by side"),
-    ("timeline", "Timeline", "one inference of each side, both from zero"),
-    ("capture", "Capture", "record your own; or open two traces in the sidebar"),
-    ("export", "Export", "the report, figures and tables, to hand over"),
-    ("help", "Help", "how to read the pages, every word, methods and limits"),
+    ("fusion", "Fusion"),
+    ("tensor-cores", "Tensor Cores"),
+    ("timeline", "Timeline"),
+    ("capture", "Capture"),
+    ("export", "Export"),
+    ("help", "Help"),
 )
 _SHOWN, _REMEMBER = "tour_shown", "tour_remember"
 _SCRIPT = f"<script>document.cookie = '{COOKIE}=seen; path=/; max-age=31536000; SameSite=Strict'</script>"
@@ -38,22 +38,11 @@ def draw() -> None:
         st.html(_SCRIPT, unsafe_allow_javascript=True)
     if not is_shown() or presenting.on():
         return
-    with st.container(border=True, key="tour"):
-        text, button = st.columns([5, 1], vertical_alignment="center")
-        text.markdown(
-            "**New here?** This page says what changed: *before → after*, per inference. The question marks say how "
-            "we know. Then:"
-        )
-        button.button(
-            "Got it", key="tour_dismiss", on_click=dismiss, width="stretch", help="Not shown again in this browser"
-        )
-        for start in range(0, len(STEPS), 3):
-            for column, (number, (url, label, what)) in zip(
-                st.columns(3), enumerate(STEPS[start : start + 3], start + 1)
-            ):
-                with column:
-                    link(url, f"{number}. {label}")
-                    st.caption(what)
+    with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small", key="tour"):
+        st.markdown("**New here?** Continue with")
+        for number, (url, label) in enumerate(STEPS, 1):
+            link(url, f"{number}. {label}")
+        st.button("Got it", key="tour_dismiss", on_click=dismiss, help="Not shown again in this browser")
 
 
 def is_shown() -> bool:

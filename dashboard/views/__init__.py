@@ -1,5 +1,9 @@
 """One file a page. Each has ``TITLE``, ``ICON``, ``URL`` and ``render(selection)``."""
 
+from __future__ import annotations
+
+from types import ModuleType
+
 from dashboard.views import (
     capture,
     custom_layer,
@@ -18,20 +22,9 @@ from dashboard.views import (
     timeline,
 )
 
-PAGES = (
-    overview,
-    fusion,
-    speedup,
-    kernels,
-    tensor_cores,
-    memory,
-    timeline,
-    engine,
-    custom_layer,
-    export,
-    runs,
-    fleet,
-    capture,
-    details,
-    help,
-)
+GROUPS: dict[str, tuple[ModuleType, ...]] = {
+    "Compare": (overview, fusion, speedup, kernels, tensor_cores, memory, timeline),
+    "Engine and runs": (engine, custom_layer, runs, fleet, capture),
+    "Hand over": (export, details, help),
+}
+PAGES = tuple(view for views in GROUPS.values() for view in views)

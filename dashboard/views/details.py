@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Literal
 
 import pandas as pd
 import streamlit as st
@@ -10,8 +11,9 @@ import streamlit as st
 from dashboard.data import LoadedTrace, Selection
 from dashboard.show import show_problems
 from dashboard.tables import show_table
+from profiler.analysis.compare import Comparison
 from profiler.report.documents import info_document
-from profiler.text import markdown, number, number_of_bytes, plural
+from profiler.text import markdown, number, number_of_bytes, plural, times, with_unit
 
 TITLE = "Trace details"
 ICON = ":material/description:"
@@ -40,8 +42,33 @@ _COUNTS = {
 def render(selection: Selection) -> None:
     st.title("Trace details")
     show_problems(selection)
+    if selection.compared is not None:
+        _all_metrics(selection.compared)
     for name, side in selection.readable.items():
         _side(name, side)
+
+
+def _all_metrics(comparison: Comparison) -> None:
+    st.header("Every figure, and where it comes from")
+    frame = pd.DataFrame(
+        {
+            "figure": [m.label for m in comparison.metrics],
+            "before": [with_unit(m.before, m.unit) for m in comparison.metrics],
+            "after": [with_unit(m.after, m.unit) for m in comparison.metrics],
+            "before ÷ after": [times(m.ratio) if m.unit != "%" and m.ratio else "—" for m in comparison.metrics],
+            "how we know": [m.source for m in comparison.metrics],
+            "note": [m.reason or "" for m in comparison.metrics],
+        }
+    )
+    wide: dict[str, int | Literal["large"]] = {
+        "figure": 210,
+        "before": 73,
+        "after": 73,
+        "before ÷ after": 120,
+        "how we know": "large",
+    }
+    columns = {name: st.column_config.TextColumn(width=width) for name, width in wide.items()}
+    show_table(st, frame, hide_index=True, height=35 * (len(frame) + 1) + 3, column_config=columns, key="metrics")
 
 
 def _side(name: str, side: LoadedTrace) -> None:

@@ -167,6 +167,7 @@ def for_browser(strips: Mapping[str, Strip]) -> dict[str, Any]:
                 "side": side,
                 "heading": heading(side, strip),
                 "duration": kernels["duration_ns"].tolist(),
+                "time": [duration(ns) for ns in kernels["duration_ns"]],
                 "block": [place.get(block, -1) for block in kernels["block"]],
                 "colour": kernels["category"].tolist(),
                 "name": [name_of[str(n)] for n in kernels["name"]],

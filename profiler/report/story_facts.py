@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from profiler.analysis.compare import Comparison
 from profiler.analysis.fusion.decompose import Decomposition
+from profiler.analysis.fusion.ledger import Ledger
+from profiler.analysis.fusion.rows import NEW
 from profiler.analysis.fusion.traffic import SampledBytes, sampled_bytes
 from profiler.analysis.run.measured import Latency, Quality, latency_without_profiler, quality
 from profiler.analysis.run.run import Run
@@ -37,6 +39,7 @@ class RunIdentity:
     input_shape: tuple[int, ...] | None = None
     gpu: str | None = None
     weights: str | None = None
+    framework: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class StoryFacts:
         split_ns: the two latencies that were split.
         kernels, kernel_time_ms: per inference.
         statuses: rows of the fusion ledger per status; text: why there is no ledger.
+        added_kernels: kernels per inference that are only after and belong to no unit of the model.
         by_name_pct: kernel time whose kernels' names say Tensor Cores; ``sampled_pct``: the sampled counter.
         minimum_bytes: computed minimum of memory traffic per inference, of the rows that have one.
         minimum_unknown: rows without a computed minimum.
@@ -82,6 +86,9 @@ class StoryFacts:
     minimum_unknown: tuple[int, int] = (0, 0)
     dram_bytes: BeforeAfter = BeforeAfter(None, None)
     quality: tuple[Quality | None, Quality | None] = (None, None)
+    added_kernels: float = 0.0
+    pair_codes: frozenset[str] = frozenset()
+    """What the check of the pair found (see :class:`profiler.analysis.pair.PairFinding`)."""
 
 
 def story_facts(evidence: Evidence) -> StoryFacts:
@@ -123,6 +130,8 @@ def story_facts(evidence: Evidence) -> StoryFacts:
         minimum_unknown=unknown,
         dram_bytes=_dram(*dram),
         quality=(quality(before.facts), quality(after.facts)),
+        added_kernels=_added(evidence.ledger) if evidence.ledger else 0.0,
+        pair_codes=comparison.pair.codes,
     )
 
 
@@ -136,7 +145,13 @@ def _run(side: Run) -> RunIdentity:
         facts.input_shape,
         facts.gpu,
         facts.manifest.weights if facts.manifest else None,
+        facts.framework,
     )
+
+
+def _added(ledger: Ledger) -> float:
+    new = [row.after.kernels for row in ledger.rows if row.status == NEW and row.after is not None]
+    return sum(new) / ledger.after_placement.inferences
 
 
 def _traced(median: float | None, spread: tuple[float, float] | None, n: int) -> TracedLatency | None:

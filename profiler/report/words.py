@@ -17,19 +17,25 @@ HEADLINES = (
 
 
 def change(metric: Metric) -> str:
-    """“3.11× fewer”, “+97.8 points”; an em dash where there is nothing to say."""
+    """“3.11× fewer”, “9.04× lower”, “+97.8 points”; an em dash where there is nothing to say."""
     if metric.before is None or metric.after is None:
         return "unknown"
     if metric.unit == "%":
         return signed(metric.after - metric.before, "points")
     if metric.ratio is None or metric.ratio == 0:
         return "—"
-    if metric.ratio == 1:
+    if metric.unit in COUNTS and metric.ratio != 1:
+        return f"{times(metric.ratio)} fewer" if metric.ratio > 1 else f"{times(1 / metric.ratio)} more"
+    return lower_or_higher(metric.before, metric.after) or "—"
+
+
+def lower_or_higher(before: float | None, after: float | None) -> str | None:
+    """“2.20× lower”, “1.30× higher” or “the same”; None without a ratio."""
+    if not before or not after:
+        return None
+    if before == after:
         return "the same"
-    fewer = metric.unit in COUNTS
-    if metric.ratio > 1:
-        return f"{times(metric.ratio)} {'fewer' if fewer else 'less'}"
-    return f"{times(1 / metric.ratio)} more"
+    return f"{times(before / after)} lower" if before > after else f"{times(after / before)} higher"
 
 
 def before_after(metric: Metric) -> tuple[str, str]:

@@ -86,7 +86,6 @@ class Manifest:
     gpu: str | None = None
     recorded: str | None = None
     source: str | None = None
-    default: str | None = None
     driver_version: str | None = None
     cuda_version: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -280,7 +279,7 @@ def parse_manifest(document: Any, label: str) -> Manifest:
 
 
 _TEXTS = (
-    "title", "framework", "framework_version", "model", "weights", "precision", "mode", "gpu", "recorded", "source", "default",
+    "title", "framework", "framework_version", "model", "weights", "precision", "mode", "gpu", "recorded", "source",
 )  # fmt: skip
 _MAX_DIMS = 16
 _CORRECT = "Correct or remove the file."

@@ -11,10 +11,8 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard import data, sources
 from tests.support.make_trace import simple
-from tests.support.pages import app, text
+from tests.support.pages import DEMO, app, counts, text
 from tests.support.traces import bundled
-
-DEMO = ("torch-fp32-eager-b8", "trt-int8-stream-b8")
 
 
 def chosen(test: AppTest) -> tuple[str, str]:
@@ -59,7 +57,7 @@ def test_an_upload_is_never_compared_with_the_demo(page: str) -> None:
     test.toggle(key="bundled").set_value(True).run()
     test.selectbox(key="before").set_value(DEMO[0]).run()
     assert not test.exception
-    assert "is not compared with a bundled run" in text(test) and "174 →" not in text(test)
+    assert "is not compared with a bundled run" in text(test) and counts() not in text(test)
     assert "Nothing is chosen as “before”" in text(test)
 
 

@@ -16,14 +16,18 @@ import profiler.analysis.fusion.ledger as ledger_module
 from dashboard import data
 from dashboard.views import PAGES
 from dashboard.views.runs import _labels
-from profiler.trace import excerpt
+from profiler.analysis.run.measured import latency_without_profiler
+from profiler.analysis.run.run import Run
+from profiler.text import number
+from profiler.trace import excerpt, open_trace
 from tests.support.hostile import ATTACKS
 from tests.support.make_trace import TraceMaker, simple
-from tests.support.pages import GRAPH_LEVEL, app, text
+from tests.support.pages import DEMO, GRAPH_LEVEL, app, counts, kernels, text
 from tests.support.traces import bundled
 
 URLS = [p.URL for p in PAGES]
 APART = ("runs", "custom-layer", "fleet", "capture", "help")  # these are about all runs, or about none
+INT8 = {"before": "torch-fp32-eager-b8", "after": "trt-int8-stream-b8"}
 OF_A_PAIR = [u for u in URLS if u not in APART]
 
 
@@ -35,15 +39,48 @@ def test_default_pair_shows_on_every_page(page: str) -> None:
     assert test.title
 
 
-def test_overview_tells_the_headline_and_where_it_comes_from() -> None:
+def test_overview_begins_with_the_kernels_and_four_figures() -> None:
     test = app("overview").run()
-    assert "174 kernels to 56" in text(test)
-    values = {m.label: m.value for m in test.metric}
-    assert values["Kernels"] == "174 → 56"
-    table = test.dataframe[0].value.set_index("figure")
-    assert table.loc["Kernels", ["before", "after", "before ÷ after"]].tolist() == ["174", "56", "3.11×"]
+    assert test.title[0].value.replace("\\", "") == f"{counts()} kernels per inference. Same model, same precision."
+    labels = [m.label for m in test.metric]
+    assert labels == [
+        "Latency without profiler",
+        "Kernel time in the trace",
+        "Tensor Core share, by name",
+        "DRAM traffic, sampled",
+    ]
+    assert all(m.help.startswith("How we know") and "→" in m.value for m in test.metric)
+    with open_trace(bundled(DEMO[0])) as before, open_trace(bundled(DEMO[1])) as after:
+        latencies = [latency_without_profiler(Run(side).facts) for side in (before, after)]
+    first, second = (found.p50_ms for found in latencies if found is not None)
+    assert test.metric[0].value == f"{number(first)} → {number(second)} ms"
+    assert test.metric[0].delta == f"{number(first / second)}× faster"
+
+
+def test_every_figure_is_in_the_trace_details() -> None:
+    table = app("details").run().dataframe[0].value.set_index("figure")
+    assert table.loc["Kernels", ["before", "after"]].tolist() == counts().split(" → ")
     assert all(table["how we know"])
-    assert all(m.help.startswith("How we know") for m in test.metric)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "title"),
+    [
+        ("torch-fp16-eager-b8", "torch-fp16-compile-b8", "kernels per inference. Same model, same precision."),
+        (
+            "torch-fp32-eager-b8",
+            "torch-fp16-compile-b8",
+            "kernels per inference. Same model, FP32 before and FP16 after.",
+        ),
+        ("mobilenet_v2-torch-fp32-eager-b8", "trt-fp16-stream-b8", "Two traces side by side"),
+        ("torch-fp16-eager-b8", "none", "One trace: 282 kernels per inference."),
+        ("none", "none", "Overview"),
+    ],
+)
+def test_the_title_says_only_what_the_traces_are(before: str, after: str, title: str) -> None:
+    test = app("overview", before=before, after=after).run()
+    shown = test.title[0].value.replace("\\", "")
+    assert shown.endswith(title.replace("282", kernels("torch-fp16-eager-b8"))) and "TensorRT" not in shown
 
 
 @pytest.mark.parametrize("page", URLS)
@@ -113,18 +150,15 @@ def test_names_in_a_trace_are_shown_and_never_run(page: str, folder: Path) -> No
 def test_link_to_a_trace_that_is_not_here() -> None:
     test = app("overview", before="folder/../../etc/passwd").run()
     assert not test.exception
-    assert "The link names a trace that is not here" in text(test)
-    assert test.selectbox(key="before").value == "torch-fp32-eager-b8"
+    assert "The link refers to a trace that is not available" in text(test)
+    assert test.selectbox(key="before").value == DEMO[0]
 
 
 def test_swap_turns_the_pair_around() -> None:
     test = app("overview").run()
     next(b for b in test.button if b.label.startswith("Swap")).click().run()
-    assert (test.selectbox(key="before").value, test.selectbox(key="after").value) == (
-        "trt-int8-stream-b8",
-        "torch-fp32-eager-b8",
-    )
-    assert "56 kernels to 174" in text(test)
+    assert (test.selectbox(key="before").value, test.selectbox(key="after").value) == DEMO[::-1]
+    assert "swap the two traces" in test.title[0].value
 
 
 def test_a_broken_upload_is_named_as_its_reader_knows_it() -> None:
@@ -148,7 +182,7 @@ def test_uploads_are_opened_and_go_with_the_session(monkeypatch: pytest.MonkeyPa
         "upload/first.sqlite.xz",
         "upload/second.sqlite.xz",
     )
-    assert {m.label: m.value for m in test.metric}["Kernels"] == "57 → 58"
+    assert test.title[0].value.replace("\\", "").startswith("57 → 58 kernels per inference.")
     uploads: data.Uploads = test.session_state["uploads"]
     path = next(iter(uploads.sources.values())).path
     assert path.exists()
@@ -213,7 +247,7 @@ def _numbers(values: Any) -> list[float]:
 
 
 def test_engine_lists_layers_and_candidates() -> None:
-    test = app("engine").run()
+    test = app("engine", **INT8).run()
     layers = test.dataframe[0].value
     assert len(layers) == 57 and layers["kernels"].sum() == pytest.approx(56)
     assert test.selectbox(key="tuned_after").value in set(layers["layer"])
@@ -222,15 +256,15 @@ def test_engine_lists_layers_and_candidates() -> None:
 
 
 def test_timeline_lists_launches_and_the_longest_gaps() -> None:
-    test = app("timeline").run()
+    test = app("timeline", **INT8).run()
     calls = next(d.value for d in test.dataframe if "per_inference" in d.value)
     gaps = next(d.value for d in test.dataframe if "gap, µs" in d.value)
-    assert calls["per_inference"].sum() == pytest.approx(174)
+    assert calls["per_inference"].sum() == pytest.approx(float(kernels(INT8["before"])))
     assert len(gaps) == 100 and gaps["gap, µs"].is_monotonic_decreasing
 
 
 def test_fusion_ledger_of_the_page() -> None:
-    test = app("fusion").run()
+    test = app("fusion", **INT8).run()
     assert {m.label: m.value for m in test.metric}["kept / fused"] == "55 / 66"
     table = test.dataframe[0].value.set_index("module")
     assert table.loc["maxpool", ["status", "into"]].tolist() == ["fused", "conv1"]
@@ -238,7 +272,7 @@ def test_fusion_ledger_of_the_page() -> None:
     assert set(test.dataframe[0].value["status"]) == {"absorbed"}
     test.segmented_control(key="fusion_by").set_value("stage").run()
     assert not test.exception
-    assert test.dataframe[0].value["kernels before"].sum() == pytest.approx(174)
+    assert test.dataframe[0].value["kernels before"].sum() == pytest.approx(float(kernels(INT8["before"])))
 
 
 def test_fusion_opens_as_its_address_says_and_keeps_it_there() -> None:
@@ -296,7 +330,7 @@ def test_speedup_builds_no_ledger_that_another_page_has_built(monkeypatch: pytes
 
 
 def test_searching_kernels() -> None:
-    test = app("kernels").run()
+    test = app("kernels", **INT8).run()
     test.text_input(key="kernel_search").input("(float)relu[").run()
     assert not test.exception
     assert not len(test.dataframe[0].value)
@@ -307,7 +341,7 @@ def test_searching_kernels() -> None:
 def test_nvtx_pattern_of_the_sidebar() -> None:
     test = app("overview").run()
     test.text_input(key="nvtx_before").input("layer1.0.conv1").run()
-    assert {m.label: m.value for m in test.metric}["Kernels"] == "1 → 56"
+    assert test.title[0].value.replace("\\", "").startswith(f"1 → {kernels(DEMO[1])} kernels")
     test.text_input(key="nvtx_before").input("nothing here").run()
     assert not test.exception and any("No NVTX range" in e.value.replace("\\", "") for e in test.error)
 
@@ -360,18 +394,17 @@ def test_presentation_of_every_page_is_in_the_address_and_can_be_left(page: str)
 
 
 def test_overview_is_an_argument_whose_figures_open_their_evidence() -> None:
-    test = app("overview").run()
+    test = app("overview", **INT8).run()
     assert [h.value for h in test.header][:6] == [
         "How much faster?",
-        "Where did it come from?",
+        "Where does the difference come from?",
         "What became of the kernels?",
         "Are the Tensor Cores used?",
         "What happened to memory traffic?",
         "Does it still compute the same?",
     ]
-    assert test.subheader[0].value.replace("\\", "") == "9.12× faster: 4.23 → 0.465 ms, measured without a profiler"
     shown = text(test).replace("\\", "")
-    for said in ("n = 235", "n = 2,102", "CUPTI_ACTIVITY_KIND_KERNEL", "GPU_METRICS", "agreement, not accuracy"):
+    for said in ("Minimum to p99", "CUPTI_ACTIVITY_KIND_KERNEL", "GPU_METRICS", "agreement, not accuracy"):
         assert said in shown
     links = [e.proto.page for e in test.get("page_link")]
     assert {"speedup", "fusion", "tensor-cores", "memory", "runs"} <= set(links)

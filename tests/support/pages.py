@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from streamlit.testing.v1 import AppTest
 
+from dashboard.sources import OPENING
+from profiler.analysis.run.run import Run
+from profiler.text import number
+from profiler.trace import open_trace
+from tests.support.traces import bundled
+
+DEMO = OPENING
+"""The bundled pair that opens first."""
 GRAPH_LEVEL = "trt-int8-badqdq-b8-graphlevel"  # a bundled run whose CUDA graphs were recorded whole
 
 
@@ -26,3 +36,15 @@ def text(test: AppTest) -> str:
         *test.info,
     ]
     return "\n".join(str(p.value) for p in parts)
+
+
+@cache
+def kernels(run: str) -> str:
+    """Kernels per inference of a bundled run, as the pages write them."""
+    with open_trace(bundled(run)) as trace:
+        return number(Run(trace).inferences.kernels_per_inference[0])
+
+
+def counts(before: str = DEMO[0], after: str = DEMO[1]) -> str:
+    """“282 → 58” of two bundled runs."""
+    return f"{kernels(before)} → {kernels(after)}"

@@ -13,13 +13,24 @@ from profiler.analysis.fusion.decompose import Decomposition
 from profiler.analysis.run.measured import Latency, Quality, latency_without_profiler, quality
 from profiler.analysis.run.run import Run
 from profiler.report.evidence import Evidence, gather
-from profiler.report.story import Claim, claims_from, different_work, sentences, speed_of, story, subject
+from profiler.report.story import (
+    Claim,
+    claims_from,
+    different_work,
+    headline,
+    median_latencies,
+    sentences,
+    story,
+    subject,
+)
 from profiler.report.story_facts import BeforeAfter, RunIdentity, StoryFacts, TracedLatency, story_facts
+from profiler.text import number
 from profiler.trace import open_trace
 from profiler.trace.manifest import parse_manifest
+from tests.support.pages import GRAPH_LEVEL
 from tests.support.traces import bundled
 
-CONCLUSIONS = re.compile(r"faster|slower|× less|× more|the same within")
+CONCLUSIONS = re.compile(r"faster|slower|× lower|× higher|the same within")
 
 
 def evidence(before: str, after: str) -> Evidence:
@@ -39,14 +50,32 @@ def test_the_argument_of_the_default_pair(default: Evidence) -> None:
     told = claims(story(default))
     assert list(told) == ["latency", "origin", "kernels", "tensor_cores", "memory", "quality"]
     assert all(c.answered and c.how for c in told.values())
+    before, after = (latency_without_profiler(side.facts) for side in default.sides.values())
+    assert before is not None and after is not None
     assert told["latency"].sentences[0] == (
-        "Without a profiler, one inference went from 4.23 ms (p50, 4.22 to 4.43 ms from the smallest to p99, n = 235) to "
-        "0.465 ms (p50, 0.460 to 0.474 ms from the smallest to p99, n = 2,102): 9.12× faster."
+        f"Without a profiler, the median inference went from {number(before.p50_ms)} ms to {number(after.p50_ms)} ms: "
+        f"{number(before.p50_ms / after.p50_ms)}× faster."
     )
-    assert told["kernels"].sentences[0] == "One inference went from 174 kernels to 56."
-    assert "55 kept kernels of their own, 66 are fused" in told["kernels"].sentences[2]
-    assert "0 % of the kernel time before, 97.6 % after" in told["tensor_cores"].sentences[0]
-    assert told["tensor_cores"].sentences[1].startswith("Sampled, ")
+    assert (
+        told["latency"].sentences[1].startswith("Minimum to p99: ")
+        and f"n = {before.n:,}" in told["latency"].sentences[1]
+    )
+    assert not any("nsys" in s for s in told["latency"].sentences)  # one latency a statement
+    counts = [side.inferences.kernels_per_inference[0] for side in default.sides.values()]
+    assert (
+        told["kernels"].sentences[0] == f"One inference went from {number(counts[0])} kernels to {number(counts[1])}."
+    )
+    statuses = default.ledger.by_status if default.ledger else {}
+    fates = f"{statuses['kept']} still have kernels of their own, {statuses['fused']} are fused into another layer"
+    assert fates in told["kernels"].sentences[2]
+    shares = [side.tensor_cores.share_pct("yes") for side in default.sides.values()]
+    assert (
+        told["tensor_cores"]
+        .sentences[0]
+        .endswith(f"took {number(shares[0])} % of the kernel time before and {number(shares[1])} % after.")
+    )
+    assert told["tensor_cores"].sentences[1].startswith("The sampled Tensor Active counter averaged ")
+    assert told["memory"].sentences[-1].startswith("It is below the computed sum where tensors stay in the L2 cache")
     assert "agreement, not accuracy" in told["quality"].sentences[0]
     assert sentences(default)[0].endswith("TensorRT INT8, stream, batch 8 on NVIDIA H200.")  # said of each: not again
     assert sentences(default) == sentences(evidence("torch-fp32-eager-b8", "trt-int8-stream-b8"))
@@ -69,7 +98,7 @@ def test_the_same_run_twice_is_the_same() -> None:
     found = evidence("trt-fp16-b8", "trt-fp16-b8")
     told = claims(story(found))
     assert "the same within 0.5 %" in told["latency"].sentences[0]
-    assert told["origin"].sentences == ("With nsys attached, the median inference took equally long.",)
+    assert told["origin"].sentences == ("In the traces, with nsys attached, the median inference took equally long.",)
     assert not told["quality"].answered
 
 
@@ -79,7 +108,7 @@ def test_a_side_whose_kernels_are_hidden_in_graphs() -> None:
     for claim in ("origin", "kernels"):
         assert not told[claim].answered
         assert "unknown" in told[claim].sentences[0] and "cuda-graph-trace" in told[claim].sentences[0]
-    assert told["tensor_cores"].answered and told["tensor_cores"].sentences[0].startswith("Sampled")
+    assert told["tensor_cores"].answered and told["tensor_cores"].sentences[0].startswith("The sampled")
     assert "by name, is unknown" in told["tensor_cores"].sentences[1]
     said = " ".join(sentences(found))
     assert "kernels to" not in said and "unknown" not in said
@@ -95,7 +124,7 @@ def test_other_work_gets_no_ratio() -> None:
     sizes = [RunIdentity("a", batch=8), RunIdentity("b", batch=1)]
     other = StoryFacts(*sizes, clean=(Latency(2.0, 1.9, 2.2, 50, True, ""), Latency(0.5, 0.4, 0.6, 50, True, "")))
     latency = claims(claims_from(other))["latency"].sentences[0]
-    assert "not the same work: other batch (8 before, 1 after)" in latency and "faster" not in latency
+    assert "not the same work: different batch (8 before, 1 after)" in latency and "faster" not in latency
 
 
 def test_spreads_that_overlap_are_doubted() -> None:
@@ -123,7 +152,43 @@ def test_without_a_bench_the_trace_speaks_and_says_so() -> None:
     said = claims(claims_from(traced))["latency"].sentences
     assert said[0].startswith("With nsys attached, which slows launches") and said[0].endswith("2× faster.")
     assert said[1] == "No latency without a profiler is recorded for after."
-    assert speed_of(traced) == ("2× faster", "4 → 2 ms, with nsys attached, which slows launches")
+    found = median_latencies(traced)
+    assert found is not None and (found.before_ms, found.after_ms, found.verdict) == (4.0, 2.0, "2× faster")
+    assert not found.without_profiler and "nsys attached" in found.origin
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("torch-fp16-eager-b8", "trt86-fp16-stream-b8", "{} → {} kernels per inference. Same model, same precision."),
+        (
+            "torch-fp32-eager-b8",
+            "trt86-int8-stream-b8",
+            "{} → {} kernels per inference. Same model, FP32 before and INT8 after.",
+        ),
+        ("torch-fp16-eager-b8", "torch-fp16-compile-b8", "{} → {} kernels per inference. Same model, same precision."),
+        ("trt86-fp16-stream-b8", "torch-fp16-eager-b8", "TensorRT before, PyTorch after: swap the two traces."),
+        ("torch-fp32-eager-b8", GRAPH_LEVEL, "The number of kernels per inference is not known on either side."),
+    ],
+)
+def test_the_headline_says_what_the_evidence_supports(before: str, after: str, expected: str) -> None:
+    found = evidence(before, after)
+    counts = [side.inferences.kernels_per_inference[0] for side in found.sides.values()]
+    assert headline(story_facts(found)) == expected.format(*(number(c) for c in counts))
+
+
+def test_the_headline_claims_nothing_that_is_not_known() -> None:
+    counts = BeforeAfter(3.0, 1.0)
+
+    def said(before: RunIdentity, after: RunIdentity, codes: frozenset[str] = frozenset()) -> str:
+        return headline(StoryFacts(before, after, kernels=counts, pair_codes=codes))
+
+    known = RunIdentity("a", "m", "fp16", 8)
+    assert said(known, known) == "3 → 1 kernel per inference. Same model, same precision."
+    assert "precision is not known" in said(known, RunIdentity("b", "m", None, 8))
+    assert "different batch (8 before, 1 after)" in said(known, RunIdentity("b", "m", "fp16", 1))
+    unknown = said(RunIdentity("a"), RunIdentity("b"), frozenset({"unknown_model"}))
+    assert unknown.endswith("Whether both run the same model is not known.")
 
 
 figures = st.none() | st.floats(min_value=1e-6, max_value=1e9)
@@ -205,13 +270,13 @@ def test_what_is_not_known_is_never_stated(facts: StoryFacts) -> None:
     kernels_known = facts.kernels.known is not None
     assert told["kernels"].answered == kernels_known == ("went from" in text["kernels"])
     latency_known = all(facts.clean) or all(facts.traced)
-    assert told["latency"].answered == latency_known == (speed_of(facts) is not None)
+    assert told["latency"].answered == latency_known == (median_latencies(facts) is not None)
     if not latency_known or different_work(facts):
         assert not CONCLUSIONS.search(text["latency"])
     if facts.by_name_pct.known is None:
         assert "of the kernel time before" not in text["tensor_cores"] and "unknown" in text["tensor_cores"]
     if facts.sampled_pct.before is None and facts.sampled_pct.after is None:
-        assert "Tensor pipes were active" not in text["tensor_cores"]
+        assert "counter averaged" not in text["tensor_cores"]
     if facts.minimum_bytes.known is None or sum(facts.minimum_unknown):
         assert not CONCLUSIONS.search(text["memory"])  # a sum that leaves rows out gives no ratio
     if isinstance(facts.split, str):
