@@ -6,6 +6,7 @@ then survives leaving the page, too. The address is written once a run, by :func
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, TypeVar
 
 import streamlit as st
@@ -46,14 +47,27 @@ def value(name: str, default: T) -> T:
     return found
 
 
-def keep(name: str, default: T) -> T:
-    """The value of a widget with the key ``name``: of the session, else of the address, else the default; it goes into the address."""
+def keep(name: str, default: T, among: Collection[str] | None = None, always: bool = False) -> T:
+    """The value of a widget with the key ``name``: of the session, else of the address, else the default; it goes into the address.
+
+    Args:
+        among: what it may be; anything else, which an old link can hold, gives way to the default.
+        always: in the address even where it is the default.
+    """
     state, found = st.session_state, value(name, default)
+    if among is not None and not set(found if isinstance(found, list) else [found]) <= set(among):
+        found = default
     if name not in state or state[name] != found:
         state[name] = found
     state.setdefault(_KEPT, {})[name] = found
-    state.setdefault(_SHOWN, {})[name] = found
+    state.setdefault(_SHOWN, {})[name] = found if always or found != default else type(found)()
     return found
+
+
+def put(name: str, new: str) -> None:
+    """Set a value; "" takes it out of the address."""
+    state = st.session_state
+    state[name] = state.setdefault(_KEPT, {})[name] = state.setdefault(_SHOWN, {})[name] = new
 
 
 def forget(*names: str) -> None:

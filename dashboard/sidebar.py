@@ -27,9 +27,8 @@ def choose() -> Selection:
         offered = _offered()
         titles = sources.titles(offered)
         for side, key in zip(SIDES, _opening(offered)):
-            if address.keep(side, key or NONE) not in offered:  # an upload that was removed, a link to what is not here
-                st.session_state[side] = key or NONE
-                address.keep(side, NONE)
+            # an upload may be gone, and a link name what is not here
+            address.keep(side, key or NONE, [*offered, NONE], always=True)
             st.selectbox(
                 side.capitalize(),
                 [*offered, NONE],

@@ -9,9 +9,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import data
+from dashboard import address, data
 from dashboard.data import Selection
-from dashboard.kept import keep, kept
 from dashboard.show import card, cards, chart, ledger_view
 from dashboard.tables import safe, show_table
 from profiler.analysis.fusion.blocks import KERNEL, Block, Box, block, blocks, most_collapsed
@@ -37,6 +36,7 @@ _STATUS_HELP = {
 _MOST_UNEXPLAINED = 3
 _MAX_MODULES, _MAX_KERNELS = 12, 20
 _PICTURE = "collapse"
+_BY = ("module", "block", "stage")
 
 
 def render(selection: Selection) -> None:
@@ -95,12 +95,12 @@ def _block(selection: Selection, view: data.LedgerView) -> None:
     groups = {g.label: g for g in blocks(view.ledger)}
     if not groups:
         return
+    opening = most_collapsed(list(groups.values())).label
+    address.keep("fusion_block", opening, groups, always=True)
     label = st.selectbox(
         "Block",
         list(groups),
-        index=list(groups).index(most_collapsed(list(groups.values())).label),
         key="fusion_block",
-        bind="query-params",
         width=420,
         help="Opens on the block in which most kernels vanish.",
     )
@@ -138,7 +138,7 @@ def _block(selection: Selection, view: data.LedgerView) -> None:
 
 def _chosen() -> tuple[str, str, int] | None:
     """The chosen kernel as (side, kind of work, row in the trace's frame), from the address."""
-    side, _, rest = kept("fusion_kernel").partition(".")
+    side, _, rest = address.keep("fusion_kernel", "").partition(".")
     kind, _, row = rest.partition(".")
     return (side, kind, int(row)) if row.isascii() and row.isdigit() else None
 
@@ -146,7 +146,7 @@ def _chosen() -> tuple[str, str, int] | None:
 def _take_tick() -> None:
     points = st.session_state[_PICTURE]["selection"]["points"]
     given = points[0].get("customdata") if points else None
-    keep("fusion_kernel", ".".join(map(str, given)) if given else "")
+    address.put("fusion_kernel", ".".join(map(str, given)) if given else "")
 
 
 def _chosen_box(shown: Block) -> tuple[str, Box] | None:
@@ -158,10 +158,10 @@ def _chosen_box(shown: Block) -> tuple[str, Box] | None:
     def take() -> None:
         place = st.session_state["fusion_unit"]
         if place is None:
-            keep("fusion_kernel", "")
+            address.put("fusion_kernel", "")
         else:
             side, box = boxes[place]
-            keep("fusion_kernel", f"{side}.{box.work[0].kind}.{box.work[0].row}")
+            address.put("fusion_kernel", f"{side}.{box.work[0].kind}.{box.work[0].row}")
 
     place = holds.index(True) if any(holds) else None
     st.session_state["fusion_unit"] = place
@@ -206,21 +206,14 @@ def _kernels(selection: Selection, side: str, box: Box) -> None:
 def _table(view: data.LedgerView) -> None:
     st.subheader("The ledger")
     with st.container(horizontal=True):
-        by = st.segmented_control(
-            "A row per",
-            ["module", "block", "stage"],
-            default="module",
-            key="fusion_by",
-            required=True,
-            bind="query-params",
-        )
-        statuses = st.multiselect(
-            "Status", list(_STATUS_HELP), key="fusion_status", placeholder="all", width=260, bind="query-params"
-        )
+        address.keep("fusion_by", _BY[0], _BY)
+        by = st.segmented_control("A row per", _BY, key="fusion_by", required=True)
+        address.keep("fusion_status", [], _STATUS_HELP)
+        statuses = st.multiselect("Status", list(_STATUS_HELP), key="fusion_status", placeholder="all", width=260)
+        address.keep("fusion_search", "")
         search = st.text_input(
             "Search",
             key="fusion_search",
-            bind="query-params",
             placeholder="part of a module, layer or kernel name",
             type="search",
             width=320,
@@ -240,7 +233,7 @@ def _table(view: data.LedgerView) -> None:
     )
     if not len(table):
         return
-    opened = kept("fusion_row")
+    opened = address.keep("fusion_row", "")
     at = [k for k, (row, _) in enumerate(entries) if row.label == opened]
     event = show_table(
         st,
@@ -273,7 +266,7 @@ def _table(view: data.LedgerView) -> None:
     )
     chosen = [k for k in event["selection"]["rows"] if k < len(entries)] if event else []
     if chosen or at:  # a row that the filters hide stays chosen
-        keep("fusion_row", entries[chosen[0]][0].label if chosen else "")
+        address.put("fusion_row", entries[chosen[0]][0].label if chosen else "")
     if chosen:
         _details(*entries[chosen[0]])
 

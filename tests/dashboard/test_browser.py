@@ -21,10 +21,12 @@ from profiler.charts.handover import html_report
 from profiler.report.evidence import gather
 from profiler.trace import open_trace
 from tests.support.hostile import hostile_pair
+from tests.support.pages import DEMO, counts, kernels
 from tests.support.serving import settled
 from tests.support.traces import bundled
 
 pytestmark = pytest.mark.browser
+OVERVIEW = f"{counts()} kernels per inference. Same model, same precision."
 SCREENSHOTS = os.environ.get("PROFILER_SCREENSHOTS")  # a folder to keep pictures in, for looking at
 
 
@@ -58,8 +60,7 @@ def _picture(page: Any, name: str) -> None:
 
 
 def test_default_comparison_and_every_page(page: Any) -> None:
-    settled(page, "What did TensorRT do to the model?")
-    page.get_by_text("174 → 56", exact=True).first.wait_for(timeout=30_000)
+    settled(page, OVERVIEW)
     _picture(page, "overview")
     for view in PAGES[1:]:
         link = view.TITLE
@@ -73,8 +74,7 @@ def test_default_comparison_and_every_page(page: Any) -> None:
 def test_the_first_page_opens_at_its_name_too(browser: Any, address: str, query: str) -> None:
     page = browser.new_context().new_page()
     page.goto(f"{address}/overview{query}")
-    settled(page, "What changed from before to after?" if query else "What did TensorRT do to the model?")
-    page.get_by_text("57 → 58" if query else "174 → 56", exact=True).first.wait_for(timeout=30_000)
+    settled(page, "57 → 58 kernels per inference." if query else OVERVIEW)
     assert urlsplit(page.url).path == "/" and page.get_by_text("Page not found").count() == 0
     assert page.get_by_role("link", name="Overview", exact=True).count() == 1
     if query:
@@ -102,13 +102,13 @@ def test_timeline_is_as_large_as_the_type_of_a_presentation(browser: Any, addres
 
 
 def test_timeline_zooms_pans_and_tells_of_a_chosen_bar(page: Any) -> None:
-    settled(page, "What did TensorRT do to the model?")
+    settled(page, OVERVIEW)
     page.get_by_role("link", name="Timeline", exact=True).click()
     settled(page, "Timeline")
     canvas = page.get_by_role("application").and_(page.locator("[data-view]"))  # once it is drawn
     start, length = (int(n) for n in canvas.get_attribute("data-view").split(":"))
     assert start == 0 and length > 1_000_000
-    page.get_by_text("174 of 174 GPU operations").wait_for()
+    page.get_by_text(f"{kernels(DEMO[0])} of {kernels(DEMO[0])} GPU operations").wait_for()
     canvas.focus()
     for key in ("w", "w", "w", "a", "."):  # zoom in, to the left, and choose the first kernel in view
         page.keyboard.press(key)
@@ -117,14 +117,16 @@ def test_timeline_zooms_pans_and_tells_of_a_chosen_bar(page: Any) -> None:
     assert high - low == pytest.approx(length / 8, rel=0.01) and low > 0
     page.get_by_text("The same module, after").wait_for(timeout=30_000)
     settled(page, "Timeline")
-    assert "174 of 174" not in page.get_by_text("GPU operations").first.inner_text()  # the window was queried
+    assert (
+        f"{kernels(DEMO[0])} of {kernels(DEMO[0])}" not in page.get_by_text("GPU operations").first.inner_text()
+    )  # the window was queried
     _picture(page, "timeline_chosen")
     assert page.locator(".js-plotly-plot").filter(has_text="The same modules before and after").count() == 1
     box = canvas.bounding_box()
     page.mouse.click(box["x"] + box["width"] - 20, box["y"] + 60)  # where there is no bar: lets go of the choice
     page.get_by_text("The same module, after").wait_for(state="hidden", timeout=30_000)
     page.get_by_role("button", name="All", exact=True).click()
-    page.get_by_text("174 of 174 GPU operations").wait_for()
+    page.get_by_text(f"{kernels(DEMO[0])} of {kernels(DEMO[0])} GPU operations").wait_for()
     page.wait_for_timeout(
         1500
     )  # the canvas tells its window once it rests; a file asked for before that answer is of no page any more
@@ -132,11 +134,11 @@ def test_timeline_zooms_pans_and_tells_of_a_chosen_bar(page: Any) -> None:
     with page.expect_download() as download:
         page.get_by_role("button", name="Save this part for Perfetto").click()
     events = json.loads(gzip.decompress(Path(download.value.path()).read_bytes()))["traceEvents"]
-    assert sum("rule" in e.get("args", {}) for e in events) == 174 + 56
+    assert sum("rule" in e.get("args", {}) for e in events) == sum(int(kernels(run)) for run in DEMO)
 
 
 def test_report_is_exported_and_opens_offline(page: Any, browser: Any, tmp_path: Path) -> None:
-    settled(page, "What did TensorRT do to the model?")
+    settled(page, OVERVIEW)
     page.get_by_role("link", name="Export", exact=True).click()
     settled(page, "Export")
     with page.expect_download(timeout=60_000) as download:
@@ -213,21 +215,20 @@ def _contrast(first: str, second: str) -> float:
 
 
 def test_upload_two_traces(page: Any) -> None:
-    settled(page, "What did TensorRT do to the model?")
+    settled(page, OVERVIEW)
     page.get_by_text("Open your own traces").click()
     files = [
         {"name": f"{run}.sqlite.xz", "mimeType": "application/x-xz", "buffer": bundled(run).read_bytes()}
         for run in ("trt-fp32-b8", "trt-fp16-b8")
     ]
     page.locator('input[type="file"]').set_input_files(files)
-    page.get_by_text("57 → 58", exact=True).first.wait_for(timeout=30_000)
-    settled(page, "What changed from before to after?")
+    settled(page, "57 → 58 kernels per inference.")
     assert "before=upload" in page.url
     _picture(page, "uploaded")
 
 
 def test_first_run_guide_by_keyboard_and_remembered(page: Any, address: str) -> None:
-    settled(page, "What did TensorRT do to the model?")
+    settled(page, OVERVIEW)
     page.get_by_role("button", name="Got it").wait_for()
     page.locator(".js-plotly-plot").last.wait_for()  # what is still being drawn can take the focus away
     page.wait_for_timeout(1500)
@@ -242,12 +243,12 @@ def test_first_run_guide_by_keyboard_and_remembered(page: Any, address: str) -> 
     page.get_by_role("button", name="Got it").wait_for(state="hidden")
     page.wait_for_function("document.cookie.includes('evidence_tour=seen')")
     page.goto(address)  # a new session at the bare address
-    settled(page, "What did TensorRT do to the model?")
+    settled(page, OVERVIEW)
     assert page.get_by_role("button", name="Got it").count() == 0
 
 
 def test_first_run_guide_leads_to_pages_with_the_choice(page: Any) -> None:
-    settled(page, "What did TensorRT do to the model?")
+    settled(page, OVERVIEW)
     page.get_by_role("link", name="1. Fusion").click()
     settled(page, "Fusion")
     assert "before=" in page.url and "/fusion" in page.url

@@ -118,7 +118,7 @@ def test_tables_saved_from_the_page_hold_no_formula(page: Any, address: str, tmp
 
 def test_uploads_go_when_the_browser_does(page: Any, address: str, temporary: Path) -> None:
     page.goto(address)
-    settled(page, "What is in this trace?")
+    settled(page, "One trace")
     page.get_by_text("Open your own traces").click()
     upload = {
         "name": "=cmd <b>.sqlite.xz",
