@@ -43,7 +43,7 @@ class TraceError(ProfilerError):
 
 
 class NotComparableError(ProfilerError):
-    """Two traces cannot be held against each other in the way that was asked."""
+    """Two traces cannot be compared in the way that was asked."""
 
 
 class MissingToolError(ProfilerError):

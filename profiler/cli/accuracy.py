@@ -20,9 +20,9 @@ from profiler.runtime.images import image_folder, write_inputs
 from profiler.text import number, plural
 
 DESCRIPTION = (
-    "With --images, a folder in ImageNet's layout: top-1 and top-5 accuracy of a run. Without: how closely it agrees with PyTorch FP32 on "
-    "the same inputs (top-1 agreement, cosine, SQNR), which is agreement and not accuracy. Outputs that were saved before are compared "
-    "with --outputs and --reference; that needs no GPU."
+    "With --images, a folder in ImageNet's layout: top-1 and top-5 accuracy of a run. Without: agreement with PyTorch FP32 on the "
+    "same inputs (top-1 agreement, cosine, SQNR), which is not accuracy. With --outputs and --reference, saved outputs are compared, "
+    "without a GPU."
 )
 _LABELS = {
     "images": ("images", ""),
@@ -37,9 +37,9 @@ _LABELS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser, framework_required=False)
-    parser.add_argument("--images", type=Path, metavar="DIR", help="labelled images, one folder a class")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="labelled images, one folder per class")
     parser.add_argument(
-        "--images-limit", type=positive, default=5000, metavar="N", help="at most so many of them (default: 5000)"
+        "--images-limit", type=positive, default=5000, metavar="N", help="use at most N of them (default: 5000)"
     )
     parser.add_argument(
         "--resize",
@@ -48,9 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="shorter side before the crop (default: 256; ResNet's V2 weights: 232)",
     )
-    parser.add_argument("--outputs", type=Path, metavar="FILE.npy", help="saved outputs, instead of a run")
+    parser.add_argument("--outputs", type=Path, metavar="FILE.npy", help="saved outputs instead of a run")
     parser.add_argument(
-        "--reference", type=Path, metavar="FILE.npy", help="saved outputs of PyTorch FP32, instead of running it"
+        "--reference", type=Path, metavar="FILE.npy", help="saved outputs of PyTorch FP32 instead of running it"
     )
     add_output_options(parser)
 
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError("nothing to measure.", "Give --framework and what runs, or saved --outputs.")
     if args.outputs is not None and args.images is None and args.reference is None:
         raise UsageError(
-            "--outputs needs something to hold them against.", "Give --images (labels) or --reference FILE.npy."
+            "--outputs needs something to compare with.", "Give --images (labels) or --reference FILE.npy."
         )
     with process.terminate_as_interrupt(), tempfile.TemporaryDirectory(prefix="profiler-accuracy-") as scratch:
         document = _measure(args, Path(scratch))

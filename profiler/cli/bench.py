@@ -15,7 +15,9 @@ from profiler.cli.verb import warn
 from profiler.runtime.arguments import positive
 from profiler.text import number
 
-DESCRIPTION = "Time a model on this machine's GPU with CUDA events, without a profiler; memory, power and clocks are read beside it."
+DESCRIPTION = (
+    "Time a model on this GPU with CUDA events, without a profiler, and record memory, power and clocks meanwhile."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive,
         default=1,
         metavar="N",
-        help="measure throughput on N streams at once (TensorRT; default: 1); latency always on one",
+        help="measure throughput on N concurrent streams (TensorRT; default: 1); latency is always measured on one",
     )
     add_output_options(parser)
 

@@ -26,8 +26,8 @@ from profiler.runtime.arguments import positive
 from profiler.text import number
 
 DESCRIPTION = (
-    "Export a PyTorch model to ONNX (or take --onnx) and build a TensorRT engine. Beside the plan lie its layers, the verbose build log "
-    "and the facts of the build. A build that fails or is interrupted leaves no plan."
+    "Export a PyTorch model to ONNX (or use --onnx) and build a TensorRT engine. The plan is written together with its layers, the "
+    "verbose build log and a record of the build. A build that fails or is interrupted leaves no plan."
 )
 
 

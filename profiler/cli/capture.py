@@ -19,9 +19,9 @@ from profiler.runtime.arguments import seconds
 from profiler.trace import open_trace
 
 DESCRIPTION = (
-    "Run a model on this machine's GPU, first alone for latency, then under Nsight Systems, and write a folder with the sanitised "
-    "trace (trace.sqlite.xz) and manifest.json. With -- and a command, such as -- python my_script.py, that command is recorded instead, "
-    "as it is: its latency without a profiler is then not measured. A run that fails or is interrupted leaves nothing behind."
+    "Run a model on this GPU, first without a profiler for its latency, then under Nsight Systems, and write a folder with the "
+    "sanitised trace (trace.sqlite.xz) and manifest.json. With -- and a command, such as -- python my_script.py, record that command "
+    "as it is, without measuring its latency. A run that fails or is interrupted leaves nothing behind."
 )
 
 
@@ -32,17 +32,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser, framework_required=False)
     add_recording(parser)
     parser.add_argument(
-        "--no-module-ranges", action="store_true", help="no NVTX range per module in the recording (PyTorch)"
+        "--no-module-ranges", action="store_true", help="record without an NVTX range per module (PyTorch)"
     )
     parser.add_argument("--no-bench", action="store_true", help="skip the measurement without a profiler")
     parser.add_argument("-f", "--force", action="store_true", help="replace DIR if it is a run")
     other = parser.add_argument_group("another command")
-    other.add_argument("--title", metavar="TEXT", help="what the run is called (default: the command)")
+    other.add_argument("--title", metavar="TEXT", help="the run's title (default: the command)")
     other.add_argument(
         "--capture-range",
         choices=("none", "cudaProfilerApi"),
         default="none",
-        help="record all of it (default), or from cudaProfilerStart to cudaProfilerStop, which the command must call",
+        help="record everything (default), or only from cudaProfilerStart to cudaProfilerStop, which the command must call",
     )
     other.add_argument(
         "--time-limit", type=seconds, metavar="S", help="end the command after S seconds (default: never)"

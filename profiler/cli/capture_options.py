@@ -47,7 +47,7 @@ def add_interpreters(parser: Options) -> None:
     parser.add_argument(
         "--trt-module",
         choices=MODULES,
-        help="TensorRT or TensorRT-RTX (default: the one that the interpreter has; tensorrt where it has both)",
+        help="TensorRT or TensorRT-RTX (default: the one installed; tensorrt if both are)",
     )
 
 
@@ -65,20 +65,20 @@ def add_run(parser: argparse.ArgumentParser, framework_required: bool = True) ->
     parser.add_argument("--plan", type=Path, metavar="FILE", help="the engine to run (TensorRT)")
     parser.add_argument("--onnx", type=Path, metavar="FILE", help="build an engine from this model first (TensorRT)")
     parser.add_argument(
-        "--inputs", type=Path, metavar="FILE", help=".npy or .npz of images instead of seeded random ones"
+        "--inputs", type=Path, metavar="FILE", help="images in a .npy or .npz instead of seeded random ones"
     )
     parser.add_argument(
-        "--warmup", type=positive, default=20, metavar="N", help="inferences before anything is measured (default: 20)"
+        "--warmup", type=positive, default=20, metavar="N", help="inferences before the measurement (default: 20)"
     )
     parser.add_argument(
         "--bench-iterations",
         type=positive,
         default=200,
         metavar="N",
-        help="at least so many timed inferences (default: 200)",
+        help="minimum number of timed inferences (default: 200)",
     )
     parser.add_argument(
-        "--bench-seconds", type=seconds, default=2.0, metavar="S", help="and at least so long (default: 2)"
+        "--bench-seconds", type=seconds, default=2.0, metavar="S", help="minimum time of the measurement (default: 2)"
     )
     add_cudnn_benchmark(parser)
     add_interpreters(parser)
@@ -86,7 +86,7 @@ def add_run(parser: argparse.ArgumentParser, framework_required: bool = True) ->
 
 def add_cudnn_benchmark(parser: Options) -> None:
     parser.add_argument(
-        "--cudnn-benchmark", action="store_true", help="let cuDNN time its algorithms first (PyTorch; default: not)"
+        "--cudnn-benchmark", action="store_true", help="let cuDNN time its algorithms first (PyTorch; default: off)"
     )
 
 
@@ -115,7 +115,7 @@ def add_activation(parser: Options) -> None:
     parser.add_argument(
         "--activation",
         choices=tuple(ACTIVATIONS),
-        help="put this in the place of the model's ReLUs; TensorRT computes it with the --plugin, or else from stock operators",
+        help="replace the model's ReLUs with this; TensorRT computes it with --plugin, or from stock operators without",
     )
 
 
@@ -153,7 +153,7 @@ def add_engine(parser: Options) -> None:
     parser.add_argument(
         "--hardware-compatibility",
         choices=("ampere-plus", "same-compute-capability"),
-        help="TensorRT 8.6 and later: an engine for other GPUs too, which is slower (default: this GPU only)",
+        help="TensorRT 8.6 and later: build a slower engine that also runs on other GPUs (default: this GPU only)",
     )
 
 
@@ -167,13 +167,13 @@ def add_recording(parser: Options) -> None:
         type=metrics_rate,
         default=20_000,
         metavar="HZ",
-        help="samples per second; 0: none (default: 20000)",
+        help="samples per second; 0 turns them off (default: 20000)",
     )
     parser.add_argument(
         "--cuda-graph-trace",
         choices=("node", "graph"),
         default="node",
-        help="record kernels of CUDA graphs, or launches only (default: node)",
+        help="record the kernels of CUDA graphs, or only their launches (default: node)",
     )
 
 
@@ -192,7 +192,7 @@ def run_spec(args: argparse.Namespace, plan: Path | None = None) -> RunSpec:
         raise UsageError("--plan, --onnx and --plugin are for --framework tensorrt.")
     if args.plan and args.onnx:
         raise UsageError(
-            "--plan and --onnx were both given.", "Give the engine to run, or the model to build one from."
+            "--plan and --onnx cannot be combined.", "Give the engine to run, or the model to build one from."
         )
     python = process.python_for(args.trt_python if tensorrt else args.torch_python)
     return RunSpec(

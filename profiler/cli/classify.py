@@ -12,12 +12,12 @@ from profiler.errors import ProfilerError
 from profiler.report.documents import classifications_document, score_document
 
 DESCRIPTION = (
-    "Classify kernel names, one a line (demangled, as nsys prints them), or score the rules against labelled names."
+    "Classify kernel names, one per line (demangled, as nsys prints them), or score the rules against labelled names."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="a file with one kernel name a line; - reads standard input")
+    parser.add_argument("file", metavar="FILE", help="file with one kernel name per line; - reads standard input")
     parser.add_argument(
         "--sm", type=int, metavar="N", help="the GPU's compute capability (75, 80, 90, …), where it matters"
     )

@@ -13,14 +13,16 @@ from profiler.errors import MissingToolError, UsageError
 from profiler.resources import IMPORT_ROOT
 
 DESCRIPTION = (
-    "Open the dashboard in a browser, on the bundled traces. It listens on this machine only. What follows -- goes to Streamlit, "
-    "for example: dashboard -- --server.port 8600 --server.headless true. End it with Ctrl-C."
+    "Open the dashboard in a browser, with the bundled traces. It listens on this machine only. Options after -- go to Streamlit, for "
+    "example: dashboard -- --server.port 8600 --server.headless true. Stop it with Ctrl-C."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--traces", metavar="DIR", type=Path, help="a folder of your traces; its newest pair opens")
-    parser.add_argument("--capture", action="store_true", help="let the page Capture start recordings on this machine")
+    parser.add_argument("--traces", metavar="DIR", type=Path, help="folder of your traces; opens its newest pair")
+    parser.add_argument(
+        "--capture", action="store_true", help="allow the Capture page to start recordings on this machine"
+    )
     parser.add_argument("options", metavar="-- OPTION", nargs="*", help="options of streamlit run")
 
 

@@ -16,9 +16,9 @@ from profiler.text import number, printable
 from profiler.trace import open_trace
 
 DESCRIPTION = (
-    "Split the latency difference of two inferences (the median one of each trace) into fewer kernels, faster "
-    "kernels, layout changes, added kernels, copies, overlap, idle and host time. The parts sum to the difference to "
-    "the nanosecond. With --via, the runs in between are measured steps. Latencies are those under nsys."
+    "Split the latency difference between two traces (the median inference of each) into fewer kernels, faster kernels, layout "
+    "changes, added kernels, copies, overlap, idle and host time. The parts add up to the difference to the nanosecond. With --via, "
+    "the runs in between become measured steps. Latencies are those measured under nsys."
 )
 
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TRACE",
         action="append",
         default=[],
-        help="a run in between; may be given several times, in order",
+        help="a run in between (repeatable, in order)",
     )
     add_output_options(parser)
 

@@ -12,18 +12,22 @@ from profiler.errors import EXIT_FAILED, EXIT_OK
 from profiler.text import printable
 
 DESCRIPTION = (
-    "Look for a GPU, its driver, PyTorch, TensorRT, nsys, ncu, the permission to read GPU counters, and disk space. Reading traces and "
-    "the dashboard need none of these. Exit status 0, or with --strict 1 when something needed is missing."
+    "Check for a GPU and its driver, PyTorch, TensorRT, nsys, ncu, permission to read GPU counters, and disk space. Reading traces "
+    "and the dashboard need none of these. Exit status 0; with --strict, 1 if anything required is missing."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_interpreters(parser)
     parser.add_argument(
-        "--folder", type=Path, default=Path(), metavar="DIR", help="where recordings would go (default: here)"
+        "--folder",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="where recordings will go (default: the current folder)",
     )
     parser.add_argument(
-        "--strict", action="store_true", help="exit 1 when something that is needed is missing or does not work"
+        "--strict", action="store_true", help="exit with status 1 if anything required is missing or does not work"
     )
     parser.add_argument("--format", choices=FORMATS, default="table", help="how to print the result (default: table)")
     parser.set_defaults(output=None, force=False)

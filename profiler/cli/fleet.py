@@ -1,4 +1,4 @@
-"""``fleet``: a folder of traces, read in parallel and held against each other."""
+"""``fleet``: a folder of traces, read in parallel and compared."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from profiler.runtime.arguments import positive, positive_number, words
 from profiler.text import number, plural, printable, signed
 
 DESCRIPTION = (
-    "Read every trace in DIR and its subfolders in parallel, on Dask; write the figures per trace, merged, and the outliers to Parquet "
-    "files in RESULT. Traces are held against each other only within a group: the same program, precision, batch and GPU. A trace that "
-    "cannot be read is reported and stops no other. Exit status: 0 when results were written, also with traces that could not be read "
-    "(1 with --strict); 1 when none could be read; 2 for wrong usage."
+    "Read every trace in DIR and its subfolders in parallel with Dask, and write figures per trace, merged figures and outliers to "
+    "Parquet files in RESULT. Traces are compared only within a group: the same program, precision, batch and GPU. A trace that "
+    "cannot be read is reported and does not stop the others. Exit status: 0 when results were written, even if some traces could not "
+    "be read (1 with --strict); 1 when none could be read; 2 for wrong usage."
 )
 _MS = 1e-6
 _SHOWN_SKIPPED = 5
@@ -35,25 +35,25 @@ _SHOWN_SKIPPED = 5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", type=Path, help="a folder of traces, searched with its subfolders")
     parser.add_argument(
-        "-o", "--output", dest="result", metavar="RESULT", type=Path, required=True, help="the folder to write"
+        "-o", "--output", dest="result", metavar="RESULT", type=Path, required=True, help="folder to write"
     )
-    parser.add_argument("-f", "--force", action="store_true", help="replace RESULT if it is a result of fleet")
+    parser.add_argument("-f", "--force", action="store_true", help="replace RESULT if it is a fleet result")
     parser.add_argument("--format", choices=FORMATS, default="table", help="what to print (default: table)")
     parser.set_defaults(output=None)  # what is printed goes to standard output
     add_nvtx(parser)
-    parser.add_argument("--strict", action="store_true", help="exit with 1 when any trace could not be read")
-    groups = parser.add_argument_group("who is who")
+    parser.add_argument("--strict", action="store_true", help="exit with status 1 if any trace could not be read")
+    groups = parser.add_argument_group("grouping")
     groups.add_argument(
         "--identity",
         metavar="REGEX",
-        help="finds run, node and rank in the path relative to DIR by named groups, such as '(?P<node>n\\d+)/p(?P<rank>\\d+)'; "
-        "by default: manifest, then what nsys recorded, then names such as rank3, _r12_, node03.7",
+        help="named groups that find run, node and rank in the path relative to DIR, such as '(?P<node>n\\d+)/p(?P<rank>\\d+)' "
+        "(default: the manifest, then what nsys recorded, then names such as rank3, _r12_, node03.7)",
     )
     groups.add_argument(
         "--group-by",
         metavar="LIST",
         type=words,
-        help=f"what traces must share to be held against each other: {','.join((*PROGRAM_KEYS, *PLACE_KEYS))}, named groups of "
+        help=f"what traces must share to be compared: {','.join((*PROGRAM_KEYS, *PLACE_KEYS))}, named groups of "
         f"--identity, or {ALL} (default: the program; without a manifest the run as well)",
     )
     judging = parser.add_argument_group("outliers")
@@ -62,29 +62,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive_number,
         default=THRESHOLD,
         metavar="Z",
-        help=f"modified z-score of an outlier (default: {THRESHOLD})",
+        help=f"modified z-score from which a trace is an outlier (default: {THRESHOLD})",
     )
     judging.add_argument(
         "--min-effect",
         type=positive_number,
         default=MIN_EFFECT_PCT,
         metavar="PCT",
-        help=f"the smallest difference that is reported, in percent (default: {MIN_EFFECT_PCT:g})",
+        help=f"smallest difference to report, in percent (default: {MIN_EFFECT_PCT:g})",
     )
     judging.add_argument(
         "--min-traces",
         type=positive,
         default=MIN_TRACES,
         metavar="N",
-        help=f"the smallest group that is judged (default: {MIN_TRACES})",
+        help=f"smallest group to judge (default: {MIN_TRACES})",
     )
-    how = parser.add_argument_group("how")
-    how.add_argument("--workers", type=positive, metavar="N", help="processes on this machine (default: one a CPU)")
+    how = parser.add_argument_group("execution")
+    how.add_argument(
+        "--workers", type=positive, metavar="N", help="worker processes on this machine (default: one per CPU)"
+    )
     how.add_argument(
         "--memory-limit",
         metavar="SIZE",
-        help="memory of each process, such as 4GB; one that needs more is ended and its trace reported (default: an equal part of 80 %% of "
-        "this machine's)",
+        help="memory per worker, such as 4GB; a worker that needs more is ended and its trace reported (default: an equal "
+        "share of 80 %% of this machine's)",
     )
     how.add_argument(
         "--scheduler",
@@ -95,7 +97,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     if args.scheduler and (args.workers or args.memory_limit):
-        raise UsageError("--workers and --memory-limit are for processes on this machine, and --scheduler was given.")
+        raise UsageError(
+            "--workers and --memory-limit cannot be combined with --scheduler, which uses an existing cluster."
+        )
     check_target(args.result, args.force)
     rule = OutlierRule(args.threshold, args.min_effect, args.min_traces)
     with terminate_as_interrupt():

@@ -11,7 +11,7 @@ from profiler.report.documents import info_document
 from profiler.text import number, plural, visible
 from profiler.trace import open_trace
 
-DESCRIPTION = "Say what a trace holds and what is wrong with it."
+DESCRIPTION = "Show what a trace contains and what is wrong with it."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="check the structure of the database file, also of a large one (small ones always are; about 3 s per GB)",
+        help="check the integrity of a large database file too (about 3 s per GB; small files are always checked)",
     )
     add_output_options(parser)
 

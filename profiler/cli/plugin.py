@@ -17,8 +17,9 @@ from profiler.plugins import compile as compiling
 from profiler.text import number, plural
 
 DESCRIPTION = (
-    "The custom layer is QuickGELU, x * sigmoid(1.702 x), as CUDA kernels in a TensorRT plugin. build compiles the library against the "
-    "headers of the TensorRT that is to load it; measure checks its kernels against float64, and their bandwidth against a copy."
+    "The custom layer is QuickGELU, x * sigmoid(1.702 x), as CUDA kernels in a TensorRT plugin. build compiles the library against "
+    "the headers of the TensorRT that will load it; measure checks its kernels against float64 and compares their bandwidth with a "
+    "copy."
 )
 
 
@@ -27,14 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build = actions.add_parser("build", help="compile the library with nvcc", description=compiling.__doc__)
     build.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.so", help="the library to write")
     build.add_argument("--tensorrt-include", type=Path, metavar="DIR", help="the folder with NvInferRuntime.h")
-    build.add_argument("--kernels-only", action="store_true", help="without TensorRT: for measuring, not for engines")
+    build.add_argument(
+        "--kernels-only", action="store_true", help="without TensorRT: for plugin measure, not for engines"
+    )
     build.add_argument(
         "--arch",
         default="all-major",
         metavar="LIST",
         help="compute capabilities such as 80,90; native; all-major (default)",
     )
-    build.add_argument("--nvcc", type=Path, metavar="FILE", help="the CUDA compiler (default: the one that is found)")
+    build.add_argument("--nvcc", type=Path, metavar="FILE", help="the CUDA compiler (default: detected)")
     build.add_argument("-f", "--force", action="store_true", help="replace FILE.so if it exists")
     measure = actions.add_parser("measure", help="agreement and bandwidth of the kernels on this GPU")
     measure.add_argument("library", type=Path, metavar="FILE.so", help="a compiled library")
@@ -42,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     measure.add_argument(
         "--sizes-mib", metavar="LIST", help="tensor sizes for the bandwidth (default: 4,16,64,256,1024)"
     )
-    measure.add_argument("--repeats", type=int, metavar="N", help="timings of each, of which the median counts")
+    measure.add_argument("--repeats", type=int, metavar="N", help="timings per measurement; the median counts")
     add_output_options(measure)
 
 

@@ -12,12 +12,11 @@ from profiler.runtime.arguments import positive
 from profiler.text import plural, shorten
 
 DESCRIPTION = (
-    "Write a copy of a trace that can be shared. Host and user names, command line, environment, paths, standard output, process "
-    "and thread names, GPU UUID and bus location are left out; the copy is written anew, so nothing survives in free pages, and its "
-    "bytes are searched for every value that was removed. All our figures of the copy are compared with those of the trace; if one "
-    "differs, no copy is kept. The trace itself is not changed. Names of kernels and ranges and the layer "
-    "descriptions of TensorRT stay as free text without paths: they are counted, what looks like a secret is shown, and --format json "
-    "lists them all."
+    "Write a copy of a trace that can be shared. Host and user names, command line, environment, paths, standard output, process and "
+    "thread names, GPU UUID and bus location are left out. The copy is a new file, so nothing survives in free pages, and its bytes "
+    "are searched for every removed value. All figures of the copy are compared with those of the trace; if one differs, no copy is "
+    "kept. The trace itself is not changed. Names of kernels and ranges and TensorRT's layer descriptions stay, without paths: they "
+    "are counted, anything that looks like a secret is shown, and --format json lists them all."
 )
 
 
@@ -36,9 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--inferences", type=positive, metavar="N", help="keep only the first N inferences and what they launched"
     )
-    parser.add_argument(
-        "--drop-unused", action="store_true", help="leave out the tables that no figure of this project needs"
-    )
+    parser.add_argument("--drop-unused", action="store_true", help="leave out tables that no figure here needs")
     add_nvtx(parser)
     parser.add_argument("-f", "--force", action="store_true", help="replace COPY if it exists")
     parser.add_argument(

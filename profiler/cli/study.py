@@ -32,9 +32,9 @@ from profiler.runtime.arguments import positive, seconds, words
 from profiler.text import plural, printable
 
 DESCRIPTION = (
-    "Build the engines and run PyTorch and TensorRT in every precision and mode, with latency, trace and agreement, into one folder with a "
-    "summary (summary.json, .csv, .md). What is done is not done again, so an interrupted study goes on where it was. What the GPU cannot "
-    "do is left out and named. A step that fails is recorded and does not stop the rest; the exit status is then 1."
+    "Build the engines and run PyTorch and TensorRT in every precision and mode, recording latency, trace and agreement, into one "
+    "folder with a summary (summary.json, .csv, .md). Completed steps are skipped, so an interrupted study can be resumed. What the "
+    "GPU cannot do is skipped and listed. A failed step is recorded and does not stop the others; the exit status is then 1."
 )
 
 
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--trace-batches",
         type=batches,
         metavar="LIST",
-        help="record only these under nsys, measure latency for all (default: record all)",
+        help="record only these under nsys; latency is measured for all (default: record all)",
     )
     matrix.add_argument(
         "--torch-precisions",
@@ -93,18 +93,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PATTERN",
-        help="only steps with such names, such as '*int8*' (repeatable); what they need comes along",
+        help="only steps whose names match, such as '*int8*' (repeatable), and the steps they need",
     )
     matrix.add_argument(
         "--steps", type=_choices(KINDS), default=(), metavar="LIST", help=f"only these kinds: {', '.join(KINDS)}"
     )
-    matrix.add_argument("--dry-run", action="store_true", help="print the steps and do nothing")
+    matrix.add_argument("--dry-run", action="store_true", help="print the steps and stop")
     data = parser.add_argument_group("data")
     data.add_argument(
-        "--images", type=Path, metavar="DIR", help="images in ImageNet's layout: top-1 and top-5 accuracy"
+        "--images", type=Path, metavar="DIR", help="images in ImageNet's layout, for top-1 and top-5 accuracy"
     )
     data.add_argument(
-        "--images-limit", type=positive, default=5000, metavar="N", help="at most so many of them (default: 5000)"
+        "--images-limit", type=positive, default=5000, metavar="N", help="use at most N of them (default: 5000)"
     )
     data.add_argument(
         "--inputs",
@@ -125,16 +125,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         default=2.0,
         metavar="S",
-        help="time each latency at least so long (default: 2)",
+        help="minimum time per latency measurement (default: 2)",
     )
     add_engine(how)
     add_plugins(how)
     add_cudnn_benchmark(how)
-    how.add_argument("--no-trace", action="store_true", help="latency only: needs no nsys")
-    how.add_argument(
-        "--time-limit", type=seconds, metavar="S", help="start no step later than S seconds after the start"
-    )
-    how.add_argument("--redo", action="store_true", help="do again what is done")
+    how.add_argument("--no-trace", action="store_true", help="measure latency only (needs no nsys)")
+    how.add_argument("--time-limit", type=seconds, metavar="S", help="start no new step after S seconds")
+    how.add_argument("--redo", action="store_true", help="repeat completed steps")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,14 +15,14 @@ from profiler.report.documents import records, tactics_document
 from profiler.trace.build_log import read_build_log
 
 DESCRIPTION = (
-    "Read a verbose TensorRT build log (plain or .xz): for each layer how many candidates were timed, which one was "
-    "chosen, and how it compares with the median and the slowest candidate that ran. Times are TensorRT's own, in milliseconds."
+    "Read a verbose TensorRT build log (plain or .xz): how many candidates were timed for each layer, which one was chosen, and how "
+    "it compares with the median and the slowest candidate that ran. Times are as TensorRT measured them, in milliseconds."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("log", metavar="LOG", type=Path, help="a verbose build log, such as PLAN.build.log.xz")
-    parser.add_argument("--layer", metavar="NAME", help="list all candidates of one layer")
+    parser.add_argument("--layer", metavar="NAME", help="list every candidate of one layer")
     add_output_options(parser)
 
 

@@ -20,9 +20,9 @@ from profiler.text import duration
 from profiler.trace import open_trace
 
 DESCRIPTION = (
-    "Write a window of one or two traces in the Trace Event Format (JSON), which ui.perfetto.dev and chrome://tracing open: "
-    "before and after are two processes that start at zero, streams and NVTX levels are threads, and every kernel carries its "
-    "full name, kind, Tensor Core verdict with its rule, module and layer."
+    "Write one inference, or a window of it, of one or two traces in the Trace Event Format (JSON), for ui.perfetto.dev and "
+    "chrome://tracing. Before and after are two processes that start at zero; streams and NVTX levels are threads; every kernel "
+    "carries its full name, kind, Tensor Core verdict and rule, module and layer."
 )
 _WINDOW = re.compile(r"(\d+(?:\.\d*)?)?:(\d+(?:\.\d*)?)?")
 _WHOLE, _MEDIAN = "whole", "median"
@@ -34,10 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--inference",
         default=_MEDIAN,
         metavar="N",
-        help="which inference of both, from 0; “median” (default): of median latency; “whole”: the whole traces",
+        help="inference to write from both traces, from 0; “median” (default): the one of median latency; “whole”: the whole traces",
     )
-    parser.add_argument("--inference-after", metavar="N", help="the same for AFTER alone")
-    parser.add_argument("--window", metavar="A:B", help="only from A to B microseconds of it; either may be left out")
+    parser.add_argument("--inference-after", metavar="N", help="the same for AFTER only")
+    parser.add_argument("--window", metavar="A:B", help="only from A to B microseconds; either may be omitted")
     parser.add_argument(
         "-o", "--output", metavar="FILE", type=Path, required=True, help="FILE.json, or FILE.json.gz to compress it"
     )

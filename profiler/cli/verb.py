@@ -20,7 +20,7 @@ def add_trace(parser: argparse.ArgumentParser, name: str = "trace") -> None:
     parser.add_argument(
         name,
         metavar=name.upper(),
-        help="an nsys SQLite export (.sqlite, also .xz, .zst, .gz), or a .nsys-rep where nsys is installed",
+        help="nsys SQLite export (.sqlite, or compressed: .xz, .zst, .gz); or a .nsys-rep if nsys is installed",
     )
 
 
@@ -28,31 +28,31 @@ def add_nvtx(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--nvtx",
         metavar="PATTERN",
-        help="which NVTX ranges are inferences: a shell pattern such as 'iter*', or a regular expression; by default they are found",
+        help="NVTX ranges that mark inferences: a shell pattern such as 'iter*', or a regular expression (default: detected)",
     )
 
 
 def add_inferences(parser: argparse.ArgumentParser) -> None:
     """Which NVTX ranges are inferences, or how many there are."""
     add_nvtx(parser)
-    _add_count(parser, "--inferences", "how many inferences the trace holds, where no range says which they are")
+    _add_count(parser, "--inferences", "number of inferences in the trace, if no NVTX range marks them")
 
 
 def add_pair(parser: argparse.ArgumentParser, one_is_enough: bool = False) -> None:
     """BEFORE and AFTER, and which of their NVTX ranges are inferences."""
     add_trace(parser, "before")
     if one_is_enough:
-        parser.add_argument("after", metavar="AFTER", nargs="?", help="the other trace; default: BEFORE alone")
+        parser.add_argument("after", metavar="AFTER", nargs="?", help="the other trace (default: BEFORE only)")
     else:
         add_trace(parser, "after")
     parser.add_argument(
-        "--nvtx", metavar="PATTERN", help="which NVTX ranges are inferences in both (see kernels --nvtx)"
+        "--nvtx", metavar="PATTERN", help="NVTX ranges that mark inferences in both traces (see kernels --nvtx)"
     )
-    parser.add_argument("--nvtx-before", metavar="PATTERN", help="the same for BEFORE alone")
-    parser.add_argument("--nvtx-after", metavar="PATTERN", help="the same for AFTER alone")
-    _add_count(parser, "--inferences", "how many inferences each holds, where no range says which they are")
-    _add_count(parser, "--inferences-before", "the same for BEFORE alone")
-    _add_count(parser, "--inferences-after", "the same for AFTER alone")
+    parser.add_argument("--nvtx-before", metavar="PATTERN", help="the same for BEFORE only")
+    parser.add_argument("--nvtx-after", metavar="PATTERN", help="the same for AFTER only")
+    _add_count(parser, "--inferences", "number of inferences in each trace, if no NVTX range marks them")
+    _add_count(parser, "--inferences-before", "the same for BEFORE only")
+    _add_count(parser, "--inferences-after", "the same for AFTER only")
 
 
 def _add_count(parser: argparse.ArgumentParser, name: str, what: str) -> None:

@@ -1,4 +1,4 @@
-"""``verify-tensor-cores``: hold our verdicts against the GPU's own counters."""
+"""``verify-tensor-cores``: compare our verdicts with the GPU's own counters."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from profiler.text import plural
 
 DESCRIPTION = (
     "Count the Tensor Core instructions of every kernel that a program runs between cudaProfilerStart and Stop (ncu, "
-    "sm__inst_executed_pipe_tensor*), and hold the verdicts by name against them. Or read a CSV that ncu wrote "
-    "before. Exit status 1 when a verdict is wrong."
+    "sm__inst_executed_pipe_tensor*) and compare them with the verdicts by name; or read a CSV that ncu wrote earlier. Exit status 1 "
+    "if a verdict is wrong."
 )
 
 
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target-processes",
         choices=("application-only", "all"),
         default="application-only",
-        help="all: also what the program starts, for a program behind a wrapper script (ncu can then wait for ever)",
+        help="all: include child processes, for a program behind a wrapper script (ncu may then wait for ever)",
     )
     parser.add_argument("program", nargs=argparse.REMAINDER, help="-- and the command to run, with its arguments")
     add_output_options(parser)

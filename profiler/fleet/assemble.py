@@ -21,7 +21,7 @@ from profiler.fleet.results import FILES, FORMAT, FleetResult
 from profiler.fleet.tables import table
 
 CLOCKS = (
-    "Durations only: the clocks of different nodes, and of different recordings, cannot be held against each other, so start times "
+    "Durations only: clocks of different nodes or recordings cannot be compared, so start times "
     "of different traces are not compared."
 )
 SCORE = "0.6745 · (x − median) / MAD; Iglewicz and Hoaglin 1993. Where the MAD is 0: (x − median) / (1.253314 · mean absolute deviation)"

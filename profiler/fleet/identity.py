@@ -1,4 +1,4 @@
-"""Who a trace is among many: its run, node and rank; and which traces may be held against each other."""
+"""Who a trace is among many: its run, node and rank; and which traces may be compared."""
 
 from __future__ import annotations
 

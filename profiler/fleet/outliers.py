@@ -1,6 +1,6 @@
 """Which of many equal runs are not like the others.
 
-Each figure of a trace is held against the same figure of the other traces of its group. The measure is the modified z-score of
+Each figure of a trace is compared with the same figure of the other traces of its group. The measure is the modified z-score of
 Iglewicz and Hoaglin, *How to Detect and Handle Outliers* (ASQC Basic References in Quality Control, vol. 16, 1993; also NIST/SEMATECH
 e-Handbook of Statistical Methods, section 1.3.5.17)::
 

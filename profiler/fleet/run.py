@@ -27,7 +27,7 @@ def run_fleet(
     on_notes: Callable[[Iterable[str]], None] | None = None,
     on_outcome: Callable[[Outcome, int, int], None] | None = None,
 ) -> FleetResult:
-    """Read all traces of a folder in parallel and hold those of equal programs against each other.
+    """Read all traces of a folder in parallel and compare those of equal programs.
 
     Local workers are started as new processes, which import the main module again: a script that calls this needs the usual
     ``if __name__ == "__main__":``.

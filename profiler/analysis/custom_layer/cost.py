@@ -273,7 +273,7 @@ def _by_name(placed: Placement, activations: Sequence[Activation]) -> tuple[list
 
 
 def exchange(operators: RunCost, plugin: RunCost) -> Exchange | None:
-    """Hold the engine with the plugin against the one from stock operators; None when one of them is not attributed."""
+    """Compare the engine with the plugin to the one from stock operators; None when one of them is not attributed."""
     if not (operators.known and plugin.known and len(operators.costs) == len(plugin.costs)):
         return None
     before, after = _span(operators), _span(plugin)
