@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from dashboard.sources import Source
 from profiler.errors import ProfilerError, TraceError
-from profiler.files import atomic_file, make_private_folder, remove_private_folder
+from profiler.files import atomic_file, make_private_folder, remove_private_folder, write_file
 from profiler.text import plural
 from profiler.trace.archive import ZIP_MAGIC, extract_zip
 from profiler.trace.build_log import read_build_log
@@ -265,9 +265,8 @@ def _put_beside(path: Path, kind: str, trace: Path, name: str) -> str:
         target = trace.with_name(f"{kind}-{path.name}")
         path.replace(target)
         document = {"format": FORMAT, **_extra(trace), kind: target.name}
-    (find_manifest(trace) or trace.with_name("manifest.json")).write_text(
-        json.dumps({**document, "trace": trace.name}), "utf-8"
-    )
+    text = json.dumps({**document, "trace": trace.name})
+    write_file(find_manifest(trace) or trace.with_name("manifest.json"), text)
     return f"{name} was taken as the {'manifest' if kind == 'manifest' else _KINDS[kind]} of {trace.name}"
 
 

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from profiler.errors import MissingToolError, ProfilerError, UsageError
+from profiler.files import private_folder
 from profiler.fleet.code import code_digest
 from profiler.fleet.measure import Broken, Task, TraceFigures, measure, out_of_memory
 
@@ -93,8 +93,8 @@ def local(traces: int, workers: int | None, memory_limit: int | None) -> Iterato
     n = min(workers or _cpus(), max(traces, 1))
     limit = memory_limit or max(int(_MEMORY_SHARE * MEMORY_LIMIT / n), _MIN_WORKER_BYTES)
     with contextlib.ExitStack() as stack:
-        # Dask may remove parts of it at the same time, which is no error
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="profiler-fleet-", ignore_cleanup_errors=True))
+        # Dask may remove parts of it at the same time, which is no error; of a run that was killed the next one removes it
+        scratch = str(stack.enter_context(private_folder("fleet")))
         stack.enter_context(dask.config.set({**_CONFIG, "temporary-directory": scratch}))
         stack.enter_context(_quiet())
         left: list[psutil.Process] = []

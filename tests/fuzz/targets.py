@@ -22,8 +22,9 @@ from typing import Any
 from unittest import mock
 
 from profiler.analysis.fusion.layer_names import parse_layer_name
-from profiler.analysis.names.classify import CATEGORIES, classify, explain
+from profiler.analysis.names.classify import CATEGORIES, CATEGORY_RULES, TENSOR_CORE_RULES, classify, explain
 from profiler.analysis.names.parse import parse
+from profiler.analysis.names.rules import RuleBook
 from profiler.analysis.run.run import Run
 from profiler.capture.summary import collect
 from profiler.errors import ProfilerError
@@ -35,6 +36,7 @@ from profiler.trace.manifest import find_manifest, manifest_of
 from tests.support.exercise import exercise
 from tests.support.make_trace import PID, SCHEMA, TID, TraceMaker, simple
 
+_RULES = RuleBook(TENSOR_CORE_RULES, CATEGORY_RULES)
 SMS = (None, 61, 70, 75, 80, 86, 89, 90, 100, 120)
 
 
@@ -46,7 +48,11 @@ def names(data: bytes) -> None:
     assert found.category in CATEGORIES and found.tensor_cores in ("yes", "no", "unknown")
     assert explain(found.rule).reason and explain(found.category_rule).reason
     assert classify(text, sm=sm) == found
-    parse(text)
+    parsed = parse(text)
+    by_search = [
+        next(rule for rule in rules if rule.matches(parsed, sm)) for rules in (TENSOR_CORE_RULES, CATEGORY_RULES)
+    ]
+    assert _RULES.decide(parsed, sm) == by_search
     metadata = text[len(text) // 2 :]
     layer = parse_layer_name(text[: len(text) // 2], metadata)
     assert parse_layer_name(text[: len(text) // 2], metadata) == layer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -246,6 +247,31 @@ def test_an_interrupt_leaves_nothing_behind(many: Path, tmp_path: Path, number: 
     _, alive = psutil.wait_procs(family, timeout=10)
     assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
     assert {p.name for p in tmp_path.iterdir()} == {"traces", "scratch"} and not list(scratch.iterdir())
+
+
+def test_what_a_killed_fleet_unpacked_goes_at_the_next_start(many: Path, tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    environment = {**os.environ, "TMPDIR": str(scratch)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "profiler", "fleet", str(many), "-o", str(tmp_path / "out"), "--workers", "1"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment,
+    )  # fmt: skip
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("[1/24]")
+    family = _family(process.pid)
+    for one in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+    process.wait()
+    process.stderr.close()
+    psutil.wait_procs(family[1:], timeout=10)
+    (left,) = scratch.iterdir()
+    assert left.name.startswith("profiler-fleet-")
+    trace = ROOT / "traces" / "trt-fp16-stream-b8" / "trace.sqlite.xz"
+    command = [sys.executable, "-m", "profiler", "info", str(trace)]
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=environment)
+    assert not list(scratch.iterdir())
 
 
 def test_an_interrupt_ends_the_nsys_that_a_worker_started(tmp_path: Path) -> None:
