@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,7 +23,11 @@ from profiler.files import remove_own_folders
 
 @asynccontextmanager
 async def lifespan(_app: st.App) -> AsyncIterator[None]:
-    """Remove uploads and what was unpacked when the server ends: a signal ends the process without Python's clean-up at exit."""
+    """Import what the pages need while the browser opens, so that the first one does not wait for it.
+
+    Uploads and what was unpacked are removed when the server ends: a signal ends the process without Python's clean-up at exit.
+    """
+    threading.Thread(target=importlib.import_module, args=("dashboard.app",), daemon=True).start()
     yield
     remove_own_folders()
 
