@@ -107,6 +107,24 @@ class NvtxIndex:
             found[place] = row
         return found
 
+    def nearest(self, rows: IntArray) -> IntArray:
+        """For each range the nearest one among ``rows`` that is it or holds it, or -1."""
+        marked = np.zeros(len(self.parent), dtype=bool)
+        marked[rows] = True
+        found = np.where(marked, np.arange(len(marked), dtype=np.int32), self.parent)
+        left = np.flatnonzero(~marked & (found >= 0))
+        while len(left):  # each step doubles how far up a range has looked
+            found[left] = found[found[left]]
+            at = found[left]
+            left = left[(at >= 0) & ~marked[at]]
+        return found
+
+    def by_level(self, rows: IntArray) -> list[IntArray]:
+        """Those rows, level by level from the outermost."""
+        levels = self.level[rows]
+        order = np.argsort(levels, kind="stable")
+        return np.split(rows[order], np.flatnonzero(np.diff(levels[order])) + 1) if len(rows) else []
+
     def path(self, row: int) -> list[int]:
         """Rows from the outermost range down to ``row``."""
         rows: list[int] = []

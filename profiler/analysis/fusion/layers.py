@@ -223,8 +223,7 @@ def _read_ranges(
     )  # a range that a layer opens inside its own is no layer, unless Myelin made it one
     own[rows] = described[rows] | compiled[texts.codes.to_numpy()[rows]]
     others = rows[~own[rows]]
-    for depth in range(int(index.level[others].max(initial=-1)) + 1):
-        at = others[index.level[others] == depth]
+    for at in index.by_level(others):
         around = index.parent[at]
         own[at] = (around < 0) | ~own[around]
     rows = np.flatnonzero(own)
@@ -244,10 +243,8 @@ def _read_ranges(
             layers.append(layer)
         table[k] = places[layer.name]
     layer_of[rows] = table[codes]
-    for depth in range(1, int(index.level.max(initial=0)) + 1):
-        at = np.flatnonzero((index.level == depth) & (layer_of < 0))
-        layer_of[at] = np.where(index.parent[at] >= 0, layer_of[index.parent[at]], -1)
-    return layers, layer_of
+    holder = index.nearest(rows)
+    return layers, np.where(holder >= 0, layer_of[holder], -1)
 
 
 def align(names: Sequence[str], categories: Sequence[str], layers: Sequence[EngineLayer]) -> list[int]:

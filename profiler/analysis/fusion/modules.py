@@ -86,7 +86,7 @@ def module_side(trace: Trace, inferences: Inferences, work: pd.DataFrame) -> Mod
     call = pd.DataFrame({"inference": of_range[rows], "text": codes[rows]}).groupby(["inference", "text"]).cumcount()
     call_of = np.zeros(len(ranges), dtype=np.int32)
     call_of[rows] = call.to_numpy()
-    holder = _nearest(index.parent, index.level, rows, len(ranges))
+    holder = index.nearest(rows)
     nvtx = work["nvtx"].to_numpy()
     at = _at(holder, nvtx)
     in_leaf = (at >= 0) & leaves.is_leaf[at] if len(ranges) else np.zeros(len(work), dtype=bool)
@@ -114,7 +114,7 @@ def module_side(trace: Trace, inferences: Inferences, work: pd.DataFrame) -> Mod
         parent = blocks.of(
             [own, before, after], lambda o, b, a: texts[o] if o >= 0 else _common(_text(texts, b), _text(texts, a))
         )
-        operator = _at(_nearest(index.parent, index.level, leaves.operators, len(ranges)), nvtx[loose])
+        operator = _at(index.nearest(leaves.operators), nvtx[loose])
         spoken = np.where(operator >= 0, leaves.operator_codes[operator], -1) if len(ranges) else operator
         names, kinds = work["name"].cat, part["kind"].cat
         ops = _Labels()
@@ -215,12 +215,12 @@ def _leaves(trace: Trace, inferences: Inferences, of_range: np.ndarray, work: pd
         return np.flatnonzero(codes >= 0), codes, names, told
 
     operators, operator_codes, operator_names, operator_told = chosen(OPERATOR)
-    operators = operators[~_inside(index.parent, index.level, operators, len(ranges))[operators]]
+    operators = operators[~_inside(index, operators)]
     rows, codes, names, told = chosen(MODULE)
     there = {names[c] for c in np.unique(codes[rows])}
     containers = there & {path[:k] for path in there for k, c in enumerate(path) if c == "."}
     is_leaf = (codes >= 0) & ~np.asarray([n in containers for n in names], dtype=bool)[codes] if names else codes >= 0
-    kept = _pieces(index, rows[is_leaf[rows]], codes, work, len(ranges))
+    kept = _pieces(index, rows[is_leaf[rows]], codes, work)
     if kept is not None:
         is_leaf &= ~np.isin(codes, kept)
         rows = rows[~np.isin(codes[rows], kept)]
@@ -246,7 +246,7 @@ def _leaves(trace: Trace, inferences: Inferences, of_range: np.ndarray, work: pd
     return _Leaves(nothing, codes, [], codes >= 0, [], nothing, operator_codes, [], None, False)
 
 
-def _pieces(index: NvtxIndex, leaves: np.ndarray, codes: np.ndarray, work: pd.DataFrame, n: int) -> list[int] | None:
+def _pieces(index: NvtxIndex, leaves: np.ndarray, codes: np.ndarray, work: pd.DataFrame) -> list[int] | None:
     """Names of ranges that hold a whole program's work although they look like modules; None where there are none.
 
     One name that holds four or more products an inference, while no other range holds any, is a phase of a program
@@ -255,7 +255,7 @@ def _pieces(index: NvtxIndex, leaves: np.ndarray, codes: np.ndarray, work: pd.Da
     heavy = work["category"].isin(HEAVY_CATEGORIES).to_numpy()
     if not heavy.any():
         return None
-    at = _at(_nearest(index.parent, index.level, leaves, n), work["nvtx"].to_numpy()[heavy])
+    at = _at(index.nearest(leaves), work["nvtx"].to_numpy()[heavy])
     found, counts = np.unique(codes[at[at >= 0]], return_counts=True)
     inferences = max(int(work["inference"].max()) + 1, 1)
     return [int(found[0])] if len(found) == 1 and counts[0] >= _MOST_PRODUCTS * inferences else None
@@ -296,10 +296,11 @@ def _at(holder: np.ndarray, nvtx: np.ndarray) -> np.ndarray:
     return np.where(nvtx >= 0, holder[np.maximum(nvtx, 0)], -1) if len(holder) else np.full(len(nvtx), -1)
 
 
-def _inside(parent: np.ndarray, level: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
-    """For each range whether another of ``rows`` is around it."""
-    around = _nearest(parent, level, rows, n)
-    return (parent >= 0) & (around[np.maximum(parent, 0)] >= 0) if n else np.zeros(0, dtype=bool)
+def _inside(index: NvtxIndex, rows: np.ndarray) -> npt.NDArray[np.bool_]:
+    """Which of the rows lie in another of them."""
+    parent = index.parent[rows]
+    found: npt.NDArray[np.bool_] = (parent >= 0) & (index.nearest(rows)[parent] >= 0)
+    return found
 
 
 def _text(texts: list[str], code: int) -> str:
@@ -350,16 +351,6 @@ class _Units:
     def by_appearance(self) -> list[Unit]:
         first = first_of_each(self.of, len(self.units))
         return [unit for at, _, unit in sorted(zip(first.tolist(), range(len(first)), self.units)) if at >= 0]
-
-
-def _nearest(parent: np.ndarray, level: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
-    """For each range the nearest range among ``rows`` that is it or holds it, or -1."""
-    found = np.full(n, -1, dtype=np.int64)
-    found[rows] = rows
-    for depth in range(1, int(level.max(initial=0)) + 1):
-        at = np.flatnonzero((level == depth) & (found < 0))
-        found[at] = np.where(parent[at] >= 0, found[parent[at]], -1)
-    return found
 
 
 def _around(

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from profiler.errors import TraceError
+from profiler.trace import build_log
 from profiler.trace.build_log import parse_build_log, read_build_log
 
 REPOSITORY = Path(__file__).parents[3]
@@ -269,3 +270,12 @@ def test_a_missing_file(tmp_path: Path) -> None:
 def test_a_log_of_tensorrt_rtx_holds_no_timings_and_says_so(log: Path) -> None:
     with pytest.raises(TraceError, match=r"no tactic timing in .* layers of the finished engine are listed"):
         read_build_log(log)
+
+
+@pytest.mark.parametrize(
+    ("limit", "found"), [("_MAX_ROWS", "more than 20 candidates"), ("_MAX_CHARACTERS", "more than 20 characters")]
+)
+def test_a_log_that_is_too_long_is_refused(limit: str, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_log, limit, 20)
+    with pytest.raises(TraceError, match=found):
+        read_build_log(INT8)

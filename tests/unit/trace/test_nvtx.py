@@ -37,6 +37,17 @@ def test_path_runs_from_the_outermost_range() -> None:
     assert index.path(-1) == []
 
 
+@pytest.mark.parametrize("deep", [3, 40])
+def test_the_nearest_marked_range_around_each(deep: int) -> None:
+    index = NvtxIndex.build(frame([(1, k, 1_000 - k) for k in range(deep)] + [(2, 5, 6)]))
+    rows = [int(r) for r in np.flatnonzero(index.level < deep)]
+    marked = rows[1:2] + rows[-1:]
+    by_hand = [next((r for r in reversed(index.path(row)) if r in marked), -1) for row in rows]
+    assert index.nearest(np.array(marked)).tolist() == by_hand
+    assert [index.level[at].tolist() for at in index.by_level(np.array(rows[::-1]))][:2] == [[0, 0], [1]]
+    assert index.by_level(np.array([], dtype=int)) == []
+
+
 @st.composite
 def nested(draw: st.DrawFn) -> list[tuple[int, int, int]]:
     """Ranges as push and pop make them: a random walk up and down, at strictly increasing times."""
