@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from profiler.analysis.fusion import ledger
 from profiler.cli.main import main
 from profiler.trace import open_trace
 from tests.robustness.extremes import CASES, OUTPUTS, UNEXPECTED, VERBS, kernel_names, nested_ranges
@@ -57,3 +58,14 @@ def test_a_trace_is_written_whole(tmp_path: Path) -> None:
         assert db.execute(
             "SELECT count(*), count(DISTINCT demangledName) FROM CUPTI_ACTIVITY_KIND_KERNEL"
         ).fetchone() == (100, 100)
+
+
+def test_a_ledger_of_too_many_units_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ledger, "MAX_UNITS", 20)
+    paths = [tmp_path / "before.sqlite", tmp_path / "after.sqlite"]
+    for path in paths:
+        kernel_names(path, 300, lambda k: f"void kernel_{k}<float>(float *)")
+    assert main(["fusion", *map(str, paths)]) == 1
+    assert "holds 30 units of work, and a ledger is made of at most 20" in capsys.readouterr().err

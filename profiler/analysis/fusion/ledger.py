@@ -33,6 +33,7 @@ from profiler.errors import NotComparableError, TraceError
 from profiler.text import duration, number, plural
 from profiler.trace.manifest import companion
 
+MAX_UNITS = 250_000
 _MUCH_ADDED_PCT = 10.0
 _LITTLE_PCT = 99.0
 _OF_TENSORRT = re.compile(r"\bnvinfer1::|\b__myl_|\bgenericReformat::")
@@ -140,7 +141,7 @@ def fusion(before: Run, after: Run, before_engine: Path | None = None, after_eng
     Raises:
         NotComparableError: one side hides its kernels inside graph launches, or the order makes no sense (an engine before, the
             framework it was made from after).
-        TraceError: one side has no inferences or no kernels.
+        TraceError: one side has no inferences, no kernels, or more than :data:`MAX_UNITS` units.
     """
     for side in (before, after):
         if side.trace.has_hidden_graph_kernels:
@@ -157,6 +158,13 @@ def fusion(before: Run, after: Run, before_engine: Path | None = None, after_eng
         as_theirs = as_the_other_names(known, second.paths)
         if as_theirs != known:
             second = _place(after, after_engine, as_theirs)
+    for side, placed in ((before, first), (after, second)):
+        if len(placed.holdings) > MAX_UNITS:
+            raise TraceError(
+                f"{side.trace.path}: an inference holds {len(placed.holdings):,} units of work, and a ledger is made of at most "
+                f"{MAX_UNITS:,}.",
+                "Name ranges of shorter inferences, such as one step of a loop, with --nvtx PATTERN.",
+            )
     match = match_units(first, second)
     first, second, how = named_alike(first, second, match)
     sides = Sides(first, second, how)

@@ -14,6 +14,8 @@ from profiler.analysis.statistics import count_codes, in_order_of_appearance, su
 
 Rows = npt.NDArray[np.int64]
 """Rows of a side's work table, ascending."""
+_FEW = 1000
+"""Rows of which a Python loop is as fast: most units have a kernel or two an inference."""
 NO_ROWS: Rows = np.empty(0, dtype=np.int64)
 
 
@@ -44,16 +46,21 @@ class WorkTable:
         """Kinds of the kernels among the rows, by time."""
         codes, labels = self._category
         at = rows[self._kernel[rows]]
-        counts = count_codes(codes[at], len(labels))
-        times = sum_by_code(codes[at], self._duration[at], len(labels))
+        found = codes[at]
+        if len(at) <= _FEW and len(kinds := set(found.tolist())) <= 1:
+            return tuple(labels[k] for k in kinds)
+        counts = count_codes(found, len(labels))
+        times = sum_by_code(found, self._duration[at], len(labels))
         there = [(-int(times[k]), labels[k]) for k in np.flatnonzero(counts)]
         return tuple(label for _, label in sorted(there))
 
     def kernel_names(self, rows: Rows) -> tuple[str, ...]:
         """Names of the kernels among the rows, each once, in order."""
         codes, labels = self._name
-        at = rows[self._kernel[rows]]
-        return tuple(labels[c] for c in codes[at[in_order_of_appearance(codes[at])]])
+        found = codes[rows[self._kernel[rows]]]
+        if len(found) <= _FEW:
+            return tuple(labels[c] for c in dict.fromkeys(found.tolist()))
+        return tuple(labels[c] for c in found[in_order_of_appearance(found)])
 
     def kinds(self, rows: Rows) -> Kinds:
         """The kinds of operator that a unit with these kernels can be: of its product if it runs one, else of its longest kernel."""
