@@ -122,6 +122,8 @@ class NvtxIndex:
     def by_level(self, rows: IntArray) -> list[IntArray]:
         """Those rows, level by level from the outermost."""
         levels = self.level[rows]
+        if levels.max(initial=0) <= np.iinfo(np.int16).max:
+            levels = levels.astype(np.int16)  # which NumPy sorts by counting
         order = np.argsort(levels, kind="stable")
         return np.split(rows[order], np.flatnonzero(np.diff(levels[order])) + 1) if len(rows) else []
 

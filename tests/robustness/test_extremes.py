@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from profiler.analysis.fusion import ledger
+from profiler.analysis.run import kernels
 from profiler.cli.main import main
 from profiler.trace import open_trace
 from tests.robustness.extremes import CASES, OUTPUTS, UNEXPECTED, VERBS, kernel_names, nested_ranges
@@ -69,3 +70,13 @@ def test_a_ledger_of_too_many_units_is_refused(
         kernel_names(path, 300, lambda k: f"void kernel_{k}<float>(float *)")
     assert main(["fusion", *map(str, paths)]) == 1
     assert "holds 30 units of work, and a ledger is made of at most 20" in capsys.readouterr().err
+
+
+def test_too_many_names_of_kernels_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(kernels, "MAX_NAMES", 99)
+    kernel_names(tmp_path / "t.sqlite", 100, lambda k: f"void kernel_{k}<float>(float *)")
+    assert main(["kernels", str(tmp_path / "t.sqlite")]) == 1
+    assert "holds kernels of 100 different names, and at most 99 are classified" in capsys.readouterr().err
+    assert main(["info", str(tmp_path / "t.sqlite")]) == 0

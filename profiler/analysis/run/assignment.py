@@ -131,8 +131,5 @@ def _in_own_range(trace: Trace) -> np.ndarray:
         [kind_of(texts.texts[p % width], domains.texts[p // width]) != RangeKind.PART for p in pairs],
         dtype=bool,
     )
-    found = own[codes] if len(ranges) else np.zeros(0, dtype=bool)
-    for level in range(1, int(index.level.max(initial=0)) + 1):
-        rows = np.flatnonzero(index.level == level)
-        found[rows] |= found[index.parent[rows]]
+    found: np.ndarray = index.nearest(np.flatnonzero(own[codes] if len(ranges) else codes)) >= 0
     return found

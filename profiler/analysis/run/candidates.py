@@ -166,6 +166,7 @@ def work_inside(trace: Trace) -> tuple[IntArray, IntArray]:
     counts, times = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
     loose = np.flatnonzero(ranges["kind"].are("start/end"))
     starts, ends = ranges["start_ns"], ranges["end_ns"]
+    levels = index.by_level(np.arange(n, dtype=np.int32))
     for work in (trace.events.kernels, trace.events.graph_traces):
         if not len(work):
             continue
@@ -177,11 +178,9 @@ def work_inside(trace: Trace) -> tuple[IntArray, IntArray]:
             count_codes(work["nvtx"], n),
             sum_by_code(work["nvtx"], durations, n),
         )
-        for level in range(int(index.level.max(initial=0)), 0, -1):
-            for at in range(0, n, _PIECE):
-                rows = at + np.flatnonzero(index.level[at : at + _PIECE] == level)
-                np.add.at(own_counts, index.parent[rows], own_counts[rows])
-                np.add.at(own_times, index.parent[rows], own_times[rows])
+        for rows in levels[:0:-1]:
+            np.add.at(own_counts, index.parent[rows], own_counts[rows])
+            np.add.at(own_times, index.parent[rows], own_times[rows])
         counts += own_counts
         times += own_times
         if len(loose):
@@ -229,16 +228,10 @@ def range_rows(trace: Trace, rows: IntArray) -> Table:
 def outermost(trace: Trace, rows: IntArray) -> IntArray:
     """Leave out the rows that lie inside another of the rows; one that was never closed holds nothing but itself."""
     ranges = trace.events.nvtx_ranges
-    selected = np.zeros(len(ranges), dtype=bool)
-    selected[rows] = ranges["closed"][rows]
-    inside = np.zeros(len(selected), dtype=bool)
     index = trace.nvtx_index
-    for level in range(1, int(index.level.max(initial=0)) + 1):
-        for at in range(0, len(inside), _PIECE):
-            below = at + np.flatnonzero(index.level[at : at + _PIECE] == level)
-            parent = index.parent[below]
-            inside[below] = selected[parent] | inside[parent]
-    return rows[~inside[rows]]
+    parent = index.parent[rows]
+    inside = (parent >= 0) & (index.nearest(rows[ranges["closed"][rows]])[parent] >= 0)
+    return rows[~inside]
 
 
 def matching(trace: Trace, pattern: str) -> IntArray:

@@ -13,6 +13,7 @@ from profiler.analysis.names.classify import classify
 from profiler.analysis.run.inferences import Inferences
 from profiler.analysis.statistics import count_codes, first_of_each, grouped_statistics, statistics_of_runs
 from profiler.analysis.tabular import Tabular
+from profiler.errors import TraceError
 from profiler.text import duration, plural
 from profiler.trace import Trace
 from profiler.trace.columns import Table
@@ -20,6 +21,8 @@ from profiler.trace.columns import Table
 if TYPE_CHECKING:
     import pandas as pd
 
+MAX_NAMES = 250_000
+"""Distinct names of kernels in one trace; programs that compile kernels as they run have some thousands."""
 _classified: WeakKeyDictionary[Trace, Table] = WeakKeyDictionary()
 
 
@@ -76,6 +79,9 @@ def classifications(trace: Trace) -> Table:
     """A row a distinct demangled name, in the order of the codes of :attr:`Trace.kernels`: its classification.
 
     Columns: ``name``, ``short_name``, ``category``, ``category_rule``, ``precision``, ``tensor_cores``, ``rule``.
+
+    Raises:
+        TraceError: there are more than :data:`MAX_NAMES`.
     """
     if trace not in _classified:
         names = trace.events.kernels["name"]
@@ -85,6 +91,11 @@ def classifications(trace: Trace) -> Table:
 
 
 def _classified_table(trace: Trace, names: list[str], short_names: list[str]) -> Table:
+    if len(names) > MAX_NAMES:
+        raise TraceError(
+            f"{trace.path}: holds kernels of {len(names):,} different names, and at most {MAX_NAMES:,} are classified.",
+            "No program has so many: the file is damaged, or was changed after the export.",
+        )
     sms = {gpu.sm for gpu in trace.session.gpus}
     sm = sms.pop() if len(sms) == 1 else None
     found = [classify(name, short, sm) for name, short in zip(names, short_names)]

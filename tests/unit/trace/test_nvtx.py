@@ -39,7 +39,7 @@ def test_path_runs_from_the_outermost_range() -> None:
 
 @pytest.mark.parametrize("deep", [3, 40])
 def test_the_nearest_marked_range_around_each(deep: int) -> None:
-    index = NvtxIndex.build(frame([(1, k, 1_000 - k) for k in range(deep)] + [(2, 5, 6)]))
+    index = NvtxIndex.build(table([(1, k, 1_000 - k) for k in range(deep)] + [(2, 5, 6)]))
     rows = [int(r) for r in np.flatnonzero(index.level < deep)]
     marked = rows[1:2] + rows[-1:]
     by_hand = [next((r for r in reversed(index.path(row)) if r in marked), -1) for row in rows]
