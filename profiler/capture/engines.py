@@ -10,7 +10,7 @@ from typing import Any
 
 from profiler.capture import process
 from profiler.capture.manifest import read_document
-from profiler.capture.spec import check_activation, name_prefix, safe_name
+from profiler.capture.spec import PRECISIONS, check_activation, name_prefix, safe_name
 from profiler.errors import OutputError, ProfilerError, UsageError
 from profiler.files import writing
 from profiler.plugins import names
@@ -19,6 +19,10 @@ from profiler.runtime.trt_modules import RTX
 
 BUILD_TIMEOUT_S = 3600.0
 EXPORT_TIMEOUT_S = 1800.0
+CALIBRATION_IMAGES = 512
+CALIBRATORS = ("entropy", "max", "percentile")
+QUANTISATIONS = ("fused", "badqdq", "modelopt")
+FP8_OPSET = 19
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,13 @@ class EngineSpec:
     """One engine.
 
     Attributes:
-        precision: fp32, tf32, fp16 or int8.
+        precision: fp32, tf32, fp16, int8 or fp8.
         batch: the engine's only batch size, unless ``profile`` says more.
         calibration: images for INT8: a folder in ImageNet's layout, a .npy or .npz, or "random" (scales without meaning).
         calibrator: "entropy", "max" or "percentile".
+        calibration_images: at most so many of them.
+        quantisation: where Q/DQ pairs go: "fused", "badqdq" or "modelopt".
+        variant: tells engines of one precision apart, in their names.
         profile: ``min:opt:max`` batch sizes.
         workspace_mib: limit for scratch memory; None: TensorRT's default.
         onnx: an existing model, instead of an export.
@@ -50,6 +57,9 @@ class EngineSpec:
     seed: int = 0
     calibration: str = "random"
     calibrator: str = "entropy"
+    calibration_images: int = CALIBRATION_IMAGES
+    quantisation: str = "fused"
+    variant: str = ""
     profile: str | None = None
     workspace_mib: int | None = None
     tactic_sources: str | None = None
@@ -66,25 +76,33 @@ class EngineSpec:
 
     def __post_init__(self) -> None:
         check_activation(self.activation)
-        if self.precision not in ("fp32", "tf32", "fp16", "int8"):
-            raise UsageError(f"precision is {self.precision!r}, and fp32, tf32, fp16 or int8 was expected.")
+        if self.precision not in PRECISIONS["tensorrt"]:
+            raise UsageError(f"precision is {self.precision!r}, and {', '.join(PRECISIONS['tensorrt'])} was expected.")
 
     @property
     def name(self) -> str:
         prefix = name_prefix(self.model, self.activation, bool(self.plugins))
         rtx = "rtx-" if self.trt_module == RTX else ""
-        return f"{prefix}{rtx}{self.precision}-b{self.batch}"
+        return f"{prefix}{rtx}{self.precision}{self._suffix}-b{self.batch}"
+
+    @property
+    def _suffix(self) -> str:
+        return f"-{self.variant}" if self.variant else ""
 
     @property
     def onnx_name(self) -> str:
-        """One ONNX file serves all batches; INT8 has its own, with Q/DQ nodes, and so has FP16 where types rule."""
-        suffix = "-int8" if self.precision == "int8" else "-fp16" if self._half else ""
+        """One ONNX file serves all batches; INT8 and FP8 have their own, with Q/DQ nodes, and so has FP16 where types rule."""
+        suffix = f"-{self.precision}{self._suffix}" if self._quantised else "-fp16" if self._half else ""
         form = "" if self.activation is None else f"-{self.activation}-{self._activation_as}"
         return f"{safe_name(self.model)}{form}{suffix}.onnx"
 
     @property
     def _activation_as(self) -> str:
         return names.FORMS[1] if self.plugins else names.FORMS[0]
+
+    @property
+    def _quantised(self) -> bool:
+        return self.precision in ("int8", "fp8")
 
     @property
     def _half(self) -> bool:
@@ -99,8 +117,14 @@ class EngineSpec:
         }
         if self.activation is not None:
             common |= {"activation": self.activation, "activation_as": self._activation_as}
-        if self.precision == "int8":
-            common |= {"int8": True, "calibration": Path(self.calibration).name, "calibrator": self.calibrator}
+        if self._quantised:
+            common |= {self.precision: True, "calibration": Path(self.calibration).name, "calibrator": self.calibrator}
+            if (
+                self.calibration_images != CALIBRATION_IMAGES
+            ):  # left out otherwise: engines of earlier versions still count
+                common["calibration_images"] = self.calibration_images
+            if self.quantisation != "fused":
+                common["quantisation"] = self.quantisation
         return {**common, "types": "fp16", "io": self.io} if self._half else common
 
     def build_parameters(self) -> dict[str, Any]:
@@ -130,8 +154,12 @@ class EngineSpec:
             options |= {"--activation": self.activation, "--activation-as": self._activation_as}
         if self._half:
             options |= {"--precision": "fp16", "--io": self.io}
-        if self.precision == "int8":
-            options |= {"--int8": True, "--calibration": self.calibration, "--calibrator": self.calibrator}
+        if self._quantised:
+            options |= {f"--{self.precision}": True, "--calibration": self.calibration, "--calibrator": self.calibrator}
+            several = self.calibration_images != CALIBRATION_IMAGES
+            options |= {"--calibration-images": self.calibration_images if several else None}
+            options |= {"--quantisation": None if self.quantisation == "fused" else self.quantisation}
+            options |= {"--opset": FP8_OPSET if self.precision == "fp8" else None}
         return as_argv(options)
 
     def build_arguments(self, onnx: Path, plan: Path, fixed_shapes: bool = False) -> list[str]:

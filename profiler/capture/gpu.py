@@ -108,10 +108,11 @@ def missing_precision(sm: int | None, framework: str, precision: str) -> str | N
     """Why a chip cannot run a precision as meant, or None when it can (or when ``sm`` is not known).
 
     Compute capabilities: CUDA C++ Programming Guide, "Compute Capabilities" (Tensor Cores from 7.0; TF32 and BF16 from 8.0;
-    DP4A from 6.1, not in 6.2), and TensorRT's support matrix (INT8 on Volta runs without Tensor Cores).
+    DP4A from 6.1, not in 6.2; FP8 from 8.9), and TensorRT's support matrix (INT8 on Volta runs without Tensor Cores).
     """
     what, needed = {
         "tf32": ("TF32", 80), "bf16": ("BF16", 80), "fp16": ("FP16 arithmetic", 53), "int8": ("INT8 (DP4A)", 61),
+        "fp8": ("FP8", 89),
     }.get(precision, ("", 0))  # fmt: skip
     if precision == "int8" and sm == 62:
         return "INT8 (DP4A) is not available in compute capability 6.2."

@@ -21,6 +21,10 @@ TRACE_NAME = "trace.sqlite.xz"
 SIDE_FILES = ("layers.json", "build.json")
 BUILD_LOG = "build.log.xz"
 _ENGINE_KEYS = {"layers": "layers.json", "build": "build.json", "build_log": BUILD_LOG}
+_BUILD_KEYS = (
+    "tensorrt_version", "build_seconds", "plan_bytes", "device_memory_bytes", "memory_bytes", "onnx_sha256", "onnx_export",
+    "timing_cache", "flags",
+)  # fmt: skip
 _MAX_TEXT = 2000
 _MAX_DOCUMENT_BYTES = 64 << 20
 
@@ -135,18 +139,20 @@ def bench_part(bench: dict[str, Any] | None) -> dict[str, Any]:
     """Latency, throughput and telemetry, or why there are none."""
     if bench is None:
         return {"latency_ms": None, "throughput": None, "telemetry": None, "reason": "not measured (--no-bench)"}
-    return {key: bench.get(key) for key in ("latency_ms", "throughput", "telemetry")}
+    return {key: bench.get(key) for key in ("latency_ms", "throughput", "telemetry", "memory")}
 
 
 def bench_document(spec: RunSpec, result: dict[str, Any]) -> dict[str, Any]:
     """What a run without a recording leaves: the manifest's keys, as far as they are known without a trace."""
+    build = read_document(spec.plan.with_name(f"{spec.plan.name}.build.json")) if spec.plan else None
     return {
         "format": "profiler-bench/1",
         "name": spec.name,
-        **_what_ran(spec, result, {}),
+        **_what_ran(spec, result, (build or {}).get("onnx_export") or {}),
         "gpu": (result.get("gpu") or {}).get("name"),
         "bench": bench_part(result),
         "warnings": result.get("warnings"),
+        **({"engine": {key: build.get(key) for key in _BUILD_KEYS}} if build else {}),
     }
 
 

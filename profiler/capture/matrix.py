@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from profiler.capture.engines import EngineSpec
+from profiler.capture.engines import CALIBRATION_IMAGES, EngineSpec
 from profiler.capture.gpu import missing_mode, missing_precision
 from profiler.capture.spec import MODES, RunSpec
 from profiler.errors import UsageError
@@ -38,7 +38,13 @@ class StudyStep:
 
 @dataclass(frozen=True)
 class MatrixOptions:
-    """What the user asked for. ``trace_batches``: batch sizes that are recorded under nsys; None: all of them."""
+    """What the user asked for.
+
+    Attributes:
+        trace_batches: batch sizes that are recorded under nsys; None: all of them.
+        calibrators, calibration_images, quantisations: how INT8 engines are made. The first of each make the engine that has no suffix
+            in its name; each of the others makes one that differs from it in this alone.
+    """
 
     frameworks: tuple[str, ...] = ("pytorch", "tensorrt")
     models: tuple[str, ...] = ("resnet50",)
@@ -54,7 +60,10 @@ class MatrixOptions:
     bench_seconds: float = 2.0
     seed: int = 0
     calibration: str = "random"
-    calibrator: str = "entropy"
+    calibrators: tuple[str, ...] = ("entropy",)
+    calibration_images: tuple[int, ...] = (CALIBRATION_IMAGES,)
+    quantisations: tuple[str, ...] = ("fused",)
+    timing_cache: Path | None = None
     workspace_mib: int | None = None
     inputs: Path | None = None
     plugins: tuple[Path, ...] = ()
@@ -123,7 +132,8 @@ def build_matrix(options: MatrixOptions, sm: int | None, torch_python: str, trt_
             if "tensorrt" in options.frameworks:
                 for precision in _possible(options, "tensorrt", sm, left_out):
                     for plugins in _plugin_choices(options):
-                        runs += _engine_and_runs(options, model, batch, precision, trt_python, steps, plugins)
+                        for engine in _variants(options, model, batch, precision, plugins):
+                            runs += _engine_and_runs(options, engine, trt_python, steps)
         name = f"accuracy-{model.replace(':', '.')}"
         steps[name] = StudyStep(name, "accuracy", Path("outputs"), tuple(s.name for s in runs))
     if not any(s.run for s in steps.values()):
@@ -153,16 +163,11 @@ def _plugin_choices(options: MatrixOptions) -> list[tuple[Path, ...]]:
     return [(), options.plugins] if options.activation and options.plugins else [options.plugins]
 
 
-def _engine_and_runs(
-    options: MatrixOptions,
-    model: str,
-    batch: int,
-    precision: str,
-    python: str,
-    steps: dict[str, StudyStep],
-    plugins: tuple[Path, ...],
-) -> list[StudyStep]:
-    engine = EngineSpec(
+def _variants(
+    options: MatrixOptions, model: str, batch: int, precision: str, plugins: tuple[Path, ...]
+) -> list[EngineSpec]:
+    """The engines of one precision: one, but for INT8, which can be quantised in several ways."""
+    base = EngineSpec(
         precision=precision,
         batch=batch,
         model=model,
@@ -170,7 +175,10 @@ def _engine_and_runs(
         input_shape=options.input_shape,
         seed=options.seed,
         calibration=options.calibration,
-        calibrator=options.calibrator,
+        calibrator=options.calibrators[0],
+        calibration_images=options.calibration_images[0],
+        quantisation=options.quantisations[0],
+        timing_cache=options.timing_cache,
         workspace_mib=options.workspace_mib,
         plugins=plugins,
         activation=options.activation,
@@ -181,13 +189,26 @@ def _engine_and_runs(
         hardware_compatibility=options.hardware_compatibility,
         trt_module=options.trt_module,
     )
+    if precision != "int8":
+        return [base]
+    others = [replace(base, calibrator=name, variant=name) for name in options.calibrators[1:]]
+    others += [replace(base, calibration_images=n, variant=f"{n}-images") for n in options.calibration_images[1:]]
+    others += [replace(base, quantisation=name, variant=name) for name in options.quantisations[1:]]
+    return [base, *others]
+
+
+def _engine_and_runs(
+    options: MatrixOptions, engine: EngineSpec, python: str, steps: dict[str, StudyStep]
+) -> list[StudyStep]:
     export = f"onnx-{engine.onnx_name.removesuffix('.onnx')}"
     build = f"engine-{engine.name}"
     steps.setdefault(export, StudyStep(export, "export", Path("engines") / engine.onnx_name, engine=engine))
     steps[build] = StudyStep(build, "build", Path("engines") / f"{engine.name}.plan", (export,), engine=engine)
     runs = []
     for mode in options.trt_modes:
-        spec = _spec(options, "tensorrt", precision, mode, model, batch, python, steps[build].path, plugins)
+        plan = steps[build].path
+        spec = _spec(options, "tensorrt", engine.precision, mode, engine.model, engine.batch, python, plan)
+        spec = replace(spec, plugins=engine.plugins, variant=engine.variant)
         runs.append(_run_step(options, spec, (build,)))
     steps.update((s.name, s) for s in runs)
     return runs
@@ -202,7 +223,6 @@ def _spec(
     batch: int,
     python: str,
     plan: Path | None = None,
-    plugins: tuple[Path, ...] = (),
 ) -> RunSpec:
     return RunSpec(
         framework=framework,
@@ -217,7 +237,6 @@ def _spec(
         seed=options.seed,
         inputs=options.inputs,
         plan=plan,
-        plugins=plugins,
         activation=options.activation,
         python=python,
         cudnn_benchmark=options.cudnn_benchmark and framework == "pytorch",
@@ -237,6 +256,8 @@ def _possible(options: MatrixOptions, framework: str, sm: int | None, left_out: 
         reason = missing_precision(sm, framework, precision)
         if framework == "tensorrt" and options.trt_module == RTX:
             reason = reason or trt_modules.missing_in_rtx(precision, sm, options.trt_version)
+        elif precision == "fp8" and not options.typed_networks:
+            reason = reason or trt_modules.NO_FP8
         if reason:
             left_out.append((f"{framework} {precision}", reason))
         else:

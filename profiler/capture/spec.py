@@ -15,7 +15,7 @@ from profiler.runtime.trt_modules import RTX
 from profiler.trace.manifest import ACTIVATIONS
 
 FRAMEWORKS = ("pytorch", "tensorrt")
-PRECISIONS = {"pytorch": ("fp32", "tf32", "fp16", "bf16"), "tensorrt": ("fp32", "tf32", "fp16", "int8")}
+PRECISIONS = {"pytorch": ("fp32", "tf32", "fp16", "bf16"), "tensorrt": ("fp32", "tf32", "fp16", "int8", "fp8")}
 MODES = {"pytorch": ("eager", "graph", "compile"), "tensorrt": ("stream", "graph")}
 _FRAMEWORK_NAMES = {"pytorch": "PyTorch", "tensorrt": "TensorRT"}
 _SHORT_NAMES = {"pytorch": "torch", "tensorrt": "trt"}
@@ -38,6 +38,7 @@ class RunSpec:
         streams: measure throughput on so many streams at once (TensorRT); latency and recordings always have one.
         activation: what replaces the model's ReLUs; for TensorRT what the plan was built with, as a label.
         trt_module: "tensorrt", or "tensorrt_rtx" for TensorRT-RTX.
+        variant: how an engine was quantised, where that differs from what is usual: "max", "badqdq", "modelopt", "64-images".
         nvtx_modules: a range per module in the recording (PyTorch); latency is always measured without.
     """
 
@@ -62,6 +63,7 @@ class RunSpec:
     streams: int = 1
     activation: str | None = None
     trt_module: str = "tensorrt"
+    variant: str = ""
 
     def __post_init__(self) -> None:
         if self.framework not in FRAMEWORKS:
@@ -82,7 +84,8 @@ class RunSpec:
         prefix = name_prefix(self.model, self.activation, bool(self.plugins))
         several = f"-s{self.streams}" if self.streams > 1 else ""
         short = "rtx" if self.is_rtx else _SHORT_NAMES[self.framework]
-        return f"{prefix}{short}-{self.precision}-{self.mode}{several}-b{self.batch}"
+        variant = f"-{self.variant}" if self.variant else ""
+        return f"{prefix}{short}-{self.precision}{variant}-{self.mode}{several}-b{self.batch}"
 
     @property
     def is_rtx(self) -> bool:
@@ -97,7 +100,8 @@ class RunSpec:
         """For people: ``PyTorch FP16, CUDA graph, batch 8``."""
         several = f", {self.streams} streams" if self.streams > 1 else ""
         where = f"{_MODE_NAMES[self.mode]}, batch {self.batch}{several}"
-        text = f"{self.framework_name}{'-RTX' if self.is_rtx else ''} {self.precision.upper()}, {where}"
+        variant = f" ({self.variant})" if self.variant else ""
+        text = f"{self.framework_name}{'-RTX' if self.is_rtx else ''} {self.precision.upper()}{variant}, {where}"
         if self.activation is None:
             return text
         how = "" if self.framework == "pytorch" else " as plugin" if self.plugins else " as operators"
@@ -154,6 +158,8 @@ class RunSpec:
         document["input_shape"] = list(self.input_shape)
         if self.inputs is not None:
             document["inputs"] = self.inputs.name
+        if not self.variant:
+            document.pop("variant")
         if self.activation is None:
             document.pop("activation")  # as it was before there were any: what is done stays done
         if self.plugins:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from profiler.capture import accuracy, summary
+from profiler.capture import summary
 from profiler.capture.engines import build_engine, export_onnx
 from profiler.capture.gpu import Chip, chip_notes
 from profiler.capture.manifest import bench_document, is_complete, parameters_hash, read_document
@@ -22,7 +22,7 @@ from profiler.capture.record import check_output_folder, record_run, run_bench
 from profiler.capture.spec import RunSpec, safe_name
 from profiler.errors import ProfilerError
 from profiler.files import atomic_file, check_free_space, write_json, writing
-from profiler.runtime import images
+from profiler.runtime import accuracy, images
 
 FORMAT = "profiler-study/1"
 STUDY_NAME = "study.json"
@@ -91,6 +91,7 @@ class Study:
         self.outcomes: dict[str, StepResult] = {}
         self._by_name = {s.name: s for s in matrix.steps}
         self._labels: images.Labels | None = None
+        self._names: list[str] = []  # of the images, below their folder
         self._data = "own-inputs"
 
     def run(self) -> list[StepResult]:
@@ -266,6 +267,7 @@ class Study:
             return None
         if self.options.images is not None:
             paths, self._labels = images.image_folder(self.options.images, self.options.images_limit)
+            self._names = [path.relative_to(self.options.images).as_posix() for path in paths]
             target = self.folder / "engines" / f"images-{len(paths)}.npy"
             if not target.is_file():
                 self.say(f"reading {len(paths):,} images from {self.options.images.name}")
@@ -300,6 +302,17 @@ class Study:
         like = RunSpec(*REFERENCE, batch=1, model=run.model).name.removesuffix("1")
         return next(iter(sorted((self.folder / "outputs" / self._data).glob(f"{like}*.npy"))), None)
 
+    def _against_labels(self, expected: accuracy.Logits | None, outputs: accuracy.Logits) -> dict[str, Any]:
+        """Accuracy, class by class too, and where PyTorch FP32 answers differently."""
+        assert self._labels is not None and self.options.images is not None
+        found = accuracy.accuracy(outputs, self._labels).as_dict()
+        names = images.class_names(self.options.images)
+        found["data"] = self.options.images.name
+        found["classes"] = accuracy.classes(outputs, self._labels, names)
+        if expected is not None:
+            found["against_fp32"] = accuracy.compare_answers(expected, outputs, self._labels, names, self._names)
+        return found
+
     def _accuracy(self, step: StudyStep) -> str:
         """Agreement of every run with PyTorch FP32, and accuracy where there are labels; written into the manifests."""
         known = [self._by_name[n] for n in step.needs if n in self._by_name]
@@ -318,9 +331,7 @@ class Study:
                 found["agreement"] = accuracy.agreement(expected, outputs).as_dict() if expected is not None else None
                 if expected is None:
                     found["reason_missing"] = "PyTorch FP32 eager was not run, so there is nothing to agree with"
-                found["accuracy"] = (
-                    accuracy.accuracy(outputs, self._labels).as_dict() if self._labels is not None else None
-                )
+                found["accuracy"] = self._against_labels(expected, outputs) if self._labels is not None else None
             except ProfilerError as error:
                 found["reason_missing"] = error.message
                 self.say(f"{run.name}: {error.message}")

@@ -28,15 +28,20 @@ COLUMNS = {
     "kernels_per_inference": "kernels",
     "profiled_ms": "ms under nsys",
     "memory_mib": "GPU memory MiB",
+    "weights_mib": "weights MiB",
+    "activations_mib": "activations MiB",
     "power_w": "power W",
     "top1_pct": "top-1 %",
+    "top1_difference_points": "top-1 − FP32, points",
     "top5_pct": "top-5 %",
     "top1_agreement_pct": "top-1 agreement %",
     "cosine": "cosine",
     "sqnr_db": "SQNR dB",
     "notes": "notes",
 }
-_DIGITS = {"cosine": 4, "images_per_s": 0, "kernels_per_inference": 0, "memory_mib": 0}
+_DIGITS = {
+    "cosine": 4, "images_per_s": 0, "kernels_per_inference": 0, "memory_mib": 0, "top1_pct": 2, "top1_difference_points": 2,
+}  # fmt: skip
 
 
 def collect(folder: Path) -> list[dict[str, Any]]:
@@ -67,6 +72,7 @@ def row(name: str, document: Mapping[str, Any]) -> dict[str, Any]:
     bench, profiled = run.part("bench"), run.part("profiled")
     telemetry, throughput = bench.part("telemetry"), bench.part("throughput")
     accurate, agrees = run.part("accuracy").part("accuracy"), run.part("accuracy").part("agreement")
+    against, parts = accurate.part("against_fp32"), bench.part("memory")
     doubt = agrees.text("warning")
     agrees = JsonPart(None) if doubt else agrees  # figures that say nothing are not shown as if they did
     kernels, inferences = profiled.number("kernels"), profiled.number("inferences")
@@ -83,12 +89,18 @@ def row(name: str, document: Mapping[str, Any]) -> dict[str, Any]:
         # kernels that a graph-level trace hides are not known, and not 0
         "kernels_per_inference": kernels / inferences if kernels and inferences else None,
         "profiled_ms": profiled.number("ms_per_inference"),
-        "memory_mib": memory / 2**20 if memory else None,
+        "memory_mib": _mib(memory),
+        **{f"{key}_mib": _mib(parts.number(f"{key}_bytes")) for key in ("weights", "activations")},
         "power_w": telemetry.part("power_w").number("mean"),
         **{key: accurate.number(key) for key in ("top1_pct", "top5_pct")},
+        "top1_difference_points": against.number("difference_points"),
         **{key: agrees.number(key) for key in ("top1_agreement_pct", "cosine", "sqnr_db")},
         "notes": "; ".join([*run.texts("warnings"), *([doubt] if doubt else [])]) or None,
     }
+
+
+def _mib(count: float | None) -> float | None:
+    return None if count is None else count / 2**20
 
 
 def one_line(document: Mapping[str, Any]) -> str:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from profiler.capture import process
-from profiler.capture.accuracy import AGREEMENT_NOTE, accuracy, agreement, load_outputs
 from profiler.capture.record import run_bench
 from profiler.capture.spec import RunSpec
 from profiler.cli.capture_options import Progress, add_run, require_gpu, run_spec
 from profiler.cli.output import add_output_options, check_target, emit
 from profiler.cli.verb import warn
 from profiler.errors import UsageError
+from profiler.runtime.accuracy import AGREEMENT_NOTE, accuracy, agreement, load_outputs
 from profiler.runtime.arguments import positive
 from profiler.runtime.images import image_folder, write_inputs
 from profiler.text import number, plural

@@ -7,7 +7,14 @@ import tempfile
 from pathlib import Path
 
 from profiler.capture import process
-from profiler.capture.engines import EngineSpec, build_engine, export_onnx
+from profiler.capture.engines import (
+    CALIBRATION_IMAGES,
+    CALIBRATORS,
+    QUANTISATIONS,
+    EngineSpec,
+    build_engine,
+    export_onnx,
+)
 from profiler.capture.gpu import current_gpu, missing_precision
 from profiler.capture.interpreters import check_torch, find_tensorrt
 from profiler.capture.spec import PRECISIONS
@@ -42,17 +49,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_activation(parser)
     add_plugins(parser)
     add_engine(parser)
+    parser.add_argument("--calibrator", choices=CALIBRATORS, default=CALIBRATORS[0])
+    parser.add_argument("--calibration-images", type=positive, default=CALIBRATION_IMAGES, metavar="N")
+    parser.add_argument("--quantisation", choices=QUANTISATIONS, default=QUANTISATIONS[0])
     parser.add_argument(
         "--calibration",
         default="random",
         metavar="FILES",
-        help="for INT8: a folder of images, .npy or .npz; random: scales without meaning (default)",
+        help="for INT8 and FP8: a folder of images, .npy or .npz; random: for speed only (default)",
     )
     parser.add_argument(
         "--tactic-sources", metavar="LIST", help="libraries to choose kernels from, such as CUBLAS,CUDNN"
-    )
-    parser.add_argument(
-        "--timing-cache", type=Path, metavar="FILE", help="reuse timings; a build with a hit shows fewer candidates"
     )
     add_interpreters(parser)
     parser.add_argument("-f", "--force", action="store_true", help="replace PLAN if it exists")
@@ -79,7 +86,8 @@ def run(args: argparse.Namespace) -> None:
         check_torch(torch_python, True, [args.model])
     spec = EngineSpec(
         precision=args.precision, batch=args.batch, model=args.model, weights=args.weights, input_shape=args.input_shape, seed=args.seed,
-        calibration=args.calibration, calibrator=args.calibrator, profile=args.profile, workspace_mib=args.workspace,
+        calibration=args.calibration, calibrator=args.calibrator, calibration_images=args.calibration_images,
+        quantisation=args.quantisation, profile=args.profile, workspace_mib=args.workspace,
         tactic_sources=args.tactic_sources, timing_cache=args.timing_cache, plugins=tuple(args.plugin), onnx=args.onnx, io=args.io,
         timing_iterations=args.timing_iterations, optimization_level=args.optimization_level,
         typed_model=args.precision == "fp16" and args.onnx is None and found.typed_networks,

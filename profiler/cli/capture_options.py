@@ -135,7 +135,9 @@ def add_weights(parser: Options) -> None:
 
 def add_engine(parser: Options) -> None:
     """Options of a TensorRT build."""
-    parser.add_argument("--calibrator", choices=("entropy", "max", "percentile"), default="entropy")
+    parser.add_argument(
+        "--timing-cache", type=Path, metavar="FILE", help="reuse timings; a build with a hit shows fewer candidates"
+    )
     parser.add_argument("--workspace", type=positive, metavar="MIB", help="scratch memory for TensorRT's layers")
     parser.add_argument(
         "--io", choices=("fp32", "fp16"), default="fp32", help="type of inputs and outputs (default: fp32)"

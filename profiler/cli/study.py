@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from profiler.capture import process, summary
+from profiler.capture.engines import CALIBRATION_IMAGES, CALIBRATORS, QUANTISATIONS
 from profiler.capture.gpu import Chip, chip_notes, current_gpu
 from profiler.capture.interpreters import TensorRT, check_torch, find_tensorrt
 from profiler.capture.matrix import KINDS, TORCH_PRECISIONS, TRT_PRECISIONS, Matrix, MatrixOptions, build_matrix
@@ -72,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_choices(PRECISIONS["tensorrt"]),
         default=TRT_PRECISIONS,
         metavar="LIST",
-        help="default: fp32,tf32,fp16,int8",
+        help="default: fp32,tf32,fp16,int8; also fp8 (TensorRT-RTX)",
     )
     matrix.add_argument(
         "--torch-modes",
@@ -115,8 +116,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--calibration",
         metavar="FILES",
-        help="for INT8: a folder of images, .npy or .npz (default: --images, else random: scales without meaning)",
+        help="for INT8: a folder of images, .npy or .npz (default: --images, else random: for speed only)",
     )
+    int8 = parser.add_argument_group(
+        "INT8",
+        "The first of each list makes the INT8 engine; each of the others makes one more, which differs in it alone.",
+    )
+    int8.add_argument(
+        "--calibrator", type=_choices(CALIBRATORS), default=CALIBRATORS[:1], metavar="LIST",
+        help="entropy (default), max, percentile",
+    )  # fmt: skip
+    int8.add_argument(
+        "--calibration-images", type=batches, default=(CALIBRATION_IMAGES,), metavar="LIST",
+        help="at most so many images (default: 512)",
+    )  # fmt: skip
+    int8.add_argument(
+        "--quantisation", type=_choices(QUANTISATIONS), default=QUANTISATIONS[:1], metavar="LIST",
+        help="fused: pairs where TensorRT fuses around them (default); modelopt: NVIDIA ModelOpt's; badqdq: badly placed, for comparison",
+    )  # fmt: skip
     how = parser.add_argument_group("how")
     add_recording(how)
     add_interpreters(how)
@@ -188,7 +205,8 @@ def _options(args: argparse.Namespace, found: TensorRT | None) -> MatrixOptions:
         trace_batches=() if args.no_trace else args.trace_batches,
         torch_precisions=args.torch_precisions, trt_precisions=args.trt_precisions,
         torch_modes=args.torch_modes, trt_modes=args.trt_modes, input_shape=args.input_shape, iterations=args.iterations,
-        bench_seconds=args.bench_seconds, seed=args.seed, calibration=calibration, calibrator=args.calibrator,
+        bench_seconds=args.bench_seconds, seed=args.seed, calibration=calibration, calibrators=args.calibrator,
+        calibration_images=args.calibration_images, quantisations=args.quantisation, timing_cache=args.timing_cache,
         workspace_mib=args.workspace, inputs=args.inputs, plugins=tuple(args.plugin),
         typed_networks=found is not None and found.typed_networks, io=args.io,
         timing_iterations=args.timing_iterations, cudnn_benchmark=args.cudnn_benchmark,

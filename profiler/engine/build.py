@@ -202,6 +202,7 @@ def _build(trt: Any, cuda: Cuda, args: argparse.Namespace, log: BuildLog, plan: 
         "build_seconds": round(build_seconds, 3),
         "plan_bytes": data.nbytes,
         "device_memory_bytes": versions.device_memory_bytes(engine),
+        "memory_bytes": log.memory_bytes,
         "layers": len(information["Layers"]),
         "detailed": inspector.is_detailed(information),
         "onnx": args.onnx.name,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from profiler.engine import calibration, custom_node, onnx_graph, qdq, torch_export
+from profiler.engine import calibration, custom_node, modelopt, onnx_graph, qdq, torch_export
 from profiler.engine.build import ONNX_FORMAT
 from profiler.errors import OutputError, ProfilerError, UsageError
 from profiler.files import atomic_file, write_json
@@ -25,6 +25,8 @@ from profiler.runtime.pytorch_model import import_torch, load_model
 DEFAULT_OPSET = 17
 OPSETS = range(13, 21)
 ACTIVATION_FORMS = names.FORMS
+QUANTISATIONS = (qdq.FUSED, qdq.BOTH_INPUTS, "modelopt")
+_FP8_OPSET = 19
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -70,7 +72,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--io", choices=("fp32", "fp16"), default="fp32", help="with --precision fp16: type of input and output")
     add("--opset", type=int, choices=OPSETS, default=DEFAULT_OPSET, metavar="N", help="TensorRT 8.5 knows 17")
-    add("--int8", action="store_true", help="insert Q/DQ pairs; needs --calibration")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--int8", action="store_true", help="insert Q/DQ pairs; needs --calibration")
+    kinds.add_argument(
+        "--fp8", action="store_true", help="insert Q/DQ pairs of FP8 (E4M3), which needs --opset 19; TensorRT-RTX"
+    )
+    add(
+        "--quantisation",
+        choices=QUANTISATIONS,
+        default=qdq.FUSED,
+        help="where pairs go: fused (default), badqdq (both inputs of each addition, no poolings: for comparison), or modelopt "
+        "(NVIDIA ModelOpt places and calibrates them)",
+    )
     add(
         "--calibration",
         metavar="SOURCE",
@@ -97,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise OutputError(f"{args.output}: exists already.", "Give --force to overwrite it, or another --output.")
     contract.check_outputs(args.output, record_path)
     data = None
-    if args.int8:
+    if args.int8 or args.fp8:
         data = calibration.open_data(args.calibration, args.input_shape, args.calibration_images, args.seed)
     torch = import_torch()
     onnx = onnx_graph.import_onnx()
@@ -122,12 +135,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     if onnx_graph.opset(model) > onnx_graph.MAX_OPSET:
         warnings.append(f"opset {onnx_graph.opset(model)}: TensorRT 8.5 knows {onnx_graph.MAX_OPSET} and below")
     quantisation = None
-    if data is not None:
-        model, quantisation = quantise(
-            model, data, args.calibrator, args.calibration_batch, not args.activation_in_float
-        )
-        if data.warning:
-            warnings.append(data.warning)
+    if data is not None and args.quantisation == QUANTISATIONS[2]:
+        model, quantisation = modelopt.quantise(model, data, args.calibrator, args.calibration_batch)
+    elif data is not None:
+        to = qdq.FP8 if args.fp8 else qdq.INT8
+        style, custom = args.quantisation, not args.activation_in_float
+        model, quantisation = quantise(model, data, args.calibrator, args.calibration_batch, custom, style, to)
+    if data is not None and data.warning:
+        warnings.append(data.warning)
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
@@ -139,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "format": ONNX_FORMAT,
         "model": args.model,
         "weights": loaded.weights,
-        "precision": "int8" if args.int8 else args.precision,
+        "precision": "int8" if args.int8 else "fp8" if args.fp8 else args.precision,
         "io": args.io if args.precision == "fp16" else "fp32",
         "opset": onnx_graph.opset(model),
         "batch": args.batch,
@@ -170,7 +185,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def quantise(
-    model: Any, data: calibration.CalibrationData, method: str, batch: int, custom_in_int8: bool = True
+    model: Any,
+    data: calibration.CalibrationData,
+    method: str,
+    batch: int,
+    custom_in_int8: bool = True,
+    style: str = qdq.FUSED,
+    to: qdq.Quantised = qdq.INT8,
 ) -> tuple[Any, dict[str, Any]]:
     """Calibrate a float model and insert Q/DQ pairs.
 
@@ -180,35 +201,43 @@ def quantise(
     Raises:
         ProfilerError: nothing to quantise, or the calibration fails.
     """
-    placement = qdq.place(model, custom_in_int8)
+    placement = qdq.place(model, custom_in_int8, style)
     # ONNX Runtime does not know the custom node; with stock operators in its place the tensors' names are the same
     ranges = calibration.collect_ranges(
         custom_node.to_stock_operators(model), placement.activations, data, method, batch
     )
-    quantised = qdq.insert(model, placement, ranges)
+    quantised = qdq.insert(model, placement, ranges, to)
     return quantised, {
+        "placement": style,
         "calibrator": method,
         "data": {"kind": data.kind, "label": data.label, "images": data.images},
         "warning": data.warning,
         "activation_pairs": len(placement.activations),
         "weight_pairs": len(placement.weights),
-        "residual_adds": len(placement.skips),
+        "residual_adds": len({add for add, _ in placement.skips}),
         "quantised_activations": len(placement.custom),
         "adds_left_in_float": list(placement.left_alone),
     }
 
 
 def _check_arguments(args: argparse.Namespace) -> None:
-    if args.int8 and args.calibration is None:
+    quantised = "--int8" if args.int8 else "--fp8" if args.fp8 else None
+    if quantised and args.calibration is None:
         raise UsageError(
-            "--int8: no --calibration was given, and INT8 scales come from it.",
-            "Give a folder of images, a .npy file, or --calibration random (scales are meaningless then).",
+            f"{quantised}: no --calibration was given, and the scales come from it.",
+            "Give a folder of images, a .npy file, or --calibration random (for speed only).",
         )
-    if args.calibration is not None and not args.int8:
-        raise UsageError("--calibration: is for INT8 only.", "Add --int8, or leave --calibration out.")
-    if args.int8 and args.precision != "fp32":
+    if args.calibration is not None and not quantised:
+        raise UsageError("--calibration: is for INT8 and FP8 only.", "Add --int8, or leave --calibration out.")
+    if args.fp8 and (args.opset < _FP8_OPSET or args.quantisation == "modelopt" or args.activation):
         raise UsageError(
-            f"--int8 with --precision {args.precision}: Q/DQ pairs are inserted into a float32 model.",
+            f"--fp8 with --opset {args.opset}, --quantisation {args.quantisation}: FP8 pairs need opset {_FP8_OPSET}, and only our own "
+            "placement without --activation has them.",
+            f"Give --opset {_FP8_OPSET}.",
+        )
+    if quantised and args.precision != "fp32":
+        raise UsageError(
+            f"{quantised} with --precision {args.precision}: Q/DQ pairs are inserted into a float32 model.",
             "Leave --precision out; on TensorRT 8.5 the build sets FP16 and INT8 together.",
         )
     if args.activation_as != ACTIVATION_FORMS[0] and not args.activation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 _MARKS = {"VERBOSE": "V", "INFO": "I", "WARNING": "W", "ERROR": "E", "INTERNAL_ERROR": "F"}
 _KEPT = 50
 _TIMING = "Timing Runner: "
+_MEMORY = re.compile(r"Total (Host Persistent|Device Persistent|Scratch|Activation|Weights) Memory: (\d+)")
 
 
 class BuildLog:
@@ -31,6 +33,7 @@ class BuildLog:
         self.warnings: list[str] = []
         self.lines = 0
         self.timed = 0
+        self.memory_bytes: dict[str, int] = {}  # what TensorRT says of the engine; the last word counts
         self.layer = ""
         self.failure: OSError | None = None
 
@@ -41,6 +44,8 @@ class BuildLog:
             if _TIMING in message:
                 self.timed += 1
                 self.layer = message.split(_TIMING, 1)[1].rsplit(" (", 1)[0]
+            elif severity == "INFO" and (found := _MEMORY.match(message)):
+                self.memory_bytes[found[1].lower().replace(" ", "_")] = int(found[2])
             if severity in ("ERROR", "INTERNAL_ERROR") and len(self.errors) < _KEPT:
                 self.errors.append(message)
             elif severity == "WARNING" and len(self.warnings) < _KEPT:

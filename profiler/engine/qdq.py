@@ -8,7 +8,8 @@ The rules, and why (measured on one H200, ResNet-50, batch 8: 0.40 ms with them,
 * the custom activation takes and gives INT8 itself: only Q before it, and only DQ behind it (TensorRT 8.5 fuses no pair into a plugin);
 * one pair per tensor, shared by all its readers, or the tensor is quantised several times.
 
-Zero points are INT8 zeros (symmetric), scales FP32: what TensorRT 8.5's parser asks for.
+Zero points are INT8 zeros (symmetric), scales FP32: what TensorRT 8.5's parser asks for. FP8 (E4M3) pairs lie in the same places and need
+opset 19. ``BOTH_INPUTS`` is the placement to compare with: pairs on both inputs of each Add and none on the poolings.
 """
 
 from __future__ import annotations
@@ -23,7 +24,20 @@ from profiler.engine import custom_node, onnx_graph
 from profiler.errors import ProfilerError
 
 POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool")
-_INT8_MAX = 127.0
+FUSED, BOTH_INPUTS = "fused", "badqdq"
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """A type to quantise to: its largest number, and the name of ONNX's type of the zero points."""
+
+    name: str
+    largest: float
+    onnx_type: str
+
+
+INT8 = Quantised("int8", 127.0, "INT8")
+FP8 = Quantised("fp8", 448.0, "FLOAT8E4M3FN")
 
 
 @dataclass(frozen=True)
@@ -33,7 +47,7 @@ class Placement:
     Attributes:
         activations: the tensors to quantise, one scale each, in the graph's order.
         weights: the weight tensors, with the axis of their output channels.
-        skips: for each residual Add, the tensor of its skip input.
+        skips: residual Adds, each with the tensor of an input that gets a pair.
         same_scale: tensors that take another's scale: a MaxPool only selects values, so its output lies on its input's grid.
         left_alone: residual Adds that follow no convolution directly, which stay in floating point.
         custom: input and output of each custom activation that computes in INT8.
@@ -47,11 +61,12 @@ class Placement:
     custom: tuple[tuple[str, str], ...] = ()
 
 
-def place(model: Any, custom_in_int8: bool = True) -> Placement:
+def place(model: Any, custom_in_int8: bool = True, style: str = FUSED) -> Placement:
     """Decide where pairs go in a float model whose constants are folded.
 
     Args:
         custom_in_int8: let custom activations compute in INT8; False: they stay in floating point, as any other operator.
+        style: ``fused``, or ``badqdq`` for pairs on both inputs of each Add and none on the poolings.
 
     Raises:
         ProfilerError: the model is quantised already, or holds nothing to quantise.
@@ -75,7 +90,7 @@ def place(model: Any, custom_in_int8: bool = True) -> Placement:
         if axis is not None:
             activations.setdefault(node.input[0])
             weights.setdefault(node.input[1], axis)
-        elif node.op_type in POOLS:
+        elif node.op_type in POOLS and style == FUSED:
             activations.setdefault(node.input[0])
         elif custom_in_int8 and custom_node.is_custom(node) and node.output[0] not in outputs:
             custom.append((node.input[0], node.output[0]))
@@ -85,16 +100,16 @@ def place(model: Any, custom_in_int8: bool = True) -> Placement:
             skip = _skip_input(model, node)
             if skip is None:
                 left_alone.append(node.name)
-            else:
-                skips.append((node.name, skip))
-                activations.setdefault(skip)
+            for name in () if skip is None else (skip,) if style == FUSED else node.input:
+                skips.append((node.name, name))
+                activations.setdefault(name)
     if not weights:
         raise ProfilerError(
             "the model holds no Conv, Gemm or MatMul with constant weights, so nothing can be quantised.",
             "Build it with --precision fp16 instead.",
         )
     for node in graph.node:
-        if node.op_type == "MaxPool" and node.output[0] in activations:
+        if node.op_type == "MaxPool" and node.output[0] in activations and node.input[0] in activations:
             same_scale.append((node.output[0], node.input[0]))
     order = {name: index for index, node in enumerate(graph.node) for name in node.output}
     ordered = sorted(activations, key=lambda name: order.get(name, -1))
@@ -160,26 +175,26 @@ def _distances(start: str, made_by: Mapping[str, Any], constants: Mapping[str, A
     return found
 
 
-def scale_of(minimum: float, maximum: float) -> float:
-    """The symmetric INT8 scale of a range: max(|min|, |max|) / 127. A range of zeros gets 1/127, so that it is not zero."""
+def scale_of(minimum: float, maximum: float, to: Quantised = INT8) -> float:
+    """The symmetric scale of a range: max(|min|, |max|) / 127 for INT8. A range of zeros gets 1/127, so that it is not zero."""
     largest = max(abs(minimum), abs(maximum))
     if not np.isfinite(largest):
         raise ProfilerError(
             f"calibration found the range {minimum} to {maximum}.",
             "The model computes infinities or NaN on this data; check its inputs.",
         )
-    return float(np.float32((largest or 1.0) / _INT8_MAX))
+    return float(np.float32((largest or 1.0) / to.largest))
 
 
-def weight_scales(weights: np.ndarray[Any, Any], axis: int) -> np.ndarray[Any, Any]:
-    """One symmetric scale per output channel, float32 [channels]; a channel of zeros gets 1/127."""
+def weight_scales(weights: np.ndarray[Any, Any], axis: int, to: Quantised = INT8) -> np.ndarray[Any, Any]:
+    """One symmetric scale per output channel, float32 [channels]; a channel of zeros gets 1/127 (FP8: 1/448)."""
     others = tuple(index for index in range(weights.ndim) if index != axis)
     largest = np.abs(weights.astype(np.float32)).max(axis=others)
-    scales: np.ndarray[Any, Any] = (np.where(largest > 0, largest, 1.0) / _INT8_MAX).astype(np.float32)
+    scales: np.ndarray[Any, Any] = (np.where(largest > 0, largest, 1.0) / to.largest).astype(np.float32)
     return scales
 
 
-def insert(model: Any, placement: Placement, ranges: Mapping[str, tuple[float, float]]) -> Any:
+def insert(model: Any, placement: Placement, ranges: Mapping[str, tuple[float, float]], to: Quantised = INT8) -> Any:
     """A copy of the model with Q/DQ pairs.
 
     Args:
@@ -196,16 +211,16 @@ def insert(model: Any, placement: Placement, ranges: Mapping[str, tuple[float, f
     missing = [name for name in placement.activations if name not in ranges]
     if missing:
         raise ProfilerError(f"calibration gave no range for {', '.join(missing[:5])}.")
-    scales = {name: scale_of(*ranges[name]) for name in placement.activations}
+    scales = {name: scale_of(*ranges[name], to) for name in placement.activations}
     for name, source in placement.same_scale:  # in the graph's order, so that chains come out right
         scales[name] = scales.get(source, scales[name])
     pairs: dict[str, list[Any]] = {}
     for name in placement.activations:
-        pairs[name] = _pair(onnx, graph, name, np.float32(scales[name]), None)
+        pairs[name] = _pair(onnx, graph, name, np.float32(scales[name]), None, to)
     weight_pairs: list[Any] = []
     for name, axis in placement.weights:
         values = onnx.numpy_helper.to_array(constants[name])
-        weight_pairs += _pair(onnx, graph, name, weight_scales(values, axis), axis)
+        weight_pairs += _pair(onnx, graph, name, weight_scales(values, axis, to), axis, to)
     _redirect(graph, placement)
     _insert_nodes(graph, pairs, weight_pairs)
     _quantise_custom(result, placement, scales)
@@ -238,11 +253,12 @@ def _quantise_custom(model: Any, placement: Placement, scales: Mapping[str, floa
     graph.node.extend(kept)
 
 
-def _pair(onnx: Any, graph: Any, name: str, scale: Any, axis: int | None) -> list[Any]:
+def _pair(onnx: Any, graph: Any, name: str, scale: Any, axis: int | None, to: Quantised) -> list[Any]:
     values = np.asarray(scale, dtype=np.float32)
-    zeros = np.zeros(values.shape, dtype=np.int8)
+    kind = getattr(onnx.TensorProto, to.onnx_type)
+    zeros = onnx.helper.make_tensor(f"{name}_zero_point", kind, values.shape, bytes(values.size), raw=True)
     graph.initializer.append(onnx.numpy_helper.from_array(values, f"{name}_scale"))
-    graph.initializer.append(onnx.numpy_helper.from_array(zeros, f"{name}_zero_point"))
+    graph.initializer.append(zeros)
     inputs = [f"{name}_scale", f"{name}_zero_point"]
     extra = {} if axis is None else {"axis": axis}
     make = onnx.helper.make_node
@@ -256,18 +272,18 @@ def _redirect(graph: Any, placement: Placement) -> None:
     """Let the readers that profit read the pair's output. All others (and the graph's outputs) keep the float tensor."""
     quantised = set(placement.activations)
     weights = {name for name, _ in placement.weights}
-    skips = dict(placement.skips)
+    skips: dict[str, list[str]] = {}
+    for add, tensor in placement.skips:
+        skips.setdefault(add, []).append(tensor)
     for node in graph.node:
         if node.op_type in ("Conv", "Gemm", "MatMul") and node.input[1] in weights:
             node.input[0] = f"{node.input[0]}_dq"
             node.input[1] = f"{node.input[1]}_dq"
         elif node.op_type in POOLS and node.input[0] in quantised:
             node.input[0] = f"{node.input[0]}_dq"
-        elif node.op_type == "Add" and node.name in skips:
-            for index, name in enumerate(node.input):
-                if name == skips[node.name]:
-                    node.input[index] = f"{name}_dq"
-                    break
+        elif node.op_type == "Add":
+            for tensor in skips.get(node.name, ()):
+                node.input[list(node.input).index(tensor)] = f"{tensor}_dq"
 
 
 def _insert_nodes(graph: Any, pairs: Mapping[str, list[Any]], weight_pairs: list[Any]) -> None:

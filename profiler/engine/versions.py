@@ -17,7 +17,7 @@ from profiler.errors import MissingToolError, ProfilerError, UsageError
 from profiler.runtime import trt_modules
 from profiler.runtime.trt_modules import MODULES, RTX
 
-PRECISIONS = ("fp32", "tf32", "fp16", "int8")
+PRECISIONS = ("fp32", "tf32", "fp16", "int8", "fp8")
 STRONGLY_TYPED_SINCE = 10
 COMPATIBILITY = ("ampere-plus", "same-compute-capability")
 RTX_GENERATION = 11
@@ -180,15 +180,17 @@ def check_model_precision(trt: Any, precision: str, quantised: bool, half: bool,
     Raises:
         ProfilerError: INT8 without Q/DQ, Q/DQ without INT8, or types that a strongly typed network would follow instead.
     """
-    if precision == "int8" and not quantised:
+    if precision == "fp8" and not strongly_typed(trt):
+        raise ProfilerError(trt_modules.NO_FP8, "Or build it with --precision int8.")
+    if precision in ("int8", "fp8") and not quantised:
         raise ProfilerError(
-            f"{label}: holds no QuantizeLinear/DequantizeLinear pairs, and --precision int8 takes its scales from them.",
-            "Export it again: python -m profiler.engine.export --int8 --calibration FOLDER …",
+            f"{label}: holds no QuantizeLinear/DequantizeLinear pairs, and --precision {precision} takes its scales from them.",
+            f"Export it again: python -m profiler.engine.export --{precision} --calibration FOLDER …",
         )
-    if precision != "int8" and quantised:
+    if precision not in ("int8", "fp8") and quantised:
         raise ProfilerError(
             f"{label}: holds QuantizeLinear/DequantizeLinear pairs, and --precision {precision} was asked for.",
-            "Give --precision int8, or export it again without --int8.",
+            "Give --precision int8 (or fp8), or export it again without its pairs.",
         )
     if strongly_typed(trt) and precision == "fp16" and not half:
         raise ProfilerError(

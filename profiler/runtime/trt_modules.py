@@ -15,6 +15,7 @@ MODULES = ("tensorrt", "tensorrt_rtx")
 RTX = MODULES[1]
 FIRST_SM = 75
 HOPPER = 90
+NO_FP8 = "TensorRT before 10 reads no FP8 from ONNX models: use TensorRT-RTX, or TensorRT 10 or later."
 HOPPER_UNTIL = (1, 7)
 
 

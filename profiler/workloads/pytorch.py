@@ -197,6 +197,9 @@ def _run(
     if example.ndim == 4:
         example = example.to(memory_format=layout)
     example.copy_(torch.from_numpy(next(contract.batches(images, options.batch))[0]))
+    weights_bytes = sum(t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers()))
+    resident = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
     modules = None
     if args.nvtx_modules:
         modules = record_modules(torch, module, lambda: module(example))
@@ -236,7 +239,13 @@ def _run(
             "cudnn_benchmark": bool(torch.backends.cudnn.benchmark),
         },
         **result,
-        "peak_memory_bytes_allocator": torch.cuda.max_memory_reserved(),
+        "memory": {
+            "weights_bytes": weights_bytes,
+            "activations_bytes": torch.cuda.max_memory_allocated() - resident,
+            "reserved_bytes": torch.cuda.max_memory_reserved(),
+            "how": "weights: parameters and buffers; activations: the peak of PyTorch's allocator above them and the input, "
+            "with the workspaces of cuDNN and cuBLAS",
+        },
         "recorded": telemetry.timestamp(),
         "warnings": warnings,
         "versions": _versions(torch),

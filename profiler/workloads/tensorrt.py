@@ -297,8 +297,13 @@ def _document(
         "inputs": {"kind": "file" if options.inputs else "random", "seed": options.seed, "n": images},
         "gpu": {**cuda.device(), "driver": telemetry.driver_version()},
         **result,
-        "device_memory_bytes": versions.device_memory_bytes(runner.engine),
-        "plan_bytes": args.plan.stat().st_size,
+        "memory": {
+            "weights_bytes": args.plan.stat().st_size,
+            "activations_bytes": versions.device_memory_bytes(runner.engine),
+            "scratch_bytes": (known.get("memory_bytes") or {}).get("scratch"),
+            "how": "weights: the size of the plan, which holds weights and kernels; activations: what the engine asks for one "
+            "execution context, scratch memory included",
+        },
         "jit": runner.jit.record() if runner.jit else None,
         "recorded": telemetry.timestamp(),
         "warnings": warnings,

@@ -228,10 +228,12 @@ def _loader(torch: Any, folder: Path, args: argparse.Namespace, shuffle: bool) -
     from torchvision import datasets, transforms  # noqa: PLC0415 - only where it runs
 
     size = args.input_size
-    resize = round(size * 256 / 224)  # as profiler.capture.accuracy preprocesses for a test
-    moved = [transforms.RandomAffine(10, translate=(0.08, 0.08), scale=(0.9, 1.1))] if shuffle else []
-    steps = [transforms.Resize(resize), transforms.CenterCrop(size), *moved, transforms.ToTensor()]
-    pictures = datasets.ImageFolder(folder, transforms.Compose([*steps, transforms.Normalize(_MEAN, _STDDEV)]))
+    resize = round(size * 256 / 224)  # as profiler.runtime.images preprocesses for a test
+    # moved before they are enlarged: packages' images are small, and the workers that decode are what training waits for
+    bilinear = transforms.InterpolationMode.BILINEAR
+    moved = [transforms.RandomAffine(12, (0.1, 0.1), (0.85, 1.15), 8, bilinear)] if shuffle else []
+    steps = [*moved, transforms.Resize(resize), transforms.CenterCrop(size), transforms.PILToTensor()]
+    pictures = datasets.ImageFolder(folder, transforms.Compose(steps))
     order = torch.Generator().manual_seed(args.seed)
     return torch.utils.data.DataLoader(
         pictures,
@@ -240,16 +242,17 @@ def _loader(torch: Any, folder: Path, args: argparse.Namespace, shuffle: bool) -
         drop_last=shuffle and len(pictures) > args.batch,  # batch norm cannot train on a single image
         num_workers=min(args.workers, os.cpu_count() or 1),
         persistent_workers=args.workers > 0,
+        pin_memory=torch.cuda.is_available(),
         generator=order,
     )
 
 
 def _on(loader: Any, device: str, torch: Any) -> Iterator[tuple[Any, Any]]:
+    """Batches on the device, normalised there: bytes travel four times faster than float32."""
+    mean, stddev = (255 * torch.tensor(value, device=device).view(1, 3, 1, 1) for value in (_MEAN, _STDDEV))
     for images, labels in loader:
-        yield (
-            images.to(device, memory_format=torch.channels_last, non_blocking=True),
-            labels.to(device, non_blocking=True),
-        )
+        pixels = images.to(device, memory_format=torch.channels_last, non_blocking=True)
+        yield (pixels - mean) / stddev, labels.to(device, non_blocking=True)
 
 
 def _predictions(torch: Any, model: Any, loader: Any, device: str) -> Iterator[tuple[Any, Any]]:

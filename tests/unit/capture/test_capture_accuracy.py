@@ -11,8 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from profiler.capture.accuracy import accuracy, agreement, load_outputs, top_k, wilson_interval_pct
 from profiler.errors import ProfilerError
+from profiler.runtime.accuracy import (
+    accuracy,
+    agreement,
+    classes,
+    compare_answers,
+    load_outputs,
+    top_k,
+    wilson_interval_pct,
+)
 from profiler.runtime.images import image_folder, preprocess, write_inputs
 
 
@@ -174,3 +182,31 @@ def test_saved_outputs(tmp_path: Path) -> None:
 )
 def test_the_interval_is_wilsons(right: int, n: int, low: float, high: float) -> None:
     assert wilson_interval_pct(100 * right / n, n) == pytest.approx((low, high), abs=0.03)
+
+
+def test_answers_by_class_and_where_two_runs_differ() -> None:
+    labels, names = np.array([0, 0, 1, 1]), ["cat", "dog"]
+    before = logits([2, 1], [1, 2], [1, 2], [1, 2])  # 3 of 4 right
+    after = logits([2, 1], [2, 1], [2, 1], [0, 0])  # wins the second, loses the third and the fourth
+    assert classes(after, labels, names) == [
+        {"class": "cat", "images": 2, "right": 2}, {"class": "dog", "images": 2, "right": 0},
+    ]  # fmt: skip
+    found = compare_answers(before, after, labels, names, ["cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png"])
+    assert (found["only_reference_right"], found["only_this_right"], found["disagree"]) == (2, 1, 3)
+    assert found["difference_points"] == -25
+    assert found["images"][1] == {"image": "dog/1.png", "label": "dog", "reference": "dog", "this": "cat"}
+    low, high = found["interval_points"]
+    assert low < -25 < high
+
+
+def test_the_interval_of_a_difference_by_hand() -> None:
+    """Agresti and Min 2005: half a count is added to both, and two images."""
+    n = 998
+    labels = np.zeros(n, dtype=np.int64)
+    before = np.tile(np.array([[1.0, 0.0]], dtype=np.float32), (n, 1))
+    after = before.copy()
+    after[:4] = [0, 1]  # four lost, none won
+    found = compare_answers(before, after, labels, ["a"], [str(i) for i in range(n)])
+    half = 1.959964 * math.sqrt(5 - 16 / 1000) / 1000
+    assert found["interval_points"] == pytest.approx([100 * (-0.004 - half), 100 * (-0.004 + half)])
+    assert found["images"][0]["this"] == "class 1"  # the model knows more classes than there are folders

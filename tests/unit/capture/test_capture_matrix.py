@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -236,3 +237,43 @@ def test_a_study_of_an_activation_holds_the_plugin_against_the_operators() -> No
         "quickgelu-trt-fp16-graph-b8",
         "quickgelu-plugin-trt-fp16-graph-b8",
     }
+
+
+def test_int8_in_several_ways_differs_in_one_thing_each() -> None:
+    matrix = build_matrix(
+        MatrixOptions(
+            frameworks=("tensorrt",), batches=(8,), trt_precisions=("fp16", "int8"), trt_modes=("graph",), calibrators=("entropy", "max"),
+            calibration_images=(512, 16), quantisations=("fused", "badqdq", "modelopt"), calibration="cal",
+        ),
+        90, "python", "python",
+    )  # fmt: skip
+    engines = {s.run.name: next(e.engine for e in matrix.steps if e.name == s.needs[0]) for s in matrix.steps if s.run}
+    assert list(engines) == [
+        "trt-fp16-graph-b8", "trt-int8-graph-b8", "trt-int8-max-graph-b8", "trt-int8-16-images-graph-b8", "trt-int8-badqdq-graph-b8",
+        "trt-int8-modelopt-graph-b8",
+    ]  # fmt: skip
+    made = {name: (e.calibrator, e.calibration_images, e.quantisation) for name, e in engines.items() if e}
+    assert made["trt-int8-graph-b8"] == ("entropy", 512, "fused")
+    assert made["trt-int8-max-graph-b8"] == ("max", 512, "fused")
+    assert made["trt-int8-16-images-graph-b8"] == ("entropy", 16, "fused")
+    assert made["trt-int8-badqdq-graph-b8"] == ("entropy", 512, "badqdq")
+    models = [s.path.name for s in matrix.steps if s.kind == "export"]
+    assert len(set(models)) == 6 and "resnet50-int8-16-images.onnx" in models
+    spec = engines["trt-int8-16-images-graph-b8"]
+    assert spec and spec.export_arguments(Path("m.onnx"))[-2:] == ["--calibration-images", "16"]
+    assert "calibration_images" not in engines["trt-int8-graph-b8"].export_parameters()  # type: ignore[union-attr]
+
+
+def test_fp8_is_for_rtx_and_typed_networks() -> None:
+    def left_out(**options: Any) -> list[str]:
+        matrix = build_matrix(
+            MatrixOptions(batches=(8,), trt_precisions=("fp32", "fp8"), **options), options.pop("sm", 90), "p", "p"
+        )
+        return [reason for what, reason in matrix.left_out if what == "tensorrt fp8"]
+
+    assert "TensorRT-RTX" in left_out()[0]
+    assert left_out(typed_networks=True) == []
+    assert left_out(typed_networks=True, trt_module="tensorrt_rtx", trt_version="1.6.1.120") == []
+    spec = EngineSpec("fp8", 8, typed_model=True, trt_module="tensorrt_rtx", calibration="cal")
+    assert spec.onnx_name == "resnet50-fp8.onnx" and spec.name == "rtx-fp8-b8"
+    assert spec.export_arguments(Path("m.onnx"))[-2:] == ["--opset", "19"]

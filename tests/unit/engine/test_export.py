@@ -25,8 +25,11 @@ def exported(folder: Path, *argv: str) -> tuple[Any, dict[str, Any]]:
     return onnx.load(target), json.loads((folder / "m.onnx.json").read_text())
 
 
-def run(model: Any, images: Any) -> Any:
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+def run(model: Any, images: Any, optimised: bool = True) -> Any:
+    options = onnxruntime.SessionOptions()
+    if not optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return session.run(None, {session.get_inputs()[0].name: images})[0]
 
 
@@ -172,7 +175,7 @@ def test_max_calibration_finds_the_extremes(tmp_path: Path, images: Any) -> None
     ("argv", "error", "said"),
     [
         (["--int8"], UsageError, "no --calibration was given"),
-        (["--calibration", "random"], UsageError, "for INT8 only"),
+        (["--calibration", "random"], UsageError, "for INT8 and FP8 only"),
         (["--int8", "--calibration", "random", "--precision", "fp16"], UsageError, "float32 model"),
         (["--io", "fp16"], UsageError, "only with --precision fp16"),
         (["--int8", "--calibration", "/nowhere"], UsageError, "no such file or folder"),
@@ -235,3 +238,25 @@ def test_gemm_and_matmul_weights_per_output_channel() -> None:
         assert qdq.place(onnx.helper.make_model(graph)).weights == (("w", axis),)
     scales = qdq.weight_scales(np.array([[1.0, -254.0], [0.0, 0.0]], np.float32), 0)
     assert scales.tolist() == pytest.approx([2.0, 1 / 127])
+
+
+def test_badly_placed_pairs_for_comparison(tmp_path: Path) -> None:
+    model, _ = exported(tmp_path)
+    found = qdq.place(model, style=qdq.BOTH_INPUTS)
+    adds = [add for add, _ in found.skips]
+    assert len(adds) == 8 and len(set(adds)) == 4  # both inputs of each
+    assert "/layer2/layer2.0/conv2/Conv_output_0" in found.activations and found.same_scale == ()
+    assert "/layer2/layer2.1/relu_1/Relu_output_0" not in found.activations  # the last pooling's input
+
+
+def test_fp8_pairs(tmp_path: Path, images: Any, reference: Any) -> None:
+    np.save(tmp_path / "c.npy", images)
+    argv = ["--fp8", "--opset", "19", "--calibration", str(tmp_path / "c.npy"), "--calibrator", "max"]
+    model, record = exported(tmp_path, *argv)
+    zeros = [t for t in model.graph.initializer if t.name.endswith("_zero_point")]
+    assert zeros and {t.data_type for t in zeros} == {onnx.TensorProto.FLOAT8E4M3FN}
+    assert record["precision"] == "fp8" and record["opset"] == 19
+    # 3 bits of mantissa; ONNX Runtime's optimiser takes FP8 pairs for INT8 and computes something else
+    assert sqnr_db(reference, run(model, images, optimised=False)) > 15
+    with pytest.raises(UsageError, match="FP8 pairs need opset 19"):
+        exported(tmp_path, "--fp8", "--calibration", str(tmp_path / "c.npy"))

@@ -7,6 +7,7 @@ about whether either is right.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from profiler.runtime.images import Labels
 
 Logits = npt.NDArray[np.float32]
 
+MOST_DISAGREEMENTS = 100
 SMALLEST_VARIATION = 1e-3
 """Outputs that differ less between images (standard deviation over images ÷ root mean square) are called constant."""
 SMALLEST_FP16 = 2.0**-24  # the smallest subnormal number (IEEE 754-2019, binary16)
@@ -100,6 +102,56 @@ def wilson_interval_pct(share_pct: float, n: int, z: float = 1.959964) -> tuple[
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     return max(0.0, middle - half) * 100, min(1.0, middle + half) * 100
+
+
+def classes(logits: Logits, labels: Labels, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Per class with images: its name, how many images it has, and how many of them were told right."""
+    right = logits.argmax(axis=1) == labels
+    return [
+        {"class": names[label], "images": int((labels == label).sum()), "right": int(right[labels == label].sum())}
+        for label in np.unique(labels)
+    ]
+
+
+def compare_answers(
+    reference: Logits, outputs: Logits, labels: Labels, names: Sequence[str], images: Sequence[str]
+) -> dict[str, Any]:
+    """On the same labelled images: how two runs' answers differ, and the images on which they do, at most :data:`MOST_DISAGREEMENTS`.
+
+    The interval is that of a difference of paired shares (Agresti and Min 2005, "Wald+2"): both runs saw the same images, so it is
+    much narrower than the difference of two intervals.
+
+    Returns:
+        ``difference_points`` (percentage points of top-1, this run minus the reference) with its 95 % ``interval_points``; how many
+        images ``only_reference_right`` and ``only_this_right``; how many are answered differently, ``disagree``, and which.
+    """
+    before, after, n = reference.argmax(axis=1), outputs.argmax(axis=1), len(labels)
+    lost = int(((before == labels) & (after != labels)).sum())
+    won = int(((before != labels) & (after == labels)).sum())
+    b, c, m = lost + 0.5, won + 0.5, n + 2
+    middle, half = (c - b) / m, 1.959964 * math.sqrt(b + c - (b - c) ** 2 / m) / m
+    differ = np.flatnonzero(before != after)
+    return {
+        "difference_points": 100 * (won - lost) / n,
+        "interval_points": [100 * (middle - half), 100 * (middle + half)],
+        "only_reference_right": lost,
+        "only_this_right": won,
+        "disagree": len(differ),
+        "images": [
+            {
+                "image": images[i],
+                "label": names[labels[i]],
+                "reference": _name(names, before[i]),
+                "this": _name(names, after[i]),
+            }
+            for i in differ[:MOST_DISAGREEMENTS]
+        ],
+    }
+
+
+def _name(names: Sequence[str], index: Any) -> str:
+    """A class by its folder's name; the model may know more classes than there are folders."""
+    return names[index] if index < len(names) else f"class {index}"
 
 
 def accuracy(logits: Logits, labels: Labels) -> Accuracy:
