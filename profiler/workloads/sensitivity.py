@@ -60,10 +60,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = True
-    models = []
+    models, left_out = [], []
     for path in args.onnx:
         contract.check_file(path, "an ONNX model, written by python -m profiler.engine.export --int8")
-        models.append((path, FakeQuantised(torch, onnx.load(str(path)), device)))
+        try:
+            models.append((path, FakeQuantised(torch, onnx.load(str(path)), device)))
+        except ProfilerError as error:
+            if path == args.onnx[0]:
+                raise
+            left_out.append({"onnx": path.name, "reason": error.message})
+            print(f"{path.name}: left out: {error.message}", file=sys.stderr)
     record = export_record(args.onnx[0]) or {}
     paths, labels = image_folder(args.images, args.images_limit)
     size = (record.get("input_shape") or [3, 224, 224])[-1]
@@ -82,6 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "recorded": telemetry.timestamp(),
         "command": f"{parser.prog} {' '.join(sys.argv[1:] if argv is None else argv)}",
         "how": "simulated in float32 with the scales of the model's Q/DQ pairs",
+        "left_out": left_out,
         "models": [],
         "layers": [],
     }
