@@ -15,6 +15,7 @@ from profiler.engine.calibration import CalibrationData
 from profiler.errors import MissingToolError, ProfilerError
 
 METHODS = ("entropy", "max")
+_IR_OF_17 = 8  # the version of the file format that came with opset 17
 _SAME_IN_19 = frozenset(
     (
         "Conv",
@@ -91,6 +92,7 @@ def quantise(model: Any, data: CalibrationData, method: str, batch: int) -> tupl
 def _lower_opset(model: Any) -> None:
     if not {node.op_type for node in model.graph.node} <= _SAME_IN_19:
         return
+    model.ir_version = min(model.ir_version, _IR_OF_17)
     for entry in model.opset_import:
         if entry.domain in ("", "ai.onnx") and onnx_graph.MAX_OPSET < entry.version <= 19:
             entry.version = onnx_graph.MAX_OPSET
