@@ -232,11 +232,11 @@ def atomic_folder(
         OutputError: it exists and ``force`` is not given, cannot be written, or somebody else is writing it.
     """
     if target.is_symlink():
-        raise OutputError(f"{target}: is a link, and a folder was expected.", "Choose another folder with -o.")
+        raise OutputError(f"{target}: is a link; expected a folder.", "Choose another folder with -o.")
     if target.exists() and not force:
         raise OutputError(f"{target}: exists already.", "Choose another folder with -o, or give --force to replace it.")
     if target.exists() and not target.is_dir():
-        raise OutputError(f"{target}: is a file, and a folder was expected.", "Choose another name with -o.")
+        raise OutputError(f"{target}: is a file; expected a folder.", "Choose another name with -o.")
     if target.is_dir() and any(target.iterdir()) and not (target / holds).is_file():
         raise OutputError(
             f"{target}: is not {kind} (it holds no {holds}), so it is not replaced.",

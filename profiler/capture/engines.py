@@ -77,7 +77,7 @@ class EngineSpec:
     def __post_init__(self) -> None:
         check_activation(self.activation)
         if self.precision not in PRECISIONS["tensorrt"]:
-            raise UsageError(f"precision is {self.precision!r}, and {', '.join(PRECISIONS['tensorrt'])} was expected.")
+            raise UsageError(f"precision is {self.precision!r}; expected {', '.join(PRECISIONS['tensorrt'])}.")
 
     @property
     def name(self) -> str:

@@ -173,7 +173,7 @@ def read_result(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(document, dict) or document.get("format") != "profiler-workload/1":
         raise ProfilerError(
-            f"{path.name}: its format is {str(document)[:80]!r}, and 'profiler-workload/1' was expected.",
+            f"{path.name}: its format is {str(document)[:80]!r}; expected 'profiler-workload/1'.",
             "The two interpreters must run the same version of this project.",
         )
     return document
@@ -326,6 +326,6 @@ def check_output_folder(folder: Path) -> None:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if not folder.is_dir():
-            raise OutputError(f"{folder}: is a file, and a folder was expected.", "Choose another name with -o.")
+            raise OutputError(f"{folder}: is a file; expected a folder.", "Choose another name with -o.")
         with tempfile.TemporaryFile(dir=folder):
             pass

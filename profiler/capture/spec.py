@@ -67,11 +67,11 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         if self.framework not in FRAMEWORKS:
-            raise UsageError(f"framework is {self.framework!r}, and {' or '.join(FRAMEWORKS)} was expected.")
+            raise UsageError(f"framework is {self.framework!r}; expected {' or '.join(FRAMEWORKS)}.")
         for what, given, known in (("precision", self.precision, PRECISIONS), ("mode", self.mode, MODES)):
             if given not in known[self.framework]:
                 expected = ", ".join(known[self.framework])
-                raise UsageError(f"{what} is {given!r}, and for {self.framework_name} one of {expected} was expected.")
+                raise UsageError(f"{what} is {given!r}; for {self.framework_name} expected one of {expected}.")
         if self.streams > 1 and self.framework != "tensorrt":
             raise UsageError("--streams is for --framework tensorrt.", "PyTorch runs have one stream.")
         check_activation(self.activation)
@@ -188,7 +188,7 @@ def check_activation(name: str | None) -> None:
         UsageError: not known.
     """
     if name is not None and name not in ACTIVATIONS:
-        raise UsageError(f"activation is {name!r}, and {' or '.join(ACTIVATIONS)} was expected.")
+        raise UsageError(f"activation is {name!r}; expected {' or '.join(ACTIVATIONS)}.")
 
 
 def safe_name(text: str) -> str:

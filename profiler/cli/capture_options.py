@@ -37,7 +37,7 @@ def metrics_rate(text: str) -> int:
     value = not_negative(text)
     low, high = METRIC_LIMITS_HZ
     if value and not low <= value <= high:
-        raise argparse.ArgumentTypeError(f"{text}: 0 (none) or {low} to {high:,} Hz was expected")
+        raise argparse.ArgumentTypeError(f"{text}: expected 0 (none) or {low} to {high:,} Hz")
     return value
 
 

@@ -53,7 +53,9 @@ def shape_range(text: str) -> tuple[Shape, Shape, Shape]:
         or not len(low) == len(best) == len(high)
         or not all(0 < a <= b <= c for a, b, c in zip(low, best, high))
     ):
-        raise argparse.ArgumentTypeError(f"{text}: min:opt:max was expected, ascending, such as 1:8:64, or one number")
+        raise argparse.ArgumentTypeError(
+            f"{text}: expected min:opt:max in ascending order, such as 1:8:64, or one number"
+        )
     return low, best, high
 
 

@@ -77,7 +77,7 @@ def read_document(path: Path, expected: str) -> dict[str, Any]:
     found = document.get("format") if isinstance(document, dict) else type(document).__name__
     if found != expected:
         raise ProfilerError(
-            f"{path}: its format is {str(found)[:60]!r}, and {expected!r} was expected.",
+            f"{path}: its format is {str(found)[:60]!r}; expected {expected!r}.",
             "Remove it, or make it again.",
         )
     result: dict[str, Any] = document

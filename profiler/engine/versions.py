@@ -215,7 +215,7 @@ def parse_tactic_sources(trt: Any, text: str, default_mask: int) -> tuple[int, l
     relative = [part[0] in "+-" for part in parts]
     if not parts or (any(relative) and not all(relative)):
         raise UsageError(
-            f"--tactic-sources {text}: either names alone, or each with + or -, were expected.",
+            f"--tactic-sources {text}: expected names, either all plain or each with + or -.",
             "For example CUDNN,CUBLAS or +CUDNN,-CUBLAS.",
         )
     mask = default_mask if all(relative) else 0

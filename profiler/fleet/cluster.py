@@ -345,7 +345,7 @@ def parse_bytes(text: str) -> int:
     try:
         value = int(parse(text))
     except (ValueError, KeyError) as error:
-        raise UsageError(f"--memory-limit {text!r}: a size was expected, such as 4GB.") from error
+        raise UsageError(f"--memory-limit {text!r}: expected a size, such as 4GB.") from error
     if value < _MIN_WORKER_BYTES:
         raise UsageError(f"--memory-limit {text!r}: a worker process needs at least {_MIN_WORKER_BYTES >> 20} MiB.")
     return value

@@ -39,7 +39,7 @@ def find_traces(folder: Path) -> Found:
     """
     if not folder.is_dir():
         raise UsageError(
-            f"{folder}: {'is a file' if folder.exists() else 'no such folder'}, and a folder of traces was expected.",
+            f"{folder}: {'is a file' if folder.exists() else 'no such folder'}; expected a folder of traces.",
             "For a single trace use: python -m profiler kernels TRACE",
         )
     skipped: dict[str, str] = {}

@@ -192,9 +192,7 @@ def _from_pattern(trace: str, known: Identity, pattern: re.Pattern[str]) -> Iden
     if "rank" in values:
         rank = _whole(int(values["rank"])) if values["rank"].isascii() and values["rank"].isdigit() else None
         if rank is None:
-            raise UsageError(
-                f"--identity: the group rank finds {values['rank'][:60]!r} in {trace}, and a number was expected."
-            )
+            raise UsageError(f"--identity: the group rank finds {values['rank'][:60]!r} in {trace}; expected a number.")
         values["rank"] = rank
     return replace(known, **values, fields=named, origin=origin)
 

@@ -52,7 +52,7 @@ def check_target(folder: Path, force: bool) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise UsageError(f"{folder}: is a file, and a folder was expected.", "Choose another name with -o.")
+        raise UsageError(f"{folder}: is a file; expected a folder.", "Choose another name with -o.")
     foreign = sorted(p.name for p in folder.iterdir() if p.name not in NAMES)
     if foreign:
         raise UsageError(
@@ -134,6 +134,6 @@ def _read_table(source: Path | bytes | None, file: str, label: str, schema: pa.S
 
 def _unreadable(file: str, label: str, what: str) -> ProfilerError:
     return ProfilerError(
-        f"{file} {what}; a result of fleet was expected in {label}.",
+        f"{file} {what}; expected a result of fleet in {label}.",
         "Make it again: python -m profiler fleet DIR -o RESULT",
     )

@@ -28,7 +28,7 @@ def replace_relus(torch: Any, model: Any, name: str, as_node: bool = False) -> i
         ProfilerError: the model has no ReLU module.
     """
     if name not in NAMES:
-        raise UsageError(f"--activation {name}: {' or '.join(NAMES)} was expected.")
+        raise UsageError(f"--activation {name}: expected {' or '.join(NAMES)}.")
     replaced: dict[Any, Any] = {}
     for module in model.modules():
         for child_name, child in module.named_children():

@@ -52,7 +52,7 @@ def find_nvcc(given: Path | None = None) -> Path:
     if given is not None:
         if given.is_file():
             return given
-        raise MissingToolError(f"{given}: no such file; the CUDA compiler nvcc was expected.", "Check --nvcc.")
+        raise MissingToolError(f"{given}: no such file; expected the CUDA compiler nvcc.", "Check --nvcc.")
     folders = [Path(os.environ[name]) / "bin" for name in _CUDA_PATHS if os.environ.get(name)]
     for folder in [*folders, None, Path("/usr/local/cuda/bin")]:
         found = shutil.which("nvcc", path=None if folder is None else str(folder))
@@ -72,7 +72,7 @@ def read_headers(folder: Path) -> Headers:
     """
     for name in ("NvInferRuntime.h", "NvInferVersion.h"):
         if not (folder / name).is_file():
-            raise ProfilerError(f"{folder}: holds no {name}, and TensorRT's headers were expected.", HEADERS_HINT)
+            raise ProfilerError(f"{folder}: holds no {name}; expected TensorRT's headers.", HEADERS_HINT)
     text = (folder / "NvInferVersion.h").read_text("utf-8", errors="replace")
     defined: dict[str, str] = dict(re.findall(r"^\s*#\s*define\s+(\w+)\s+(\w+)", text, re.MULTILINE))
 
@@ -86,7 +86,7 @@ def read_headers(folder: Path) -> Headers:
     version = number("MAJOR"), number("MINOR"), number("PATCH")
     if version[0] not in SUPPORTED_MAJORS or version < (8, 5):
         raise ProfilerError(
-            f"{folder}: these are the headers of TensorRT {'.'.join(map(str, version))}, and 8.5, 8.6, 10 or 11 was expected.",
+            f"{folder}: these are the headers of TensorRT {'.'.join(map(str, version))}; expected 8.5, 8.6, 10 or 11.",
             HEADERS_HINT,
         )
     return Headers(folder, version)
@@ -102,7 +102,7 @@ def architecture_flags(text: str) -> list[str]:
         return [f"-arch={text}"]
     parts = [part.strip() for part in text.split(",")]
     if not all(re.fullmatch(r"\d{2,3}a?", part) for part in parts):
-        raise UsageError(f"--arch {text}: all-major, native, or compute capabilities such as 80,90 were expected.")
+        raise UsageError(f"--arch {text}: expected all-major, native, or compute capabilities such as 80,90.")
     flags = [f"-gencode=arch=compute_{part},code=sm_{part}" for part in parts]
     return [*flags, f"-gencode=arch=compute_{parts[-1]},code=compute_{parts[-1]}"]
 

@@ -23,7 +23,7 @@ def load(path: Path) -> Any:
     """
     if not path.is_file():
         raise ProfilerError(
-            f"{path}: no such file; a plugin library was expected.", "Compile it: python -m profiler plugin build …"
+            f"{path}: no such file; expected a plugin library.", "Compile it: python -m profiler plugin build …"
         )
     try:
         return ctypes.CDLL(str(path.resolve()), mode=ctypes.RTLD_GLOBAL)

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 
 def positive(text: str) -> int:
     """A whole number above zero."""
-    return _whole(text, 1, "a whole number above zero was expected")
+    return _whole(text, 1, "expected a whole number above zero")
 
 
 def not_negative(text: str) -> int:
     """A whole number, zero included."""
-    return _whole(text, 0, "a whole number of zero or more was expected")
+    return _whole(text, 0, "expected a whole number, zero or more")
 
 
 def _whole(text: str, minimum: int, expected: str) -> int:
@@ -27,7 +27,7 @@ def positive_number(text: str) -> float:
     """A number above zero and below 10⁹."""
     value = _number(text)
     if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text[:60]!r}: a number above zero was expected")
+        raise argparse.ArgumentTypeError(f"{text[:60]!r}: expected a number above zero")
     return value
 
 
@@ -35,7 +35,7 @@ def seconds(text: str) -> float:
     """A duration in seconds, at most a day, zero included."""
     value = _number(text)
     if not 0 <= value <= 86_400:
-        raise argparse.ArgumentTypeError(f"{text[:60]!r}: seconds between 0 and 86400 were expected")
+        raise argparse.ArgumentTypeError(f"{text[:60]!r}: expected seconds between 0 and 86400")
     return value
 
 
@@ -52,7 +52,7 @@ def image_shape(text: str) -> tuple[int, int, int]:
         channels, height, width = (positive(part.strip()) for part in text.replace("x", ",").split(","))
     except (ValueError, argparse.ArgumentTypeError):
         raise argparse.ArgumentTypeError(
-            f"{text[:60]!r}: channels, height and width were expected, each above zero, such as 3,224,224"
+            f"{text[:60]!r}: expected channels, height and width, each above zero, such as 3,224,224"
         ) from None
     return channels, height, width
 
@@ -61,7 +61,7 @@ def words(text: str) -> tuple[str, ...]:
     """Words separated by commas, each once."""
     found = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if not found:
-        raise argparse.ArgumentTypeError("words separated by commas were expected")
+        raise argparse.ArgumentTypeError("expected words separated by commas")
     return found
 
 

@@ -104,8 +104,8 @@ def load_inputs(options: RunOptions) -> np.ndarray[Any, Any]:
     images = read_array(options.inputs)
     if images.ndim != 4 or images.shape[0] < 1 or images.shape[1:] != options.input_shape:
         raise ProfilerError(
-            f"{options.inputs}: holds an array of shape {list(images.shape)}, and [N, "
-            f"{', '.join(map(str, options.input_shape))}] was expected.",
+            f"{options.inputs}: holds an array of shape {list(images.shape)}; "
+            f"expected [N, {', '.join(map(str, options.input_shape))}].",
             "Give --input-shape C,H,W to match, or another file.",
         )
     return np.ascontiguousarray(images, dtype=np.float32)
@@ -133,13 +133,13 @@ def read_array(path: Path) -> np.ndarray[Any, Any]:
             found = [name for name in _INPUT_KEYS if name in names] or (names if len(names) == 1 else [])
             if not found:
                 raise ProfilerError(
-                    f"{path}: holds the arrays {', '.join(names) or '(none)'}, and one named "
-                    f"{' or '.join(_INPUT_KEYS)} was expected.",
+                    f"{path}: holds the arrays {', '.join(names) or '(none)'}; expected one named "
+                    f"{' or '.join(_INPUT_KEYS)}.",
                     "Save the images under one of those names.",
                 )
             array = loaded[found[0]]
     if array.dtype.kind not in "fiu":
-        raise ProfilerError(f"{path}: holds {array.dtype}, and numbers were expected.")
+        raise ProfilerError(f"{path}: holds {array.dtype}; expected numbers.")
     return array
 
 
@@ -172,7 +172,7 @@ def check_outputs(*targets: Path | None) -> None:
         if target is None:
             continue
         if target.is_dir():
-            raise OutputError(f"{target}: is a folder, and a file was expected.")
+            raise OutputError(f"{target}: is a folder; expected a file.")
         try:
             with tempfile.TemporaryFile(dir=target.parent or Path()):
                 pass
@@ -187,9 +187,9 @@ def check_file(path: Path, what: str) -> None:
         ProfilerError: missing, or a folder.
     """
     if path.is_dir():
-        raise ProfilerError(f"{path}: is a folder, and {what} was expected.")
+        raise ProfilerError(f"{path}: is a folder; expected {what}.")
     if not path.is_file():
-        raise ProfilerError(f"{path}: no such file; {what} was expected.", "Check the path.")
+        raise ProfilerError(f"{path}: no such file; expected {what}.", "Check the path.")
 
 
 def run_process(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:

@@ -102,7 +102,7 @@ def _from_function(torch: Any, name: str) -> tuple[Any, Any]:
         or made[1].ndim < 1
     ):
         raise UsageError(
-            f"--model {name}: returned {type(made).__name__}, and a tuple (torch.nn.Module, torch.Tensor) was expected."
+            f"--model {name}: returned {type(made).__name__}; expected a tuple (torch.nn.Module, torch.Tensor)."
         )
     return made
 
@@ -164,7 +164,7 @@ def _read_checkpoint(torch: Any, path: Path) -> dict[str, Any]:
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
     if not isinstance(loaded, dict):
-        raise ProfilerError(f"{path}: holds a {type(loaded).__name__}, and a state dict was expected.")
+        raise ProfilerError(f"{path}: holds a {type(loaded).__name__}; expected a state dict.")
     return {key.removeprefix("module."): value for key, value in loaded.items()}
 
 

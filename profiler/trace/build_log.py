@@ -110,7 +110,7 @@ def read_build_log(path: Path) -> TacticTable:
             f"{path}: no tactic timing in {table.lines:,} lines"
             + (f" ({cut[0]})" if cut else "")
             + (f"; {len(table.layers):,} layers of the finished engine are listed" if len(table.layers) else "")
-            + ". A verbose TensorRT build log was expected.",
+            + ". Expected a verbose TensorRT build log.",
             "Build with verbose logging and a fresh timing cache; python -m profiler.engine.build does the former. TensorRT-RTX logs no "
             "timings: it takes its kernels at run time.",
         )

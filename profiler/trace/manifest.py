@@ -237,30 +237,30 @@ def parse_manifest(document: Any, label: str) -> Manifest:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         found = document.get("format") if isinstance(document, dict) else type(document).__name__
         raise TraceError(
-            f"{label}: its format is {str(found)[:60]!r}, and {FORMAT!r} was expected.",
+            f"{label}: its format is {str(found)[:60]!r}; expected {FORMAT!r}.",
             "Correct or remove the file.",
         )
     part = JsonPart(document)
     for name in _TEXTS:
         value = document.get(name)
         if value is not None and not isinstance(value, str):
-            raise TraceError(f"{label}: {name} is {_shown(value)}, and text was expected.", _CORRECT)
+            raise TraceError(f"{label}: {name} is {_shown(value)}; expected text.", _CORRECT)
     trace = document.get("trace")
     if not _is_file_name(trace):
         raise TraceError(
-            f"{label}: trace is {_shown(trace)}, and the name of a file in the same folder was expected.", _CORRECT
+            f"{label}: trace is {_shown(trace)}; expected the name of a file in the same folder.", _CORRECT
         )
     batch, shape = part.whole("batch"), document.get("input_shape")
     if document.get("batch") is not None and batch is None:
         raise TraceError(
-            f"{label}: batch is {_shown(document['batch'])}, and a whole number from 1 to 2³¹ − 1 was expected.",
+            f"{label}: batch is {_shown(document['batch'])}; expected a whole number from 1 to 2³¹ − 1.",
             _CORRECT,
         )
     if shape is not None and not (
         isinstance(shape, list) and len(shape) <= _MAX_DIMS and all(map(_is_dimension, shape))
     ):
         raise TraceError(
-            f"{label}: input_shape is {_shown(shape)}, and a list of at most {_MAX_DIMS} positive whole numbers was expected.",
+            f"{label}: input_shape is {_shown(shape)}; expected a list of at most {_MAX_DIMS} positive whole numbers.",
             _CORRECT,
         )
     return Manifest(

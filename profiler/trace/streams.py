@@ -37,7 +37,7 @@ def open_regular(path: Path, what: str) -> BinaryIO:
         # a pipe opened without O_NONBLOCK would wait for a writer; the kind is asked of what was opened, not of the name
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
-        raise TraceError(f"{shown(path)}: no such file.", f"Check the path; {what} was expected.") from None
+        raise TraceError(f"{shown(path)}: no such file.", f"Check the path; expected {what}.") from None
     except IsADirectoryError:
         raise _folder(path, what) from None
     except (OSError, ValueError) as error:
@@ -50,7 +50,7 @@ def open_regular(path: Path, what: str) -> BinaryIO:
         if not stat.S_ISREG(mode):
             raise TraceError(
                 f"{shown(path)}: not a regular file (a pipe or a device).",
-                f"Copy it to a file first; {what} was expected.",
+                f"Copy it to a file first; expected {what}.",
             )
         return os.fdopen(handle, "rb")
     except BaseException:
@@ -70,7 +70,7 @@ def read_regular(path: Path, what: str, most: int) -> bytes:
     except OSError as error:
         raise TraceError(f"{shown(path)}: cannot be read ({error.strerror or error}).") from error
     if len(content) > most:
-        raise TraceError(f"{shown(path)}: larger than {most:,} bytes; {what} was expected, and none is.")
+        raise TraceError(f"{shown(path)}: larger than {most:,} bytes, the limit for {what}.")
     return content
 
 
@@ -80,7 +80,7 @@ def shown(path: Path) -> str:
 
 
 def _folder(path: Path, what: str) -> TraceError:
-    return TraceError(f"{shown(path)}: is a folder, and {what} was expected.", "Name the file inside it.")
+    return TraceError(f"{shown(path)}: is a folder; expected {what}.", "Name the file inside it.")
 
 
 def chunks(stream: IO[bytes], most: int, too_large: ProfilerError) -> Iterator[bytes]:

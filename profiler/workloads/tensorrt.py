@@ -150,7 +150,7 @@ class TensorRTRunner:
         engine, context = self.engine, self.context
         if engine.get_tensor_format(name) != trt.TensorFormat.LINEAR:
             raise ProfilerError(
-                f"{self._plan}: {name} is in the layout {engine.get_tensor_format_desc(name)}, and row-major was expected.",
+                f"{self._plan}: {name} is in the layout {engine.get_tensor_format_desc(name)}; expected row-major.",
                 "Build the plan without constraints on the formats of inputs and outputs.",
             )
         shape = tuple(context.get_tensor_shape(name))

@@ -187,7 +187,7 @@ def test_exit_status(tmp_path: Path) -> None:
     [
         (["--group-by", "colour"], "cannot be grouped by"),
         (["--identity", "("], "not a regular expression"),
-        (["--memory-limit", "lots"], "a size was expected"),
+        (["--memory-limit", "lots"], "expected a size"),
         (["--memory-limit", "1MB"], "at least 256 MiB"),
         (["--scheduler", "tcp://127.0.0.1:1", "--workers", "2"], "--scheduler was given"),
         (["--workers", "0"], "whole number above zero"),

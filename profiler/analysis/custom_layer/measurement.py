@@ -122,7 +122,7 @@ def _rows(path: Path, document: dict[str, Any], key: str, fields: dict[str, Any]
         for name, kind in fields.items():
             if not isinstance(row.get(name), kind):
                 raise TraceError(
-                    f"{path}: a row of {key} has {name} {str(row.get(name))[:60]!r}, and {_kind(kind)} was expected.",
+                    f"{path}: a row of {key} has {name} {str(row.get(name))[:60]!r}; expected {_kind(kind)}.",
                     "Expected what plugin measure writes.",
                 )
     return rows

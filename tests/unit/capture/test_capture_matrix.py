@@ -135,9 +135,9 @@ def test_a_manifest_names_no_folders(tmp_path: Path) -> None:
 
 
 def test_bad_specs() -> None:
-    with pytest.raises(UsageError, match="precision is 'int8', and for PyTorch one of fp32, tf32, fp16, bf16"):
+    with pytest.raises(UsageError, match="precision is 'int8'; for PyTorch expected one of fp32, tf32, fp16, bf16"):
         RunSpec("pytorch", "int8", "eager")
-    with pytest.raises(UsageError, match="mode is 'eager', and for TensorRT"):
+    with pytest.raises(UsageError, match="mode is 'eager'; for TensorRT"):
         RunSpec("tensorrt", "fp32", "eager", plan=Path("p"))
     with pytest.raises(UsageError, match="needs an engine"):
         RunSpec("tensorrt", "fp32", "stream")
@@ -212,7 +212,7 @@ def test_an_activation_is_in_names_titles_and_arguments() -> None:
     assert "--activation" not in fused.arguments()  # the plan has it
     assert fused.parameters()["activation"] == "quickgelu"
     assert "activation" not in RunSpec("pytorch", "fp16", "eager", 8).parameters()
-    with pytest.raises(UsageError, match="activation is 'mish', and quickgelu was expected"):
+    with pytest.raises(UsageError, match="activation is 'mish'; expected quickgelu"):
         RunSpec("pytorch", "fp16", "eager", activation="mish")
 
 

@@ -82,5 +82,5 @@ def test_other_manifests_are_no_traces(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["file.sqlite", "missing"])
 def test_no_folder(tmp_path: Path, name: str) -> None:
     _touch(tmp_path, "file.sqlite")
-    with pytest.raises(UsageError, match="a folder of traces was expected"):
+    with pytest.raises(UsageError, match="expected a folder of traces"):
         find_traces(tmp_path / name)

@@ -33,11 +33,11 @@ def test_manifest_of_its_own_comes_first(tmp_path: Path) -> None:
     [
         ({"format": "other"}, "format is 'other'"),
         ({"batch": "eight"}, "batch is 'eight'"),
-        ({"batch": 0}, "batch is 0,"),
+        ({"batch": 0}, "batch is 0;"),
         ({"input_shape": [8, -1]}, "input_shape"),
         ({"trace": "../../etc/passwd"}, "the name of a file in the same folder"),
         ({"trace": None}, "the name of a file in the same folder"),
-        ({"title": 5}, "title is 5,"),
+        ({"title": 5}, "title is 5;"),
     ],
 )
 def test_wrong_fields_are_named(change: dict[str, object], said: str) -> None:

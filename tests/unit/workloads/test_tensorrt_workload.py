@@ -115,7 +115,7 @@ def test_what_does_not_run(bench: Bench) -> None:
     with pytest.raises(ProfilerError, match=r"takes the shape \[8, 3, 4, 4\]"):
         bench.run("--batch", "4")
     bench.trt.output_format = 4
-    with pytest.raises(ProfilerError, match="row-major was expected"):
+    with pytest.raises(ProfilerError, match="expected row-major"):
         bench.run("--batch", "8")
     bench.trt.output_format, bench.trt.no_context = 0, True
     with pytest.raises(ProfilerError, match="no execution context"):

@@ -76,8 +76,8 @@ def test_of_several_variants_only_the_kept_one_is_the_kernel(tmp_path: Path) -> 
     [
         ({"format": "else"}, "its format is none of"),
         ({"bandwidth": None}, "bandwidth is no list"),
-        ({"bandwidth": [{"precision": "fp16"}]}, "size_mib 'None', and a number was expected"),
-        ({"agreement": [{"precision": 1}]}, "precision '1', and text was expected"),
+        ({"bandwidth": [{"precision": "fp16"}]}, "size_mib 'None'; expected a number"),
+        ({"agreement": [{"precision": 1}]}, "precision '1'; expected text"),
     ],
 )
 def test_what_is_no_measurement(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
