@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from profiler.capture.engines import CALIBRATION_IMAGES, EngineSpec
+from profiler.capture.engines import CALIBRATION_IMAGES, CALIBRATORS, QUANTISATIONS, EngineSpec
 from profiler.capture.gpu import missing_mode, missing_precision
 from profiler.capture.spec import MODES, RunSpec
 from profiler.errors import UsageError
@@ -17,6 +17,7 @@ from profiler.runtime.trt_modules import RTX
 KINDS = ("export", "build", "run", "bench", "accuracy")
 TORCH_PRECISIONS = ("fp32", "tf32", "fp16")
 TRT_PRECISIONS = ("fp32", "tf32", "fp16", "int8")
+_RUN, _ENGINE = RunSpec("pytorch", "fp32", "eager"), EngineSpec("fp32", 1)
 
 
 @dataclass(frozen=True)
@@ -41,40 +42,25 @@ class MatrixOptions:
     """What the user asked for.
 
     Attributes:
+        run, engine: what all runs and all engines share.
         trace_batches: batch sizes that are recorded under nsys; None: all of them.
         calibrators, calibration_images, quantisations: how INT8 engines are made. The first of each make the engine that has no suffix
             in its name; each of the others makes one that differs from it in this alone.
     """
 
+    run: RunSpec = _RUN
+    engine: EngineSpec = _ENGINE
     frameworks: tuple[str, ...] = ("pytorch", "tensorrt")
     models: tuple[str, ...] = ("resnet50",)
-    weights: str = "random"
     batches: tuple[int, ...] = (1, 8, 64)
     trace_batches: tuple[int, ...] | None = None
     torch_precisions: tuple[str, ...] = TORCH_PRECISIONS
     trt_precisions: tuple[str, ...] = TRT_PRECISIONS
     torch_modes: tuple[str, ...] = MODES["pytorch"]
     trt_modes: tuple[str, ...] = MODES["tensorrt"]
-    input_shape: tuple[int, int, int] = (3, 224, 224)
-    iterations: int = 10
-    bench_seconds: float = 2.0
-    seed: int = 0
-    calibration: str = "random"
-    calibrators: tuple[str, ...] = ("entropy",)
+    calibrators: tuple[str, ...] = CALIBRATORS[:1]
     calibration_images: tuple[int, ...] = (CALIBRATION_IMAGES,)
-    quantisations: tuple[str, ...] = ("fused",)
-    timing_cache: Path | None = None
-    workspace_mib: int | None = None
-    inputs: Path | None = None
-    plugins: tuple[Path, ...] = ()
-    typed_networks: bool = False
-    io: str = "fp32"
-    timing_iterations: int | None = None
-    cudnn_benchmark: bool = False
-    activation: str | None = None
-    optimization_level: int | None = None
-    hardware_compatibility: str | None = None
-    trt_module: str = "tensorrt"
+    quantisations: tuple[str, ...] = QUANTISATIONS[:1]
     trt_version: str | None = None
 
 
@@ -131,7 +117,7 @@ def build_matrix(options: MatrixOptions, sm: int | None, torch_python: str, trt_
                 runs += made
             if "tensorrt" in options.frameworks:
                 for precision in _possible(options, "tensorrt", sm, left_out):
-                    for plugins in _plugin_choices(options):
+                    for plugins in _plugin_choices(options.engine):
                         for engine in _variants(options, model, batch, precision, plugins):
                             runs += _engine_and_runs(options, engine, trt_python, steps)
         name = f"accuracy-{model.replace(':', '.')}"
@@ -153,42 +139,24 @@ def _torch_runs(
             left_out.append((f"pytorch {mode}", reason))
             continue
         for precision in _possible(options, "pytorch", sm, left_out):
-            spec = _spec(options, "pytorch", precision, mode, model, batch, python)
+            spec = replace(options.run, precision=precision, mode=mode, model=model, batch=batch, python=python)
             runs.append(_run_step(options, spec, ()))
     return runs
 
 
-def _plugin_choices(options: MatrixOptions) -> list[tuple[Path, ...]]:
-    """The sets of plugins that engines are built with: an activation with a plugin is held against the same without."""
-    return [(), options.plugins] if options.activation and options.plugins else [options.plugins]
+def _plugin_choices(engine: EngineSpec) -> list[tuple[Path, ...]]:
+    """The sets of plugins that engines are built with: an activation with a plugin is compared with the same without."""
+    return [(), engine.plugins] if engine.activation and engine.plugins else [engine.plugins]
 
 
 def _variants(
     options: MatrixOptions, model: str, batch: int, precision: str, plugins: tuple[Path, ...]
 ) -> list[EngineSpec]:
     """The engines of one precision: one, but for INT8, which can be quantised in several ways."""
-    base = EngineSpec(
-        precision=precision,
-        batch=batch,
-        model=model,
-        weights=options.weights,
-        input_shape=options.input_shape,
-        seed=options.seed,
-        calibration=options.calibration,
-        calibrator=options.calibrators[0],
-        calibration_images=options.calibration_images[0],
-        quantisation=options.quantisations[0],
-        timing_cache=options.timing_cache,
-        workspace_mib=options.workspace_mib,
-        plugins=plugins,
-        activation=options.activation,
-        typed_model=options.typed_networks,
-        io=options.io,
-        timing_iterations=options.timing_iterations,
-        optimization_level=options.optimization_level,
-        hardware_compatibility=options.hardware_compatibility,
-        trt_module=options.trt_module,
-    )
+    base = replace(
+        options.engine, precision=precision, batch=batch, model=model, plugins=plugins, calibrator=options.calibrators[0],
+        calibration_images=options.calibration_images[0], quantisation=options.quantisations[0],
+    )  # fmt: skip
     if precision != "int8":
         return [base]
     others = [replace(base, calibrator=name, variant=name) for name in options.calibrators[1:]]
@@ -206,42 +174,14 @@ def _engine_and_runs(
     steps[build] = StudyStep(build, "build", Path("engines") / f"{engine.name}.plan", (export,), engine=engine)
     runs = []
     for mode in options.trt_modes:
-        plan = steps[build].path
-        spec = _spec(options, "tensorrt", engine.precision, mode, engine.model, engine.batch, python, plan)
-        spec = replace(spec, plugins=engine.plugins, variant=engine.variant)
+        spec = replace(
+            options.run, framework="tensorrt", precision=engine.precision, mode=mode, model=engine.model, batch=engine.batch,
+            python=python, plan=steps[build].path, plugins=engine.plugins, variant=engine.variant, trt_module=engine.trt_module,
+            cudnn_benchmark=False,
+        )  # fmt: skip
         runs.append(_run_step(options, spec, (build,)))
     steps.update((s.name, s) for s in runs)
     return runs
-
-
-def _spec(
-    options: MatrixOptions,
-    framework: str,
-    precision: str,
-    mode: str,
-    model: str,
-    batch: int,
-    python: str,
-    plan: Path | None = None,
-) -> RunSpec:
-    return RunSpec(
-        framework=framework,
-        precision=precision,
-        mode=mode,
-        batch=batch,
-        model=model,
-        weights=options.weights,
-        input_shape=options.input_shape,
-        iterations=options.iterations,
-        bench_seconds=options.bench_seconds,
-        seed=options.seed,
-        inputs=options.inputs,
-        plan=plan,
-        activation=options.activation,
-        python=python,
-        cudnn_benchmark=options.cudnn_benchmark and framework == "pytorch",
-        trt_module=options.trt_module,
-    )
 
 
 def _run_step(options: MatrixOptions, spec: RunSpec, needs: tuple[str, ...]) -> StudyStep:
@@ -254,9 +194,9 @@ def _possible(options: MatrixOptions, framework: str, sm: int | None, left_out: 
     possible = []
     for precision in options.torch_precisions if framework == "pytorch" else options.trt_precisions:
         reason = missing_precision(sm, framework, precision)
-        if framework == "tensorrt" and options.trt_module == RTX:
+        if framework == "tensorrt" and options.engine.trt_module == RTX:
             reason = reason or trt_modules.missing_in_rtx(precision, sm, options.trt_version)
-        elif precision == "fp8" and not options.typed_networks:
+        elif precision == "fp8" and not options.engine.typed_model:
             reason = reason or trt_modules.NO_FP8
         if reason:
             left_out.append((f"{framework} {precision}", reason))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -110,12 +110,6 @@ class RunSpec:
     @property
     def module(self) -> str:
         return f"profiler.workloads.{self.framework}"
-
-    def with_plan(self, plan: Path) -> RunSpec:
-        return replace(self, plan=plan)
-
-    def with_inputs(self, inputs: Path | None) -> RunSpec:
-        return replace(self, inputs=inputs)
 
     def _what_runs(self, show: Callable[[str | Path], str]) -> dict[str, object]:
         """Options of the workload and of ``capture`` alike; ``show`` writes a path."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,5 +130,5 @@ def _measure(args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
 
 def _outputs(spec: RunSpec, inputs: Path | None, target: Path, progress: Progress) -> Path:
     progress(f"running {spec.title}")
-    run_bench(spec.with_inputs(inputs), target.with_suffix(".json"), target)
+    run_bench(replace(spec, inputs=inputs), target.with_suffix(".json"), target)
     return target

@@ -11,7 +11,6 @@ from profiler.capture.engines import (
     CALIBRATION_IMAGES,
     CALIBRATORS,
     QUANTISATIONS,
-    EngineSpec,
     build_engine,
     export_onnx,
 )
@@ -25,6 +24,7 @@ from profiler.cli.capture_options import (
     add_interpreters,
     add_model,
     add_plugins,
+    engine_spec,
 )
 from profiler.cli.verb import warn
 from profiler.errors import OutputError, ProfilerError, UsageError
@@ -84,15 +84,8 @@ def run(args: argparse.Namespace) -> None:
         raise ProfilerError(reason, "Choose another --precision, or use TensorRT itself.")
     if args.onnx is None:
         check_torch(torch_python, True, [args.model])
-    spec = EngineSpec(
-        precision=args.precision, batch=args.batch, model=args.model, weights=args.weights, input_shape=args.input_shape, seed=args.seed,
-        calibration=args.calibration, calibrator=args.calibrator, calibration_images=args.calibration_images,
-        quantisation=args.quantisation, profile=args.profile, workspace_mib=args.workspace,
-        tactic_sources=args.tactic_sources, timing_cache=args.timing_cache, plugins=tuple(args.plugin), onnx=args.onnx, io=args.io,
-        timing_iterations=args.timing_iterations, optimization_level=args.optimization_level,
-        typed_model=args.precision == "fp16" and args.onnx is None and found.typed_networks,
-        activation=args.activation, hardware_compatibility=args.hardware_compatibility, trt_module=found.module,
-    )  # fmt: skip
+    typed = args.precision == "fp16" and args.onnx is None and found.typed_networks
+    spec = engine_spec(args, typed_model=typed, trt_module=found.module)
     progress = Progress()
     with process.terminate_as_interrupt(), tempfile.TemporaryDirectory(prefix="profiler-build-") as scratch:
         onnx = args.onnx or args.keep_onnx or Path(scratch) / spec.onnx_name

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from profiler.capture import process
 from profiler.capture.engines import EngineSpec, build_engine
@@ -183,7 +184,7 @@ def recording(args: argparse.Namespace) -> Recording:
     return Recording(cuda_graph_trace=args.cuda_graph_trace, metrics_hz=args.gpu_metrics_frequency)
 
 
-def run_spec(args: argparse.Namespace, plan: Path | None = None) -> RunSpec:
+def run_spec(args: argparse.Namespace) -> RunSpec:
     """The run that the options describe.
 
     Raises:
@@ -197,29 +198,22 @@ def run_spec(args: argparse.Namespace, plan: Path | None = None) -> RunSpec:
             "--plan and --onnx cannot be combined.", "Give the engine to run, or the model to build one from."
         )
     python = process.python_for(args.trt_python if tensorrt else args.torch_python)
-    return RunSpec(
-        framework=args.framework,
-        precision=args.precision,
-        mode=args.mode or MODES[args.framework][0],
-        batch=args.batch,
-        model=args.model,
-        weights=args.weights,
-        input_shape=args.input_shape,
-        warmup=args.warmup,
-        iterations=getattr(args, "iterations", 10),
-        seed=args.seed,
-        bench_iterations=args.bench_iterations,
-        bench_seconds=args.bench_seconds,
-        inputs=args.inputs,
-        plan=plan or args.plan or args.onnx,
-        plugins=tuple(args.plugin),
-        python=python,
-        cudnn_benchmark=args.cudnn_benchmark and not tensorrt,
-        streams=getattr(args, "streams", 1),
-        activation=_built_activation(args) if tensorrt else args.activation,
-        nvtx_modules=not getattr(args, "no_module_ranges", False),
-        trt_module=_module(args, python) if tensorrt else MODULES[0],
-    )
+    changes = {
+        "mode": args.mode or MODES[args.framework][0],
+        "plan": args.plan or args.onnx,
+        "plugins": tuple(args.plugin),
+        "python": python,
+        "cudnn_benchmark": args.cudnn_benchmark and not tensorrt,
+        "activation": _built_activation(args) if tensorrt else args.activation,
+        "nvtx_modules": not getattr(args, "no_module_ranges", False),
+        "trt_module": _module(args, python) if tensorrt else MODULES[0],
+    }
+    return RunSpec(**{**_named(args, RunSpec), **changes})
+
+
+def _named(args: argparse.Namespace, kind: type[RunSpec | EngineSpec]) -> dict[str, Any]:
+    """The options that are fields of a spec by the same name."""
+    return {f.name: getattr(args, f.name) for f in fields(kind) if hasattr(args, f.name)}
 
 
 def _built_activation(args: argparse.Namespace) -> str | None:
@@ -256,12 +250,14 @@ def _module(args: argparse.Namespace, python: str) -> str:
     return built if built in MODULES else find_tensorrt(python).module if args.onnx else MODULES[0]
 
 
-def engine_spec(args: argparse.Namespace, trt_module: str) -> EngineSpec:
-    """The engine that --onnx of a run describes: one batch size."""
-    return EngineSpec(
-        precision=args.precision, batch=args.batch, model=args.model, weights=args.weights, input_shape=args.input_shape,
-        seed=args.seed, onnx=args.onnx, plugins=tuple(args.plugin), trt_module=trt_module,
-    )  # fmt: skip
+def engine_spec(args: argparse.Namespace, **changes: Any) -> EngineSpec:
+    """The engine that the options describe, with ``changes``."""
+    given = {
+        **_named(args, EngineSpec),
+        "plugins": tuple(args.plugin),
+        "workspace_mib": getattr(args, "workspace", None),
+    }
+    return EngineSpec(**{**given, **changes})
 
 
 def require_gpu(spec: RunSpec) -> Chip:
@@ -296,5 +292,6 @@ def with_engine(args: argparse.Namespace, spec: RunSpec, scratch: Path, progress
         return spec
     progress("building the engine")
     plan = scratch / f"{args.onnx.stem}.plan"
-    build_engine(engine_spec(args, spec.trt_module), args.onnx, plan, spec.python, progress)
-    return spec.with_plan(plan)
+    engine = engine_spec(args, trt_module=spec.trt_module, activation=None)
+    build_engine(engine, args.onnx, plan, spec.python, progress)
+    return replace(spec, plan=plan)

@@ -12,7 +12,7 @@ from profiler.capture.interpreters import TensorRT, check_torch, find_tensorrt
 from profiler.capture.matrix import KINDS, TORCH_PRECISIONS, TRT_PRECISIONS, Matrix, MatrixOptions, build_matrix
 from profiler.capture.nsys import Nsys, locate
 from profiler.capture.record import check_output_folder
-from profiler.capture.spec import FRAMEWORKS, MODES, PRECISIONS
+from profiler.capture.spec import FRAMEWORKS, MODES, PRECISIONS, RunSpec
 from profiler.capture.study import Study, StudyOptions
 from profiler.cli.capture_options import (
     Progress,
@@ -24,12 +24,14 @@ from profiler.cli.capture_options import (
     add_recording,
     add_weights,
     batches,
+    engine_spec,
     recording,
 )
 from profiler.cli.output import render_table
 from profiler.cli.verb import warn
 from profiler.errors import EXIT_FAILED, EXIT_OK, MissingToolError, UsageError
 from profiler.runtime.arguments import positive, seconds, words
+from profiler.runtime.trt_modules import MODULES
 from profiler.text import plural, printable
 
 DESCRIPTION = (
@@ -154,7 +156,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     if args.images and args.inputs:
-        raise UsageError("--images and --inputs were both given.", "Give images with labels, or an array without.")
+        raise UsageError("--images and --inputs cannot be combined.", "Give images with labels, or an array without.")
     torch_python, trt_python = args.torch_python, args.trt_python
     if not args.dry_run:
         torch_python, trt_python = process.python_for(torch_python), process.python_for(trt_python)
@@ -199,19 +201,26 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _options(args: argparse.Namespace, found: TensorRT | None) -> MatrixOptions:
-    calibration = args.calibration or (str(args.images) if args.images else "random")
+    engine = engine_spec(
+        args,
+        precision="fp32",
+        batch=1,
+        calibration=args.calibration or (str(args.images) if args.images else "random"),
+        calibrator=args.calibrator[0],
+        calibration_images=args.calibration_images[0],
+        quantisation=args.quantisation[0],
+        typed_model=found is not None and found.typed_networks,
+        trt_module=found.module if found else args.trt_module or MODULES[0],
+    )
+    shared = {name: getattr(args, name) for name in ("weights", "input_shape", "seed", "activation", "inputs")}
+    timing = {name: getattr(args, name) for name in ("iterations", "bench_seconds", "cudnn_benchmark")}
     return MatrixOptions(
-        frameworks=args.frameworks, models=args.models, weights=args.weights, batches=args.batches,
+        RunSpec("pytorch", "fp32", "eager", **shared, **timing), engine,
+        frameworks=args.frameworks, models=args.models, batches=args.batches,
         trace_batches=() if args.no_trace else args.trace_batches,
         torch_precisions=args.torch_precisions, trt_precisions=args.trt_precisions,
-        torch_modes=args.torch_modes, trt_modes=args.trt_modes, input_shape=args.input_shape, iterations=args.iterations,
-        bench_seconds=args.bench_seconds, seed=args.seed, calibration=calibration, calibrators=args.calibrator,
-        calibration_images=args.calibration_images, quantisations=args.quantisation, timing_cache=args.timing_cache,
-        workspace_mib=args.workspace, inputs=args.inputs, plugins=tuple(args.plugin),
-        typed_networks=found is not None and found.typed_networks, io=args.io,
-        timing_iterations=args.timing_iterations, cudnn_benchmark=args.cudnn_benchmark,
-        activation=args.activation, optimization_level=args.optimization_level, hardware_compatibility=args.hardware_compatibility,
-        trt_module=found.module if found else args.trt_module or "tensorrt",
+        torch_modes=args.torch_modes, trt_modes=args.trt_modes, calibrators=args.calibrator,
+        calibration_images=args.calibration_images, quantisations=args.quantisation,
         trt_version=found.version if found else None,
     )  # fmt: skip
 

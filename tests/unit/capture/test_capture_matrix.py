@@ -174,9 +174,8 @@ def test_typed_networks_have_a_model_for_fp16() -> None:
         "fp32",
     ]
     assert EngineSpec("fp32", 8, typed_model=True).onnx_name == "resnet50.onnx"
-    assert "onnx-resnet50-fp16" in names(MatrixOptions(typed_networks=True)) and "onnx-resnet50-fp16" not in names(
-        MatrixOptions()
-    )
+    typed_models = MatrixOptions(engine=EngineSpec("fp32", 1, typed_model=True))
+    assert "onnx-resnet50-fp16" in names(typed_models) and "onnx-resnet50-fp16" not in names(MatrixOptions())
 
 
 def test_gpus(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,10 +224,11 @@ def test_an_engine_has_the_activation_as_plugin_or_as_operators() -> None:
     assert custom.export_parameters() != fused.export_parameters()
 
 
-def test_a_study_of_an_activation_holds_the_plugin_against_the_operators() -> None:
+def test_a_study_of_an_activation_compares_the_plugin_with_the_operators() -> None:
     options = MatrixOptions(
         batches=(8,), torch_precisions=("fp16",), torch_modes=("eager", "compile"), trt_precisions=("fp16",),
-        trt_modes=("graph",), activation="quickgelu", plugins=(Path("p.so"),),
+        trt_modes=("graph",), run=RunSpec("pytorch", "fp32", "eager", activation="quickgelu"),
+        engine=EngineSpec("fp32", 1, activation="quickgelu", plugins=(Path("p.so"),)),
     )  # fmt: skip
     names = {s.name for s in build_matrix(options, 90, "py", "py").steps if s.run}
     assert names == {
@@ -243,7 +243,7 @@ def test_int8_in_several_ways_differs_in_one_thing_each() -> None:
     matrix = build_matrix(
         MatrixOptions(
             frameworks=("tensorrt",), batches=(8,), trt_precisions=("fp16", "int8"), trt_modes=("graph",), calibrators=("entropy", "max"),
-            calibration_images=(512, 16), quantisations=("fused", "badqdq", "modelopt"), calibration="cal",
+            calibration_images=(512, 16), quantisations=("fused", "badqdq", "modelopt"),
         ),
         90, "python", "python",
     )  # fmt: skip
@@ -265,15 +265,16 @@ def test_int8_in_several_ways_differs_in_one_thing_each() -> None:
 
 
 def test_fp8_is_for_rtx_and_typed_networks() -> None:
-    def left_out(**options: Any) -> list[str]:
-        matrix = build_matrix(
-            MatrixOptions(batches=(8,), trt_precisions=("fp32", "fp8"), **options), options.pop("sm", 90), "p", "p"
+    def left_out(version: str | None = None, **engine: Any) -> list[str]:
+        options = MatrixOptions(
+            engine=EngineSpec("fp32", 1, **engine), batches=(8,), trt_precisions=("fp32", "fp8"), trt_version=version
         )
+        matrix = build_matrix(options, 90, "p", "p")
         return [reason for what, reason in matrix.left_out if what == "tensorrt fp8"]
 
     assert "TensorRT-RTX" in left_out()[0]
-    assert left_out(typed_networks=True) == []
-    assert left_out(typed_networks=True, trt_module="tensorrt_rtx", trt_version="1.6.1.120") == []
+    assert left_out(typed_model=True) == []
+    assert left_out("1.6.1.120", typed_model=True, trt_module="tensorrt_rtx") == []
     spec = EngineSpec("fp8", 8, typed_model=True, trt_module="tensorrt_rtx", calibration="cal")
     assert spec.onnx_name == "resnet50-fp8.onnx" and spec.name == "rtx-fp8-b8"
     assert spec.export_arguments(Path("m.onnx"))[-2:] == ["--opset", "19"]
