@@ -189,7 +189,7 @@ def test_exit_status(tmp_path: Path) -> None:
         (["--identity", "("], "not a regular expression"),
         (["--memory-limit", "lots"], "expected a size"),
         (["--memory-limit", "1MB"], "at least 256 MiB"),
-        (["--scheduler", "tcp://127.0.0.1:1", "--workers", "2"], "--scheduler was given"),
+        (["--scheduler", "tcp://127.0.0.1:1", "--workers", "2"], "cannot be combined with --scheduler"),
         (["--workers", "0"], "whole number above zero"),
     ],
 )
