@@ -34,6 +34,7 @@ from profiler.charts.figures import Drawn
 from profiler.charts.figures import figures as all_figures
 from profiler.errors import ProfilerError, UsageError
 from profiler.progress import report
+from profiler.report.accuracy import AccuracyStudy, read_study
 from profiler.report.evidence import Evidence
 from profiler.report.layers import engine_layers as report_layers
 from profiler.report.story import Claim, claims_from
@@ -468,6 +469,14 @@ def measured_runs(folder: str) -> list[dict[str, Any]]:
     with contextlib.suppress(OSError):
         return collect(Path(folder))
     return []
+
+
+@st.cache_data(ttl=30, max_entries=8, show_spinner=False, hash_funcs=HASH)
+def accuracy_study(folder: str) -> AccuracyStudy | None:
+    """The runs on labelled images in a folder; None where there are none."""
+    with contextlib.suppress(OSError):
+        return read_study(Path(folder))
+    return None
 
 
 @st.cache_data(ttl=30, max_entries=20, show_spinner=False, hash_funcs=HASH)

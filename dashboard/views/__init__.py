@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 from dashboard.views import (
+    accuracy,
     capture,
     custom_layer,
     details,
@@ -23,7 +24,7 @@ from dashboard.views import (
 )
 
 GROUPS: dict[str, tuple[ModuleType, ...]] = {
-    "Compare": (overview, fusion, speedup, kernels, tensor_cores, memory, timeline),
+    "Compare": (overview, fusion, speedup, kernels, tensor_cores, memory, accuracy, timeline),
     "Engine and runs": (engine, custom_layer, runs, fleet, capture),
     "Hand over": (export, details, help),
 }

@@ -119,15 +119,24 @@ def throughput_lines(series: Mapping[str, pd.DataFrame], title: str) -> go.Figur
     return figure
 
 
-def quality_front(latency_ms: pd.Series, value: pd.Series, labels: Sequence[str], unit: str, title: str) -> go.Figure:
+def quality_front(
+    latency_ms: pd.Series,
+    value: pd.Series,
+    labels: Sequence[str],
+    unit: str,
+    title: str,
+    intervals: Sequence[tuple[float, float]] | None = None,
+) -> go.Figure:
     """Quality against latency, a point a run, with the Pareto front: runs than which none is both faster and better.
+
+    ``intervals``: from and to of each value, drawn as a line through its point; values are then told apart to two decimals, else to one.
 
     The points of the front carry numbers, whose names stand in the legend: names beside the points would cover each other.
     """
     points = pd.DataFrame({"x": list(latency_ms), "y": list(value), "label": [plotly_text(v, 40) for v in labels]})
     colour = [AFTER if label.startswith("TensorRT") else BEFORE for label in labels]
     ordered = points.sort_values(["x", "y"], ascending=[True, False])
-    shown = ordered["y"].round(1)  # what differs by less than is shown is no better
+    shown = ordered["y"].round(2 if intervals else 1)  # what differs by less than is shown is no better
     front = ordered[shown > shown.cummax().shift(fill_value=-math.inf)]
     places = {index: str(place) for place, index in enumerate(front.index, 1)}
     figure = go.Figure()
@@ -145,8 +154,9 @@ def quality_front(latency_ms: pd.Series, value: pd.Series, labels: Sequence[str]
         mode="markers+text",
         text=[places.get(index, "") for index in points.index],
         customdata=points["label"],
-        textposition="top center",
+        textposition="top center" if intervals is None else "middle right",
         marker={"size": 11, "color": colour},
+        error_y=None if intervals is None else _reach(points["y"], intervals),
         cliponaxis=False,  # the numbers of the outermost points reach over the edge
         hovertemplate="%{customdata}: %{x:.4~g} ms, %{y:.4~g}<extra></extra>",
         showlegend=False,
@@ -163,3 +173,14 @@ def quality_front(latency_ms: pd.Series, value: pd.Series, labels: Sequence[str]
     figure.update_xaxes(title="median latency, ms", **log_axis(points["x"]))
     figure.update_yaxes(title=unit)
     return figure
+
+
+def _reach(values: pd.Series, intervals: Sequence[tuple[float, float]]) -> dict[str, object]:
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [high - value for value, (_, high) in zip(values, intervals, strict=True)],
+        "arrayminus": [value - low for value, (low, _) in zip(values, intervals, strict=True)],
+        "color": NEUTRAL,
+        "thickness": 1,
+    }

@@ -127,6 +127,18 @@ class JsonPart:
         found = (_clean(v, _MAX_TEXT) for v in value[:_MAX_ITEMS]) if isinstance(value, list) else ()
         return tuple(v for v in found if v is not None)
 
+    def parts(self, name: str) -> list[JsonPart]:
+        """The objects in a list."""
+        value = self._values.get(name)
+        return [JsonPart(v) for v in value[:_MAX_ITEMS] if isinstance(v, Mapping)] if isinstance(value, list) else []
+
+    def numbers(self, name: str) -> list[float]:
+        """A short list of finite numbers; empty if it holds anything else."""
+        value = self._values.get(name)
+        given = value if isinstance(value, list) and len(value) <= _MAX_ITEMS else []
+        found = [JsonPart({"": v}).number("") for v in given]
+        return [] if None in found else [v for v in found if v is not None]
+
     def named_texts(self, name: str) -> dict[str, str]:
         """The texts in an object, by their names."""
         values = self.part(name)._values

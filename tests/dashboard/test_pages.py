@@ -26,7 +26,7 @@ from tests.support.pages import DEMO, GRAPH_LEVEL, app, counts, kernels, text
 from tests.support.traces import bundled
 
 URLS = [p.URL for p in PAGES]
-APART = ("runs", "custom-layer", "fleet", "capture", "help")  # these are about all runs, or about none
+APART = ("runs", "accuracy", "custom-layer", "fleet", "capture", "help")  # these are about all runs, or about none
 INT8 = {"before": "torch-fp32-eager-b8", "after": "trt-int8-stream-b8"}
 OF_A_PAIR = [u for u in URLS if u not in APART]
 
