@@ -262,13 +262,13 @@ def _run(name: str, document: JsonPart) -> LabelledRun | None:
 
 
 def _difference(found: JsonPart) -> Difference | None:
-    points, interval = found.number("difference_points"), found.numbers("interval_points")
-    counts = [found.whole(key, 0) for key in ("only_reference_right", "only_this_right", "disagree")]
-    if points is None or len(interval) != 2 or None in counts:
+    measured, interval = found.number("difference_points"), found.numbers("interval_points")
+    lost, won, disagree = (found.whole(key, 0) for key in ("only_reference_right", "only_this_right", "disagree"))
+    if measured is None or len(interval) != 2 or lost is None or won is None or disagree is None:
         return None
     named = [[part.text(key) for key in ("image", "label", "reference", "this")] for part in found.parts("images")]
     images = tuple((a, b, c, d) for a, b, c, d in named if a and b and c and d)
-    return Difference(points, *interval, *(count or 0 for count in counts), images)  # type: ignore[misc]
+    return Difference(measured, interval[0], interval[1], lost, won, disagree, images)
 
 
 def _quantisation(found: JsonPart) -> str | None:
