@@ -60,6 +60,16 @@ def writing(target: Path) -> Iterator[None]:
         raise cannot_write(target, error) from error
 
 
+def make_parent(target: Path) -> None:
+    """Make the folder of a target, with those above it.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+
+
 # -- what may be replaced ------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from profiler.capture import process
 from profiler.capture.manifest import read_document
 from profiler.capture.spec import PRECISIONS, check_activation, name_prefix, safe_name
 from profiler.errors import OutputError, ProfilerError, UsageError
-from profiler.files import writing
+from profiler.files import make_parent
 from profiler.plugins import names
 from profiler.runtime.arguments import as_argv, listed
 from profiler.runtime.trt_modules import RTX
@@ -179,8 +179,7 @@ def export_onnx(spec: EngineSpec, onnx: Path, torch_python: str, on_line: Callab
     Raises:
         ProfilerError: the export failed; nothing is left behind.
     """
-    with writing(onnx):
-        onnx.parent.mkdir(parents=True, exist_ok=True)
+    make_parent(onnx)
     process.run_module(torch_python, "profiler.engine.export", spec.export_arguments(onnx), on_line, EXPORT_TIMEOUT_S)
     _insist(onnx, "the export")
 
@@ -197,8 +196,7 @@ def build_engine(
         raise ProfilerError(
             f"{onnx}: no such file.", "Give an ONNX model with --onnx, or a model to export with --model."
         )
-    with writing(plan):
-        plan.parent.mkdir(parents=True, exist_ok=True)
+    make_parent(plan)
     build = partial(process.run_module, trt_python, "profiler.engine.build", on_line=on_line, timeout_s=BUILD_TIMEOUT_S)
     try:
         build(spec.build_arguments(onnx, plan))

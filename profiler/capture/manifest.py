@@ -10,7 +10,7 @@ from typing import Any
 
 from profiler.capture.identifying import map_texts, remove_paths
 from profiler.capture.nsys import Nsys, Recording
-from profiler.capture.spec import RunSpec, fingerprint
+from profiler.capture.spec import RunSpec
 from profiler.errors import ProfilerError
 from profiler.files import sha256_of
 from profiler.trace import Trace
@@ -211,8 +211,9 @@ def read_document(path: Path) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def parameters_hash(*parts: Any) -> str:
-    return fingerprint(parts)
+def recorded_parameters(path: Path) -> str | None:
+    """The ``parameters_sha256`` of a document; None where there is none."""
+    return (read_document(path) or {}).get("parameters_sha256")
 
 
 def _read(path: Path) -> Any:

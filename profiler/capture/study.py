@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,15 @@ import numpy as np
 from profiler.capture import summary
 from profiler.capture.engines import build_engine, export_onnx
 from profiler.capture.gpu import Chip, chip_notes
-from profiler.capture.manifest import bench_document, is_complete, parameters_hash, read_document
+from profiler.capture.manifest import bench_document, is_complete, read_document, recorded_parameters
 from profiler.capture.matrix import Matrix, StudyStep
 from profiler.capture.nsys import Nsys, Recording
 from profiler.capture.record import check_output_folder, record_run, run_bench
-from profiler.capture.spec import RunSpec, safe_name
+from profiler.capture.spec import RunSpec, fingerprint, safe_name
 from profiler.errors import ProfilerError
-from profiler.files import atomic_file, check_free_space, write_json, writing
+from profiler.files import atomic_file, check_free_space, make_parent, write_json
 from profiler.runtime import accuracy, images
+from profiler.runtime.contract import write_array
 
 FORMAT = "profiler-study/1"
 STUDY_NAME = "study.json"
@@ -80,18 +80,13 @@ class Study:
     def __init__(
         self, folder: Path, matrix: Matrix, options: StudyOptions, chip: Chip | None, nsys: Nsys | None, say: Say
     ) -> None:
-        self.folder, self.matrix, self.options, self.chip, self.nsys, self.say = (
-            folder,
-            matrix,
-            options,
-            chip,
-            nsys,
-            say,
-        )
+        self.folder, self.matrix, self.options = folder, matrix, options
+        self.chip, self.nsys, self.say = chip, nsys, say
         self.outcomes: dict[str, StepResult] = {}
         self._by_name = {s.name: s for s in matrix.steps}
         self._labels: images.Labels | None = None
         self._names: list[str] = []  # of the images, below their folder
+        self._input: Path | None = None
         self._data = "own-inputs"
 
     def run(self) -> list[StepResult]:
@@ -105,19 +100,19 @@ class Study:
         started = time.monotonic()
         total = len(self.matrix.steps)
         try:
-            inputs = self._inputs()
+            self._input = self._inputs()
             run = next((s.run for s in self.matrix.steps if s.run is not None), None)
             if run is not None:  # outputs can be compared only where data, weights and seed are the same
-                data = inputs.stem if inputs else "own-inputs"
+                data = self._input.stem if self._input else "own-inputs"
                 self._data = safe_name(f"{data}-{Path(run.weights).name}-seed{run.seed}")
             for number, step in enumerate(self.matrix.steps, 1):
                 label = f"[{number:>{len(str(total))}}/{total}] {step.name}"
                 late = self.options.deadline_s is not None and time.monotonic() - started > self.options.deadline_s
-                done = self._is_done(step, inputs) or self._is_used_up(step, inputs)
+                done = self._is_done(step) or self._is_used_up(step)
                 if late and step.kind != "accuracy" and not done:
                     outcome = StepResult(step, "not started", error="the time given with --time-limit was up")
                 else:
-                    outcome = self._one(step, label, inputs)
+                    outcome = self._one(step, label)
                 self.outcomes[step.name] = outcome
                 self._save()
         finally:
@@ -140,84 +135,70 @@ class Study:
     def _save(self) -> None:
         write_json(self.folder / STUDY_NAME, self.document())
 
-    def _one(self, step: StudyStep, label: str, inputs: Path | None) -> StepResult:
+    def _one(self, step: StudyStep, label: str) -> StepResult:
         missing = [n for n in step.needs if n in self.outcomes and self.outcomes[n].status not in ("done", "kept")]
         if missing and step.kind != "accuracy":
             self.say(f"{label}: blocked: {missing[0]} is not there")
             return StepResult(step, "blocked", error=f"needs {missing[0]}, which is {self.outcomes[missing[0]].status}")
-        if step.kind != "accuracy" and not self.options.redo and self._is_done(step, inputs):
+        if step.kind != "accuracy" and not self.options.redo and self._is_done(step):
             self.say(f"{label}: done before")
             return StepResult(step, "kept")
-        if not self.options.redo and self._is_used_up(step, inputs):
+        if not self.options.redo and self._is_used_up(step):
             self.say(f"{label}: not needed, its runs are done")
             return StepResult(step, "kept")
         began = time.monotonic()
         try:
             check_free_space(self.folder, STEP_FREE_BYTES)
             self.say(f"{label} …")
-            told = self._do(step, inputs, lambda what: self.say(f"{label}: {what}"))
+            result = self._do(step, lambda what: self.say(f"{label}: {what}"))
         except ProfilerError as error:
-            seconds = time.monotonic() - began
-            self.say(
-                f"{label}: failed after {seconds:.0f} s: {error.message}" + (f"  ({error.hint})" if error.hint else "")
-            )
+            seconds, hint = time.monotonic() - began, f"  ({error.hint})" if error.hint else ""
+            self.say(f"{label}: failed after {seconds:.0f} s: {error.message}{hint}")
             return StepResult(step, "failed", seconds, error.message, error.hint)
         seconds = time.monotonic() - began
-        self.say(f"{label}: done in {seconds:.0f} s{f': {told}' if told else ''}")
+        self.say(f"{label}: done in {seconds:.0f} s{f': {result}' if result else ''}")
         return StepResult(step, "done", seconds)
 
-    def _do(self, step: StudyStep, inputs: Path | None, progress: Say) -> str:
+    def _do(self, step: StudyStep, progress: Say) -> str:
         target = self.folder / step.path
         if step.kind == "accuracy":
             return self._accuracy(step)
         if step.kind == "export" and step.engine:
             export_onnx(step.engine, target, self.options.torch_python)
         elif step.kind == "build" and step.engine:
-            facts = build_engine(
-                step.engine, self.folder / "engines" / step.engine.onnx_name, target, self.options.trt_python, progress
-            )
-            self._mark(step, inputs)
-            seconds = facts.get("build_seconds")
-            return f"{target.stat().st_size / 2**20:.1f} MiB" + (
-                f", built in {seconds:.0f} s" if isinstance(seconds, (int, float)) else ""
-            )
+            onnx = self.folder / "engines" / step.engine.onnx_name
+            seconds = build_engine(step.engine, onnx, target, self.options.trt_python, progress).get("build_seconds")
+            self._mark(step)
+            built = f", built in {seconds:.0f} s" if isinstance(seconds, (int, float)) else ""
+            return f"{target.stat().st_size / 2**20:.1f} MiB{built}"
         elif step.run is not None:
-            return self._measure(step, target, inputs, progress)
-        self._mark(step, inputs)
+            return self._measure(step, target, progress)
+        self._mark(step)
         return ""
 
-    def _measure(self, step: StudyStep, target: Path, inputs: Path | None, progress: Say) -> str:
+    def _measure(self, step: StudyStep, target: Path, progress: Say) -> str:
         if step.run is None:
             return ""
-        spec = replace(step.run, inputs=inputs, plan=self.folder / step.run.plan if step.run.plan else None)
+        spec = replace(step.run, inputs=self._input, plan=self.folder / step.run.plan if step.run.plan else None)
         outputs = self._outputs(step)
-        with writing(outputs):
-            outputs.parent.mkdir(parents=True, exist_ok=True)
-        key = {"parameters_sha256": self._hash(step, inputs)}
+        make_parent(outputs)
+        key = {"parameters_sha256": self._hash(step)}
         if step.kind == "bench" or self.nsys is None:
-            with writing(target):
-                target.parent.mkdir(parents=True, exist_ok=True)
-            result = run_bench(spec, target.with_name(f".{target.name}.result"), outputs)
-            document = {**bench_document(spec, result), "parameters_sha256": self._hash(step, inputs)}
+            make_parent(target)
+            raw = target.with_name(f".{target.name}.result")
+            document = {**bench_document(spec, run_bench(spec, raw, outputs)), **key}
             write_json(target, document)
-            target.with_name(f".{target.name}.result").unlink(missing_ok=True)
+            raw.unlink(missing_ok=True)
         else:
             document = record_run(
-                spec,
-                target,
-                self.nsys,
-                self.options.recording,
-                force=True,
-                save_outputs=outputs,
-                extra=key,
-                progress=progress,
-            )
+                spec, target, self.nsys, self.options.recording, force=True, save_outputs=outputs, extra=key, progress=progress
+            )  # fmt: skip
         return summary.one_line(document)
 
     def _outputs(self, step: StudyStep) -> Path:
         return self.folder / "outputs" / self._data / f"{step.name}.npy"
 
-    def _hash(self, step: StudyStep, inputs: Path | None) -> str:
+    def _hash(self, step: StudyStep) -> str:
         """What must be equal for a step to count as done."""
         parts: list[Any] = [step.kind]
         if step.engine is not None:
@@ -225,32 +206,29 @@ class Study:
         if step.run is not None:
             parts += [
                 step.run.parameters(),
-                inputs.name if inputs else None,
+                self._input.name if self._input else None,
                 str(self.options.images and self.options.images.name),
             ]
             if step.kind == "run":
                 parts += [self.options.recording.cuda_graph_trace, self.options.recording.metrics_hz]
             engines = [self._by_name[n].engine for n in step.needs if n in self._by_name]
             parts += [engine.build_parameters() for engine in engines if engine is not None]
-        return parameters_hash(*parts)
+        return fingerprint(parts)
 
     def _marker(self, name: str) -> Path:
         return self.folder / "engines" / f"{name}.step.json"
 
-    def _mark(self, step: StudyStep, inputs: Path | None) -> None:
-        write_json(self._marker(step.name), {"parameters_sha256": self._hash(step, inputs), "complete": True})
+    def _mark(self, step: StudyStep) -> None:
+        write_json(self._marker(step.name), {"parameters_sha256": self._hash(step), "complete": True})
 
-    def _is_done(self, step: StudyStep, inputs: Path | None) -> bool:
-        target, wanted = self.folder / step.path, self._hash(step, inputs)
+    def _is_done(self, step: StudyStep) -> bool:
+        target, wanted = self.folder / step.path, self._hash(step)
         if step.kind in ("export", "build"):
-            return (
-                target.is_file() and (read_document(self._marker(step.name)) or {}).get("parameters_sha256") == wanted
-            )
-        if step.kind == "run":
-            return is_complete(target, wanted) and self._outputs(step).is_file()
-        return (read_document(target) or {}).get("parameters_sha256") == wanted and self._outputs(step).is_file()
+            return target.is_file() and recorded_parameters(self._marker(step.name)) == wanted
+        whole = is_complete(target, wanted) if step.kind == "run" else recorded_parameters(target) == wanted
+        return whole and self._outputs(step).is_file()
 
-    def _is_used_up(self, step: StudyStep, inputs: Path | None) -> bool:
+    def _is_used_up(self, step: StudyStep) -> bool:
         """Whether everything that uses the result of this export or build is done, so that it need not be made (again).
 
         False when nothing in the matrix uses it: then it is wanted itself.
@@ -258,7 +236,7 @@ class Study:
         if step.kind not in ("export", "build"):
             return False
         users = [s for s in self.matrix.steps if step.name in s.needs and s.kind != "accuracy"]
-        return bool(users) and all(self._is_done(s, inputs) or self._is_used_up(s, inputs) for s in users)
+        return bool(users) and all(self._is_done(s) or self._is_used_up(s) for s in users)
 
     def _inputs(self) -> Path | None:
         """One set of images for every run, so that their outputs can be compared: given, from the folder, or random."""
@@ -271,7 +249,8 @@ class Study:
             target = self.folder / "engines" / f"images-{len(paths)}.npy"
             if not target.is_file():
                 self.say(f"reading {len(paths):,} images from {self.options.images.name}")
-                with self._new_file(target) as partial:
+                make_parent(target)
+                with atomic_file(target) as partial:
                     images.write_inputs(paths, partial)
             return target
         if runs[0].inputs is not None:
@@ -282,17 +261,9 @@ class Study:
         target = self.folder / "engines" / f"random-{RANDOM_IMAGES}x{'x'.join(map(str, shape))}-seed{seed}.npy"
         if not target.is_file():
             values = np.random.default_rng(seed).standard_normal((RANDOM_IMAGES, *shape), dtype=np.float32)
-            with self._new_file(target) as partial, partial.open("wb") as file:
-                np.save(file, values)
+            make_parent(target)
+            write_array(target, values)
         return target
-
-    @staticmethod
-    @contextlib.contextmanager
-    def _new_file(target: Path) -> Iterator[Path]:
-        with writing(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_file(target) as partial:
-                yield partial
 
     def _reference(self, runs: list[StudyStep]) -> Path | None:
         """The outputs of PyTorch FP32 eager in any batch size, from this study or an earlier one in the same folder."""

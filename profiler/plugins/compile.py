@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from profiler.errors import MissingToolError, OutputError, ProfilerError, UsageError
-from profiler.files import atomic_file
+from profiler.files import atomic_file, make_parent, writing
 from profiler.tools import ask
 
 SOURCES = Path(__file__).parent / "src"
@@ -133,12 +133,9 @@ def compile_library(
     """
     if target.exists() and not force:
         raise OutputError(f"{target}: exists already.", "Give --force to replace it, or another --output.")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(target) as partial:
-            _run(command(nvcc, partial, headers, architectures))
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be written ({error.strerror or error}).") from error
+    make_parent(target)
+    with atomic_file(target) as partial, writing(target):
+        _run(command(nvcc, partial, headers, architectures))
     return command(nvcc, target, headers, architectures)
 
 
