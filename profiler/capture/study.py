@@ -23,6 +23,7 @@ from profiler.errors import ProfilerError
 from profiler.files import atomic_file, check_free_space, make_parent, write_json
 from profiler.runtime import accuracy, images
 from profiler.runtime.contract import write_array
+from profiler.text import plural
 
 FORMAT = "profiler-study/1"
 STUDY_NAME = "study.json"
@@ -309,4 +310,4 @@ class Study:
             document["accuracy"] = found
             write_json(file, document)
             compared += 1
-        return f"{compared} runs" + ("" if reference else ", without PyTorch FP32 eager to compare with")
+        return plural(compared, "run") + ("" if reference else ", without PyTorch FP32 eager to compare with")

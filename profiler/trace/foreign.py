@@ -59,7 +59,7 @@ def describe(path: Path, head: bytes) -> tuple[str, str] | None:
     if _STATS.search(head):
         return (
             "a table of nsys stats",
-            f"Its figures are sums already; the trace itself is needed. Export the report: {_SQLITE}",
+            f"It contains only sums; the trace itself is needed. Export the report: {_SQLITE}",
         )
     if name.endswith(".onnx"):
         return "an ONNX model", "Build and record it: see the verbs build and capture."
