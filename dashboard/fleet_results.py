@@ -67,9 +67,9 @@ def take_upload(files: Iterable[Upload]) -> Uploaded:
     by_name = {Path(file.name).name: file for file in files}
     foreign, missing = sorted(set(by_name) - set(NAMES)), sorted(set(NAMES) - set(by_name))
     if foreign or missing:
-        said = [f"{n[:80]} is none of its files" for n in foreign[:3]] + [f"{n} is missing" for n in missing[:3]]
+        said = [f"{n[:80]} is not part of it" for n in foreign[:3]] + [f"{n} is missing" for n in missing[:3]]
         raise ProfilerError(
-            f"The upload is not a whole result of fleet: {'; '.join(said)}.",
+            f"The upload is not a complete fleet result: {'; '.join(said)}.",
             f"Choose all {len(NAMES)} files of its folder together: {DOCUMENT} and the .parquet files.",
         )
     if sum(file.size for file in by_name.values()) > _MAX_UPLOAD_BYTES:

@@ -75,8 +75,8 @@ def current_gpu() -> Chip:
         chosen = next((c for c in chips if c.index == int(first)), None)
         if chosen is None:
             raise MissingToolError(
-                f"CUDA_VISIBLE_DEVICES is {visible!r}, and the GPUs are {', '.join(str(c.index) for c in chips)}.",
-                "Correct it.",
+                f"CUDA_VISIBLE_DEVICES is {visible!r}, but this machine has GPU {', '.join(str(c.index) for c in chips)}.",
+                "Set it to one of these.",
             )
         return chosen
     return chips[0]  # a UUID: the chips of one machine are nearly always alike

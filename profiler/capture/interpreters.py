@@ -106,7 +106,7 @@ def probe(python: str, option: str, load: Iterable[str] = (), find: Iterable[str
     line = next((part for part in done.stdout.splitlines() if part.startswith("PROBE{")), None)
     if line is None:
         said = " ".join((done.stdout + done.stderr).split())[-300:] or "nothing"
-        raise MissingToolError(f"{python}: is not a Python interpreter that works; it said: {said}", hint)
+        raise MissingToolError(f"{python}: not a working Python interpreter; it said: {said}", hint)
     found: dict[str, Any] = json.loads(line[len("PROBE") :])
     if found["missing"]:
         names = ", ".join({"cuda": "cuda-python"}.get(name, name) for name in found["missing"])

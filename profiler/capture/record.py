@@ -248,7 +248,7 @@ class _UnderNsys:
             # what the trace says of the environment, sanitising removes
             self._warn(w.message.replace(str(trace.path), TRACE_NAME) for w in trace.warnings if w.id != "environment")
             if self._samples_metrics and trace.gpu_metrics.storage is None:
-                self._warn(["GPU metrics were asked for, and the trace holds none."])
+                self._warn(["GPU metrics were requested, but the trace contains none."])
 
     def write(self, folder: Path, document: dict[str, Any]) -> None:
         """Put the trace, sanitised, and its manifest into the run's folder."""
@@ -297,7 +297,7 @@ def check_recording(trace: Trace, spec: RunSpec, recording: Recording) -> dict[s
         elif not len(ranges):
             hint = "No NVTX range was recorded at all: install the nvtx package in that interpreter, and check that nsys traces nvtx."
         raise TraceError(
-            f"{spec.name}: {len(own)} inference ranges were recorded, and {spec.iterations} were run.", hint
+            f"{spec.name}: {len(own)} inference ranges were recorded, but {spec.iterations} inferences ran.", hint
         )
     if not own["closed"].all():
         raise TraceError(

@@ -111,7 +111,7 @@ class Study:
                 late = self.options.deadline_s is not None and time.monotonic() - started > self.options.deadline_s
                 done = self._is_done(step) or self._is_used_up(step)
                 if late and step.kind != "accuracy" and not done:
-                    outcome = StepResult(step, "not started", error="the time given with --time-limit was up")
+                    outcome = StepResult(step, "not started", error="the time limit (--time-limit) was reached")
                 else:
                     outcome = self._one(step, label)
                 self.outcomes[step.name] = outcome
@@ -139,7 +139,7 @@ class Study:
     def _one(self, step: StudyStep, label: str) -> StepResult:
         missing = [n for n in step.needs if n in self.outcomes and self.outcomes[n].status not in ("done", "kept")]
         if missing and step.kind != "accuracy":
-            self.say(f"{label}: blocked: {missing[0]} is not there")
+            self.say(f"{label}: blocked: {missing[0]} is missing")
             return StepResult(step, "blocked", error=f"needs {missing[0]}, which is {self.outcomes[missing[0]].status}")
         if step.kind != "accuracy" and not self.options.redo and self._is_done(step):
             self.say(f"{label}: done before")
@@ -302,7 +302,7 @@ class Study:
             try:
                 found["agreement"] = accuracy.agreement(expected, outputs).as_dict() if expected is not None else None
                 if expected is None:
-                    found["reason_missing"] = "PyTorch FP32 eager was not run, so there is nothing to agree with"
+                    found["reason_missing"] = "PyTorch FP32 eager was not run, so there is nothing to compare with"
                 found["accuracy"] = self._against_labels(expected, outputs) if self._labels is not None else None
             except ProfilerError as error:
                 found["reason_missing"] = error.message

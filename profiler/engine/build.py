@@ -375,7 +375,7 @@ def _build_error(args: argparse.Namespace, log: BuildLog) -> ProfilerError:
     lowered = " ".join(texts + log.warnings).lower()
     shown = "; ".join(texts[:4])[:1200] or "TensorRT gave no reason"
     if any(marker in lowered for marker in _OUT_OF_MEMORY):
-        hint = "The GPU has too little free memory: end what else runs on it, lower the largest batch of --profile, or lower --workspace."
+        hint = "The GPU has too little free memory: end other processes on it, lower the largest batch of --profile, or lower --workspace."
     elif _NO_FORMAT in lowered:
         hint = (
             "A plugin does not take the type or layout of its input. ProfilerQuickGelu takes FP32 or FP16, and with both scales INT8 "

@@ -41,9 +41,9 @@ def engine_information(trt: Any, engine: Any) -> dict[str, Any]:
         # characters (\\x1e, \\x1f), which JSON does not allow: contract.write_json writes them escaped
         document = json.loads(text, strict=False)
     except (TypeError, ValueError) as error:
-        raise ProfilerError(f"TensorRT's engine inspector gave no readable JSON ({error}).") from error
+        raise ProfilerError(f"TensorRT's engine inspector returned no readable JSON ({error}).") from error
     if not isinstance(document, dict) or not isinstance(document.get("Layers"), list):
-        raise ProfilerError("TensorRT's engine inspector gave JSON without a list of layers.")
+        raise ProfilerError("TensorRT's engine inspector returned JSON without a list of layers.")
     return document
 
 
@@ -73,12 +73,12 @@ def read_document(path: Path, expected: str) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text("utf-8"), strict=False)
     except (OSError, ValueError) as error:
-        raise ProfilerError(f"{path}: not a readable record ({error}).", "Remove it, or make it again.") from error
+        raise ProfilerError(f"{path}: not a readable record ({error}).", "Remove it, or create it again.") from error
     found = document.get("format") if isinstance(document, dict) else type(document).__name__
     if found != expected:
         raise ProfilerError(
             f"{path}: its format is {str(found)[:60]!r}; expected {expected!r}.",
-            "Remove it, or make it again.",
+            "Remove it, or create it again.",
         )
     result: dict[str, Any] = document
     return result

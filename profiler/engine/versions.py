@@ -289,7 +289,7 @@ def explain_plan_errors(errors: Iterable[str], running: str) -> tuple[str, str]:
             ("compute capability", "different device", "incompatible device", "generated on"),
             "A plan runs only on the kind of GPU that it was built on: build it again on this GPU.",
         ),
-        (("memory", "Memory"), "End what else runs on the GPU, or build for a smaller batch."),
+        (("memory", "Memory"), "End other processes on the GPU, or build for a smaller batch."),
     )
     for markers, hint in cases:
         for text in texts:

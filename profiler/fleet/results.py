@@ -56,7 +56,7 @@ def check_target(folder: Path, force: bool) -> None:
     foreign = sorted(p.name for p in folder.iterdir() if p.name not in NAMES)
     if foreign:
         raise UsageError(
-            f"{folder}: holds other files than a result of fleet ({', '.join(foreign[:3])[:200]}), so it is not replaced.",
+            f"{folder}: contains files that are not part of a fleet result ({', '.join(foreign[:3])[:200]}), so it is not replaced.",
             "Choose another folder with -o.",
         )
     if not force:
@@ -134,6 +134,6 @@ def _read_table(source: Path | bytes | None, file: str, label: str, schema: pa.S
 
 def _unreadable(file: str, label: str, what: str) -> ProfilerError:
     return ProfilerError(
-        f"{file} {what}; expected a result of fleet in {label}.",
-        "Make it again: python -m profiler fleet DIR -o RESULT",
+        f"{file} {what}; expected a fleet result in {label}.",
+        "Create it again: python -m profiler fleet DIR -o RESULT",
     )

@@ -49,9 +49,7 @@ def run_fleet(
     if on_found is not None:
         on_found(found)
     if not found.traces:
-        raise UsageError(
-            f"{folder}: no trace in it that can be read.", "Expected .sqlite exports, plain or compressed."
-        )
+        raise UsageError(f"{folder}: contains no readable trace.", "Expected .sqlite exports, plain or compressed.")
     root = folder.resolve()
     identities = identify(found.traces, settings.identity)
     tasks = [Task(str(root), name, identities[name], settings.nvtx) for name in found.traces]

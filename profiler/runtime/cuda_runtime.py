@@ -59,7 +59,7 @@ class Cuda:
         status, *results = getattr(self._cudart, name)(*arguments)
         if int(status):
             text = self._text(status)
-            hint = "Use a smaller batch, or end what else runs on the GPU." if "memory" in text.lower() else None
+            hint = "Use a smaller batch, or end other processes on the GPU." if "memory" in text.lower() else None
             raise ProfilerError(f"CUDA's {name} failed: {text}.", hint)
         return results[0] if len(results) == 1 else tuple(results)
 

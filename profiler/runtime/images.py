@@ -31,7 +31,7 @@ _STDDEV = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 
 
 def image_folder(root: Path, limit: int | None = None) -> tuple[list[Path], Labels]:
-    """Images and labels of a folder in ImageNet's layout: one folder a class, sorted by name, numbered from 0.
+    """Images and labels of a folder in ImageNet's layout: one folder per class, sorted by name, numbered from 0.
 
     The numbering and the accepted endings are torchvision's (``ImageFolder``: ``find_classes`` and ``IMG_EXTENSIONS``).
     With a ``limit`` images are taken evenly from all of them, in that order, so that every class keeps its share.
@@ -40,11 +40,11 @@ def image_folder(root: Path, limit: int | None = None) -> tuple[list[Path], Labe
         ProfilerError: no such folder, no class folders, or no images.
     """
     if not root.is_dir():
-        raise ProfilerError(f"{root}: no such folder.", "Expected one folder a class, with images in it.")
+        raise ProfilerError(f"{root}: no such folder.", "Expected one folder per class, with images in it.")
     classes = class_names(root)
     if not classes:
         raise ProfilerError(
-            f"{root}: holds no folders.", "Expected one folder a class (ImageNet's layout: val/n01440764/….JPEG)."
+            f"{root}: holds no folders.", "Expected one folder per class (ImageNet's layout: val/n01440764/….JPEG)."
         )
     images: list[tuple[Path, int]] = []
     for label, name in enumerate(classes):

@@ -127,7 +127,7 @@ class Telemetry:
         for process in processes:
             if process.pid == os.getpid():
                 if process.usedGpuMemory is None:
-                    raise LookupError("NVML does not tell this process's memory")
+                    raise LookupError("NVML does not report this process's memory")
                 return float(process.usedGpuMemory)
         raise LookupError(
             f"this process is not among the {len(processes)} that NVML lists (a container hides process ids)"

@@ -112,7 +112,7 @@ def read_build_log(path: Path) -> TacticTable:
             + (f"; {len(table.layers):,} layers of the finished engine are listed" if len(table.layers) else "")
             + ". Expected a verbose TensorRT build log.",
             "Build with verbose logging and a fresh timing cache; python -m profiler.engine.build does the former. TensorRT-RTX logs no "
-            "timings: it takes its kernels at run time.",
+            "timings: it selects its kernels at run time.",
         )
     return replace(table, warnings=(*cut, *table.warnings))
 
@@ -125,7 +125,7 @@ def parse_build_log(lines: Iterable[str]) -> TacticTable:
         parser.feed(line.rstrip("\r\n"))
         if len(parser.rows) + len(parser.layers) > _MAX_ROWS:
             raise TraceError(
-                f"The build log holds more than {_MAX_ROWS:,} candidates by line {count:,}: none is so long."
+                f"The build log holds more than {_MAX_ROWS:,} candidates by line {count:,}; no build log is that long."
             )
     return parser.finish(count)
 

@@ -178,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         except torch.cuda.OutOfMemoryError as error:
             raise ProfilerError(
                 f"the GPU has too little memory for {args.model} at batch {options.batch} ({_first_line(error)}).",
-                "Use a smaller --batch, or end what else runs on the GPU.",
+                "Use a smaller --batch, or end other processes on the GPU.",
             ) from error
     write_json(options.output, document)
 

@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--onnx", type=Path, nargs="+", required=True, metavar="FILE", help="models with Q/DQ pairs, such as a study's "
         "engines/resnet50-int8.onnx; layer by layer for the first, as a whole for all")  # fmt: skip
-    add("--images", type=Path, required=True, metavar="DIR", help="labelled images, one folder a class")
+    add("--images", type=Path, required=True, metavar="DIR", help="labelled images, one folder per class")
     add("--images-limit", type=arguments.positive, default=5000, metavar="N", help="at most so many (default: 5000)")
     add("--batch", type=arguments.positive, default=250, metavar="N", help="images at once (default: 250)")
     add("--whole-only", action="store_true", help="no layer by layer")

@@ -92,7 +92,7 @@ class TensorRTRunner:
         if self.context is None:
             raise ProfilerError(
                 f"{plan}: no execution context could be made ({logger.last_error() or 'TensorRT gave no reason'}).",
-                "Most often the GPU has too little free memory: end what else runs on it, or build for a smaller batch.",
+                "Most often the GPU has too little free memory: end other processes on it, or build for a smaller batch.",
             )
         self._input, self._outputs = self._tensors(trt)
         self._set_shape(shape)

@@ -169,7 +169,7 @@ def test_an_uploaded_result_is_shown(made: Path) -> None:
     ("change", "said"),
     [
         ("missing", "merged.parquet is missing"),
-        ("foreign", "x.parquet is none of its files"),
+        ("foreign", "x.parquet is not part of it"),
         ("damaged", "merged.parquet cannot be read"),
     ],
 )

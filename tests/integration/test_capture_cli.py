@@ -131,7 +131,7 @@ def test_existing_output(machine: Machine, tmp_path: Path, capsys: pytest.Captur
         ({"FAKE_FAIL": "workloads=ModuleNotFoundError: No module named 'torch'"}, (), "exit status 1", "lacks torch"),
         ({"FAKE_NSYS_FAIL": "no-report"}, (), "nsys wrote no report", "cudaProfilerStart"),
         ({"FAKE_NSYS_FAIL": "export"}, (), "could not export it", "version"),
-        ({}, ("--iterations", "12"), "10 inference ranges were recorded, and 12 were run", "record again"),
+        ({}, ("--iterations", "12"), "10 inference ranges were recorded, but 12 inferences ran", "record again"),
         ({"FAKE_SM": "7.5"}, ("--precision", "bf16"), "BF16 needs compute capability 8.0; this GPU has 7.5", "--precision"),
     ],
 )  # fmt: skip

@@ -287,7 +287,7 @@ def test_options_of_8_6_reach_the_build(machine: Machine, tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("broken", "said"),
     [
-        ("interpreter", "is not a Python interpreter that works"),
+        ("interpreter", "not a working Python interpreter"),
         ("module", "lacks cuda-python"),
         ("torch", "lacks torchvision, onnx"),
         ("output", "cannot be written (File exists)"),
