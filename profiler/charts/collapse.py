@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from profiler.analysis.fusion.blocks import KERNEL, Block, Box, Work
 from profiler.analysis.names.classify import CATEGORY_LABELS
 from profiler.charts.layout import HATCH, LAYOUT
-from profiler.charts.palette import CATEGORY_COLOURS, CHOSEN, NEUTRAL, STATUS_COLOURS, text_on
+from profiler.charts.palette import CATEGORY_COLOURS, CHOSEN, NEUTRAL, STATUS_COLOURS
 from profiler.charts.timeline import COPY_LABEL
 from profiler.text import duration, plotly_text, plural
 
@@ -218,27 +218,3 @@ def _ribbon(a: float, b: float, c: float, d: float) -> tuple[list[float], list[f
 def _alpha(colour: str, alpha: float) -> str:
     r, g, b = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({r},{g},{b},{alpha})"
-
-
-def status_bar(counts: Mapping[str, int]) -> go.Figure:
-    """Rows of the fusion ledger by what became of them, in one bar."""
-    figure = go.Figure()
-    for status, colour in STATUS_COLOURS.items():
-        if counts.get(status):
-            figure.add_bar(
-                x=[counts[status]],
-                y=["rows"],
-                orientation="h",
-                name=status,
-                marker_color=colour,
-                text=[f"{counts[status]:,}"],
-                textposition="inside",
-                insidetextanchor="middle",
-                textangle=0,
-                insidetextfont={"color": text_on(colour), "size": 13},
-                hovertemplate=f"{status}: %{{x:,}}<extra></extra>",
-            )
-    figure.update_layout(**LAYOUT, barmode="stack", title="What became of the model's units", height=200)
-    figure.update_xaxes(title="rows of the fusion ledger")
-    figure.update_yaxes(visible=False)
-    return figure

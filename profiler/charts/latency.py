@@ -4,57 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from profiler.charts.layout import LAYOUT, PLAIN, category_ticks, log_axis
-from profiler.charts.palette import AFTER, BEFORE, NEUTRAL, NVTX_COLOUR, SIDES, text_on
+from profiler.charts.palette import AFTER, BEFORE, NEUTRAL, NVTX_COLOUR
 from profiler.text import number, plotly_text
-
-
-@dataclass(frozen=True)
-class MedianLatency:
-    """Median latency of one side in ms, its spread where it is known, and how many inferences it is of."""
-
-    median_ms: float
-    low_ms: float | None
-    high_ms: float | None
-    n: int | None
-
-
-def two_latencies(sides: Mapping[str, MedianLatency], title: str) -> go.Figure:
-    """Median latency of each side; a line from the smallest to the largest that is shown."""
-    figure = go.Figure()
-    for name, m in sides.items():
-        spread = m.low_ms is not None and m.high_ms is not None
-        figure.add_bar(
-            x=[m.median_ms],
-            y=[name],
-            orientation="h",
-            marker_color=SIDES[name],
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [(m.high_ms or 0) - m.median_ms if spread else 0],
-                "arrayminus": [m.median_ms - (m.low_ms or 0) if spread else 0],
-                "color": NEUTRAL,
-                "visible": spread,
-            },
-            text=[f"  {number(m.median_ms, 'ms')}{f', n = {m.n:,}' if m.n else ''}"],
-            textposition="auto",
-            textangle=0,
-            insidetextanchor="start",
-            insidetextfont_color=text_on(SIDES[name]),
-            hovertemplate="%{y}: median %{text}<extra></extra>",
-            cliponaxis=False,
-        )
-    largest = max((m.high_ms or m.median_ms for m in sides.values()), default=1.0)
-    figure.update_layout(**PLAIN, title=title, height=110 + 45 * len(sides), barmode="overlay")
-    figure.update_xaxes(title="latency, ms", range=[0, 1.15 * largest])
-    figure.update_yaxes(autorange="reversed")
-    return figure
 
 
 def latency_bars(labels: Sequence[str], runs: pd.DataFrame, title: str) -> go.Figure:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from profiler.analysis.fusion.rows import ABSORBED, FUSED, KEPT, UNEXPLAINED
-from profiler.analysis.run.tensor_cores import SampledMetric
 from profiler.report.evidence import Evidence
 from profiler.report.story_facts import BeforeAfter, StoryFacts, story_facts
 from profiler.text import number, plural, times, with_unit
@@ -395,11 +394,3 @@ def _quality(facts: StoryFacts) -> Claim:
             both = facts.before.weights == facts.after.weights
             said.append(f"Weights{'' if both else f' {name}'}: {weights}.")
     return Claim("quality", question, tuple(said), how, answered)
-
-
-def sampling(metric: SampledMetric) -> str | None:
-    """“Tensor Active…: 975 samples at 20 kHz”; None without a sample."""
-    if metric.value_pct is None:
-        return None
-    rate = f" at {number(metric.frequency_hz / 1e3)} kHz" if metric.frequency_hz else ""
-    return f"{metric.counter}: {plural(metric.samples, 'sample')}{rate}"
