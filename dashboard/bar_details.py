@@ -34,7 +34,7 @@ def bar_details(analysis: Run, part: Part, kind: str, row: int) -> tuple[str, di
     path = " › ".join(trace.nvtx_path(int(event["nvtx"])))
     found["launched in"] = path or "no NVTX range"
     if kind == GRAPH:
-        return "CUDA graph, recorded whole: its kernels are not in the trace", found
+        return "CUDA graph, recorded as one event: its kernels are not in the trace", found
     if kind != KERNEL:
         found["bytes"] = number_of_bytes(float(event["bytes"]))
         return f"memory copy, {event['kind']}" if kind == MEMCPY else "memory set", found
@@ -44,7 +44,7 @@ def bar_details(analysis: Run, part: Part, kind: str, row: int) -> tuple[str, di
     found |= {
         "kind": f"{CATEGORY_LABELS[judged.category]} (rule {judged.category_rule}: {explain(judged.category_rule).reason})",
         "Tensor Cores, by name": f"{judged.tensor_cores} (rule {judged.rule}: {explain(judged.rule).reason})",
-        "precision": judged.precision or "the name does not tell",
+        "precision": judged.precision or "not stated in the name",
         "grid": "×".join(str(details[c]) for c in ("grid_x", "grid_y", "grid_z")),
         "block": "×".join(str(details[c]) for c in ("block_x", "block_y", "block_z")),
         "registers per thread": str(details["registers"]) if details["registers"] >= 0 else "unknown",

@@ -425,8 +425,8 @@ def run_costs(sides: Sequence[LoadedTrace], group: Sequence[Source]) -> list[Run
     activations = activations_of([*mine, *(m for m in rest if (m.model_label, m.batch, m.input_shape) in like)])
     if not activations:
         return ProfilerError(
-            "no run of this model says which modules are the activation.",
-            "Record a PyTorch run of it beside the others: python -m profiler capture --framework pytorch --activation …",
+            "no run of this model lists the modules of the activation.",
+            "Record a PyTorch run of the model in the same folder: python -m profiler capture --framework pytorch --activation …",
         )
     try:
         return [_run_cost((s.identity, len(activations)), s.analysis, activations) for s in sides if s.analysis]

@@ -26,8 +26,8 @@ def document(name: str) -> str:
         text = path.read_text("utf-8")
     except OSError as error:
         raise ProfilerError(
-            f"docs/{name}.md is not beside the dashboard ({error.strerror or error}).",
-            "Install the project again: pip install -e . in a clone, or its wheel. Both bring the folder docs.",
+            f"docs/{name}.md was not found beside the dashboard ({error.strerror or error}).",
+            "Reinstall the project: run pip install -e . in a clone, or install its wheel. Both include the folder docs.",
         ) from error
     _, _, body = text.partition("\n")
     return _HEADING.sub(r"#\1", _LINK.sub(_named, body))

@@ -69,7 +69,7 @@ def refusal(hosts: list[str], origins: list[str], changes: bool) -> str | None:
     if len(hosts) != 1 or not _is_known(hosts[0]):
         return (
             "This dashboard answers only to localhost and to the names in its configuration (server.allowedHosts); "
-            "the request was for another host."
+            "the request named another host."
         )
     if changes and origins and not (len(origins) == 1 and _is_own(origins[0], hosts[0])):
         return "This dashboard answers only to its own pages; the request came from another site."

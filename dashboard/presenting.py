@@ -36,7 +36,7 @@ def button() -> None:
         icon=":material/slideshow:",
         on_click=switch,
         width="stretch",
-        help="Large type without this sidebar. The address can be shared; “Leave” in the corner ends it.",
+        help="Large type, no sidebar. The URL can be shared; select “Leave” in the corner to exit.",
     )
 
 

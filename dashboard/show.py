@@ -127,7 +127,7 @@ def show_problems(selection: Selection) -> None:
     for name, side in (("before", selection.before), ("after", selection.after)):
         if side is None:
             st.info(
-                f"Nothing is chosen as “{name}”. Choose a trace in the sidebar, or upload one there.",
+                f"No trace is selected as “{name}”. Select or upload one in the sidebar.",
                 icon=":material/info:",
             )
         elif side.error is not None:
@@ -169,7 +169,7 @@ def _ask_for_inferences(side: str, trace: LoadedTrace) -> None:
         return
     with st.container(border=True):
         st.markdown(
-            f":material/help: **{side}**: no inferences were found in this trace, so figures per inference are unknown."
+            f":material/help: **{side}**: no inferences were found in this trace, so per-inference figures are unknown."
         )
         candidates = {pattern_of(c): c for c in run.inferences.candidates}
         if candidates:
@@ -179,13 +179,13 @@ def _ask_for_inferences(side: str, trace: LoadedTrace) -> None:
                 index=None,
                 format_func=lambda pattern: visible(candidates[pattern].sentence),
                 key=f"candidate_{side}",
-                placeholder="The whole trace is shown. Choose the ranges that are its inferences",
+                placeholder="The whole trace is shown. Select the ranges that are inferences",
                 on_change=_take_candidate,
                 args=(side,),
             )
         else:
             st.caption(
-                "No range is around the GPU work. If you know how many inferences were recorded, enter their number in the sidebar."
+                "No NVTX range contains the GPU work. If you know how many inferences were recorded, enter the number in the sidebar."
             )
 
 

@@ -32,9 +32,9 @@ def choose() -> Selection:
             st.selectbox(
                 side.capitalize(),
                 [*offered, NONE],
-                format_func=lambda key: titles.get(key, "(nothing)"),
+                format_func=lambda key: titles.get(key, "(none)"),
                 key=side,
-                help="The runs of your folder and your uploads; the bundled runs where there are none, or on request.",
+                help="Traces from your folder and your uploads. Bundled runs are listed if there are none, or on request.",
             )
         st.button("Swap before and after", on_click=swap, width="stretch")
         _offer_bundled()
@@ -44,7 +44,7 @@ def choose() -> Selection:
     own = sources.without_demo(chosen)
     if own != chosen:
         st.info(
-            "Your trace is not compared with a bundled run. Upload or choose a second trace of yours.",
+            "Your own trace is not compared with a bundled run. Upload or select a second trace of your own.",
             icon=":material/info:",
         )
     whole = address.keep(_WHOLE, False)
@@ -71,7 +71,7 @@ def _offered() -> dict[str, Source]:
 
 def _offer_bundled() -> None:
     if data.own_sources():
-        st.toggle("Also list the bundled runs", key=_BUNDLED, help="The runs that ship with the project, as examples.")
+        st.toggle("Also list the bundled runs", key=_BUNDLED, help="Example runs that come with the project.")
 
 
 def _opening(offered: Mapping[str, Source]) -> tuple[str | None, str | None]:
@@ -132,9 +132,7 @@ def _announce_excerpts(sides: dict[str, LoadedTrace], whole: bool) -> None:
     traces = {name: side.analysis.trace for name, side in sides.items() if side.analysis is not None}
     if whole:
         if any(trace.is_large for trace in traces.values()):
-            st.sidebar.button(
-                "Back to excerpts of the large traces", on_click=_set_whole, args=(False,), width="stretch"
-            )
+            st.sidebar.button("Show excerpts of the large traces", on_click=_set_whole, args=(False,), width="stretch")
         return
     parts = {name: trace.excerpt for name, trace in traces.items() if trace.excerpt is not None}
     if not parts:
@@ -172,27 +170,27 @@ def _marks() -> dict[str, Marks]:
     found = {}
     with st.expander("Which ranges are inferences?"):
         st.caption(
-            "NVTX ranges by shell pattern, such as iter*; or the number of inferences, where no range marks them. "
-            "If empty, they are found automatically."
+            "A shell pattern for NVTX ranges, such as iter*, or the number of inferences where no ranges mark them. "
+            "Leave empty to detect them."
         )
         for side in SIDES:
             pattern = address.keep(f"nvtx_{side}", "")
             st.text_input(
                 f"NVTX pattern, {side}",
                 key=f"nvtx_{side}",
-                placeholder="found automatically",
+                placeholder="detected",
                 max_chars=data.MAX_PATTERN,
             )
             count = address.keep(f"inferences_{side}", "")
             st.text_input(
                 f"Number of inferences, {side}",
                 key=f"inferences_{side}",
-                placeholder="found automatically",
+                placeholder="detected",
                 max_chars=6,
             )
             whole_number = count.isascii() and count.isdigit() and int(count) > 0
             if count and not whole_number:
-                st.error("The number of inferences is a whole number from 1.")
+                st.error("The number of inferences must be a whole number of at least 1.")
             found[side] = Marks(pattern or None, int(count) if whole_number and not pattern else None)
     return found
 
@@ -207,8 +205,8 @@ def _add_traces() -> None:
             "Upload traces",
             accept_multiple_files=True,
             key=f"uploader_{st.session_state.get('upload_round', 0)}",
-            help="Drop several at once: of two traces, the one of PyTorch, or the slower one, becomes “before”. Stored in a private "
-            "temporary folder of the machine that runs this dashboard, and removed when the session ends.",
+            help="Of two traces, the PyTorch one, or the slower one, becomes “before”. Files are stored in a private temporary folder on "
+            "the machine that runs this dashboard, and are removed when the session ends.",
         )
         if files:
             _receive([(file.name, file) for file in files], sum(file.size for file in files))
@@ -268,14 +266,14 @@ def _choose_uploaded(came: Sequence[Source], waiting: Source | None) -> list[str
         return []
     if len(pair) == 1:
         before, after = _alone(pair[0])
-        notes = ["One trace is open. Upload a second one to compare the two."]
+        notes = ["One trace is open. Upload a second one to compare."]
     else:
         before, after, why = _ordered(pair[0], pair[1])
-        notes = [f"“{before.title}” is “before”: {why}. If that is wrong, swap them below."]
+        notes = [f"“{before.title}” is “before”: {why}. If this is wrong, swap them below."]
     for side, source in zip(SIDES, (before, after)):
         st.session_state[side] = source.key if source else NONE
     if len(came) > 2:
-        notes.append(f"{len(came)} traces were uploaded. Choose the others below.")
+        notes.append(f"{len(came)} traces were uploaded. Select the others below.")
     return notes
 
 
@@ -293,7 +291,7 @@ def _show_folder(given: str) -> None:
     if folder is None:
         if given and not settings.is_readable_from(Path(given)):
             st.error(
-                f"{markdown(given)}: outside the folders that this dashboard may read ({markdown(', '.join(map(str, settings.roots())))}). "
+                f"{markdown(given)}: outside the folders that this dashboard can read ({markdown(', '.join(map(str, settings.roots())))}). "
                 f"Start it with {settings.FOLDER_VARIABLE}=DIR to open another one."
             )
         elif given or settings.folder():
@@ -303,9 +301,9 @@ def _show_folder(given: str) -> None:
         return
     listing = data.folder_sources(str(folder))
     if listing.sources:
-        st.caption(f"{len(listing.sources)} traces found; choose them below.")
+        st.caption(f"{len(listing.sources)} traces found. Select them below.")
     elif given:
-        st.warning(f"{markdown(given)}: no trace in it. Expected files ending in {', '.join(TRACE_SUFFIXES)}.")
+        st.warning(f"{markdown(given)}: no traces found. Expected files ending in {', '.join(TRACE_SUFFIXES)}.")
     for note in listing.notes[:_MAX_NOTES]:
         st.caption(f":material/warning: {markdown(note)}")
     if len(listing.notes) > _MAX_NOTES:

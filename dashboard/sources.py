@@ -96,19 +96,21 @@ def in_folder(folder: Path) -> Listing:
             if not path.is_file():
                 continue
             if not settings.is_readable_from(path):
-                notes.append(f"{name} is a link that leads out of the folders that may be read, and was left out.")
+                notes.append(
+                    f"{name} is a link that leads outside the folders this dashboard can read, and was skipped."
+                )
                 continue
         except (OSError, ValueError) as error:
             notes.append(f"{name} cannot be read ({_reason(error)}).")
             continue
         if len(found) == MAX_LISTED:
-            notes.append(f"More than {MAX_LISTED} traces are here; the first {MAX_LISTED} by name are listed.")
+            notes.append(f"More than {MAX_LISTED} traces were found; the first {MAX_LISTED} by name are listed.")
             break
         manifest = None
         try:
             manifest = manifest_of(path)
         except (ProfilerError, OSError, ValueError) as error:
-            notes.append(f"The manifest of {name} was left out: {visible(str(error))[:300]}")
+            notes.append(f"The manifest of {name} was skipped: {visible(str(error))[:300]}")
         title = visible(manifest.title)[:200] if manifest and manifest.title else name
         found.append(Source(f"folder/{_key(relative)}", title, path, "folder", manifest))
     return Listing(tuple(found), tuple(notes))
@@ -127,7 +129,7 @@ def _files(folder: Path, notes: list[str]) -> Iterator[Path]:
             yield from _entries(path, folder, notes)
         else:
             notes.append(
-                f"{visible(path.name)} is a link that leads out of the folders that may be read, and was left out."
+                f"{visible(path.name)} is a link that leads outside the folders this dashboard can read, and was skipped."
             )
 
 
@@ -215,13 +217,13 @@ def order(first: Candidate, second: Candidate) -> tuple[bool, str]:
         return frameworks[1] == "TensorRT", why
     named = [side_in_name(c.name) for c in (first, second)]
     if set(named) == {"before", "after"} or (None in named and any(named)):
-        return named[0] == "before" or named[1] == "after", "their names say so"
+        return named[0] == "before" or named[1] == "after", "as the file names say"
     if first.latency_ns is not None and second.latency_ns is not None and first.latency_ns != second.latency_ns:
         return (
             first.latency_ns > second.latency_ns,
             "it is slower" if first.latency_ns > second.latency_ns else "the other one is slower",
         )
-    return True, "it came first"
+    return True, "it was given first"
 
 
 def side_in_name(name: str) -> str | None:

@@ -10,24 +10,44 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from profiler.report.kernel_names import short_name
 from profiler.report.spreadsheet import cell
 from profiler.text import visible
 
-NAME_WIDTH = 240
+NAME_WIDTH = 260
 """Pixels of a column of kernel or layer names: on a phone and on a laptop the first figures are in view beside it."""
+KERNEL, FULL_NAME = "kernel", "full name"
+_NAMES = {
+    KERNEL: st.column_config.TextColumn(
+        width=NAME_WIDTH, help="Kind, type and tile by name, then the name; whole in the last column"
+    ),
+    FULL_NAME: st.column_config.TextColumn(width="large", help="Demangled name, as nsys recorded it"),
+}
 
 
 def show_table(place: Any, frame: pd.DataFrame, **options: Any) -> Any:
     """Draw a frame at ``place`` (``st``, a column, …); options and result are those of ``st.dataframe``.
 
-    Numbers without a format of their own in ``column_config`` get :func:`number_format`. Streamlit's own button saves the table as
-    it is shown, so the texts are made safe for spreadsheets before.
+    Numbers without a format of their own in ``column_config`` get :func:`number_format`. Kernel names, in a column ``kernel``, are
+    shortened to what tells them apart, and stand whole in the last column. Streamlit's own button saves the table as it is shown, so
+    the texts are made safe for spreadsheets before.
     """
     given: Mapping[str, Any] = options.pop("column_config", {})
+    if KERNEL in frame.columns:
+        frame, given = _short_names(frame), {**_NAMES, **given}
     mixed = "unit" in frame.columns  # each row in a unit of its own: no format fits them all
     formats = {} if mixed else {str(name): number_format(column) for name, column in frame.items()}
     config = {name: st.column_config.NumberColumn(format=shown) for name, shown in formats.items() if shown}
     return place.dataframe(safe(frame), column_config={**config, **given}, **options)
+
+
+def _short_names(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with short names in its column of kernels, and their full names last: the grid shows no text under the pointer."""
+    short = {name: short_name(name) if isinstance(name, str) else None for name in frame[KERNEL].unique()}
+    full = frame[KERNEL]
+    shown = frame.assign(**{FULL_NAME: full})
+    shown[KERNEL] = [short[name] for name in full]
+    return shown
 
 
 def number_format(column: pd.Series) -> str | None:

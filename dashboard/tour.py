@@ -39,7 +39,7 @@ def draw() -> None:
     if not is_shown() or presenting.on():
         return
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small", key="tour"):
-        st.markdown("**New here?** Continue with")
+        st.markdown("**New here?** Continue with:")
         for number, (url, label) in enumerate(STEPS, 1):
             link(url, f"{number}. {label}")
         st.button("Got it", key="tour_dismiss", on_click=dismiss, help="Not shown again in this browser")

@@ -148,7 +148,7 @@ class Uploads:
         what = "the manifest" if kind == "manifest" else f"the {_KINDS[kind]}"
         raise TraceError(
             f"{path.name}: {what} fits {'none' if not candidates else 'several'} of the traces here.",
-            "Drop it together with its trace alone, or pack the run's folder as .zip.",
+            "Upload it together with its trace only, or upload the run's folder as .zip.",
         )
 
     def remove(self, key: str) -> None:
@@ -202,7 +202,7 @@ def _store(name: str, stream: BinaryIO, folder: Path, progress: Callable[[str, i
     most = min(_MAX_UPLOAD_BYTES, shutil.disk_usage(folder).free - _SPARE_BYTES)
     too_large = TraceError(
         f"{name[:200]}: larger than the {max(most, 0):,} bytes that can be stored here.",
-        "Name its folder below instead of uploading it, or make room on the disk of temporary files.",
+        "Enter its folder below instead, or free space on the disk that holds temporary files.",
     )
     written = 0
     try:
@@ -238,7 +238,7 @@ def _kind(path: Path) -> str:
         with contextlib.suppress(ProfilerError):
             read(path)
             return kind
-    raise TraceError(f"{path.name}: neither a trace nor what belongs to one.", _EXPECTED)
+    raise TraceError(f"{path.name}: neither a trace nor a file that belongs to one.", _EXPECTED)
 
 
 def _kind_of_json(path: Path) -> str:
@@ -254,7 +254,7 @@ def _kind_of_json(path: Path) -> str:
             return "layers"
     except ProfilerError as error:
         raise TraceError(f"{path.name}: JSON, but neither a manifest nor an engine description.", _EXPECTED) from error
-    raise TraceError(f"{path.name}: an engine description without layers.", _EXPECTED)
+    raise TraceError(f"{path.name}: an engine description that lists no layers.", _EXPECTED)
 
 
 def _put_beside(path: Path, kind: str, trace: Path, name: str) -> str:

@@ -108,6 +108,11 @@ def duration(nanoseconds: float | None) -> str:
     return number(nanoseconds / 1e9, "s")
 
 
+def signed_duration(nanoseconds: float) -> str:
+    """A difference of durations with its sign: “+1.20 µs”."""
+    return f"{'+' if nanoseconds > 0 else ''}{duration(nanoseconds)}"
+
+
 def number_of_bytes(value: float) -> str:
     """Bytes in decimal units, as memory bandwidth is quoted."""
     for limit, factor, unit in ((1e3, 1.0, "B"), (1e6, 1e3, "kB"), (1e9, 1e6, "MB")):

@@ -6,6 +6,7 @@ from types import ModuleType
 
 from dashboard.views import (
     accuracy,
+    autotuning,
     capture,
     custom_layer,
     details,
@@ -25,7 +26,7 @@ from dashboard.views import (
 
 GROUPS: dict[str, tuple[ModuleType, ...]] = {
     "Compare": (overview, fusion, speedup, kernels, tensor_cores, memory, accuracy, timeline),
-    "Engine and runs": (engine, custom_layer, runs, fleet, capture),
+    "Engine and runs": (engine, autotuning, custom_layer, runs, fleet, capture),
     "Hand over": (export, details, help),
 }
 PAGES = tuple(view for views in GROUPS.values() for view in views)

@@ -19,7 +19,7 @@ from profiler.charts.latency import latency_bars
 from profiler.charts.traffic import bandwidth_lines
 from profiler.errors import ProfilerError
 from profiler.plugins.names import EAGER, KERNEL
-from profiler.text import duration, markdown, number, number_of_bytes, plural, times
+from profiler.text import duration, markdown, number, number_of_bytes, plural, signed_duration, times
 
 TITLE = "Custom layer"
 ICON = ":material/extension:"
@@ -38,15 +38,15 @@ def render(selection: Selection) -> None:
     del selection  # this page is about one layer in several runs, not about the chosen two
     st.title("Custom layer")
     st.caption(
-        "QuickGELU, x · sigmoid(1.702 x), in the place of the model's ReLUs: as PyTorch operators, as this project's CUDA kernel in a "
-        "TensorRT plugin, and as stock ONNX operators that TensorRT fuses by itself. A plugin runs what TensorRT has no layer for, and "
-        "keeps TensorRT from fusing the activation into the convolution before it."
+        "QuickGELU, x · sigmoid(1.702 x), in place of the model's ReLUs: as PyTorch operators, as this project's CUDA kernel in a "
+        "TensorRT plugin, and as stock ONNX operators that TensorRT fuses by itself. A plugin runs operations that TensorRT has no layer "
+        "for, but prevents TensorRT from fusing the activation into the preceding convolution."
     )
     groups = _groups()
     if not groups:
         st.info(
-            "No run here has a replaced activation. Record some: python -m profiler study --activation quickgelu --plugin FILE.so, "
-            "and name the folder in the sidebar under “Open your own traces”.",
+            "No run here replaces the activation. Record some with python -m profiler study --activation quickgelu --plugin FILE.so, "
+            "then enter the folder in the sidebar under “Open your own traces”.",
             icon=":material/info:",
         )
     else:
@@ -118,21 +118,24 @@ def _runs(name: str, group: list[Source]) -> None:
     if found is not None:
         _verdict(found, by_role)
     elif PLUGIN not in by_role or OPERATORS not in by_role:
-        st.info("What the plugin costs against TensorRT's own fusion needs both engines.", icon=":material/info:")
+        st.info(
+            "Both engines, with and without the plugin, are needed to compare the plugin with TensorRT's own fusion.",
+            icon=":material/info:",
+        )
     if missing:
-        st.caption(f"Not recorded for this choice, so not shown: {'; '.join(missing)}.")
+        st.caption(f"Not recorded, and so not shown: {'; '.join(missing)}.")
     _table(by_role)
     _latencies(group, name)
     if found is not None:
         _exchange(found, by_role)
     _activations(by_role)
     names = "; ".join(f"{role}: {markdown(s.key)}" for role, s in roles.items())
-    st.caption(f"The runs: {names}. Their manifests say how each was recorded.")
+    st.caption(f"Runs: {names}. Each manifest states how the run was recorded.")
 
 
 def _verdict(found: Exchange, runs: dict[str, RunCost]) -> None:
     plugin, operators = runs[PLUGIN], runs[OPERATORS]
-    more = f"{number(found.kernels)} more kernels" if found.kernels >= 0 else f"{number(-found.kernels)} fewer kernels"
+    more = plural(abs(found.kernels), "more kernel" if found.kernels >= 0 else "fewer kernel")
     moved = (
         ""
         if found.bytes is None
@@ -143,16 +146,18 @@ def _verdict(found: Exchange, runs: dict[str, RunCost]) -> None:
     else:
         costs = found.latency_ns >= 0
         text = (
-            f"**Against TensorRT's own fusion the plugin {'costs' if costs else 'saves'} {duration(abs(found.latency_ns))} per inference** "
+            f"**Compared with TensorRT's own fusion, the plugin {'costs' if costs else 'saves'} "
+            f"{duration(abs(found.latency_ns))} per inference** "
             f"({number(operators.latency_ms, 'ms')} → {number(plugin.latency_ms, 'ms')}, medians without a profiler), with {more}{moved}."
         )
     (st.warning if (found.latency_ns or 0) >= 0 else st.success)(text, icon=":material/balance:")
     eager = runs.get(EAGER_RUN)
     if eager is not None and eager.known and plugin.own_time_ns:
         st.markdown(
-            f"Against eager PyTorch it pays: there the {plural(len(plugin.costs), 'activation')} take "
-            f"{plural(eager.own_kernels, 'kernel')} and {duration(eager.own_time_ns)} of GPU time, here "
-            f"{plural(plugin.own_kernels, 'kernel')} and {duration(plugin.own_time_ns)} ({times(eager.own_time_ns / plugin.own_time_ns)})."
+            f"Compared with eager PyTorch, the plugin pays off: {plural(len(plugin.costs), 'activation')} took "
+            f"{plural(eager.own_kernels, 'kernel')} and {duration(eager.own_time_ns)} of GPU time in PyTorch, and "
+            f"{plural(plugin.own_kernels, 'kernel')} and {duration(plugin.own_time_ns)} with the plugin "
+            f"({times(eager.own_time_ns / plugin.own_time_ns)})."
         )
 
 
@@ -190,11 +195,10 @@ def _table(runs: dict[str, RunCost]) -> None:
         column_config={"per activation": st.column_config.NumberColumn(format="%.3g")},
     )
     st.caption(
-        "Own kernels compute the activation and nothing else. Bytes are computed for them: each reads its inputs and writes its output "
-        "once; an activation inside another kernel moves none of its own, as that kernel's tensors are read and written anyway. What part "
-        "of such a kernel's time the activation is, no trace tells. Sampled DRAM bytes are counters over the whole inference: they are "
-        "lower than what kernels move where tensors stay in the L2 cache. Latency: CUDA events, without a profiler; kernels and times: "
-        "the traces."
+        "Own kernels compute only the activation. Their bytes are computed: inputs read once and output written once. An activation "
+        "inside another kernel moves no bytes of its own, because that kernel reads and writes its tensors anyway; its share of that "
+        "kernel's time cannot be read from a trace. Sampled DRAM bytes are counters over the whole inference and are lower where tensors "
+        "stay in the L2 cache. Latency is measured with CUDA events, without a profiler; kernels and times come from the traces."
     )
 
 
@@ -219,7 +223,7 @@ def _latencies(group: Sequence[Source], about: str) -> None:
 
 
 def _exchange(found: Exchange, runs: dict[str, RunCost]) -> None:
-    st.subheader("What the plugin exchanges for what")
+    st.subheader("What the plugin adds and removes")
     table = pd.DataFrame(
         {
             "part of the GPU span": [p.label for p in found.parts],
@@ -233,17 +237,17 @@ def _exchange(found: Exchange, runs: dict[str, RunCost]) -> None:
     idle = next(p.added_ns for p in found.parts if p.label == IDLE)
     text = (
         "Means over the recorded inferences; the rows sum to the span from the first GPU work to the last. "
-        f"GPU work grows by {duration(found.busy_ns)}, idle time by {duration(idle)} while nsys was recording, which takes time at "
-        "each kernel."
+        f"The change in GPU work is {signed_duration(found.busy_ns)}, and in idle time {signed_duration(idle)} with nsys attached, which "
+        "adds time at each kernel."
     )
     if found.latency_ns is not None:
         rest = found.latency_ns - found.busy_ns
         text += (
-            f" Without it the latencies differ by {duration(found.latency_ns)}, so about {duration(rest)} of that are gaps between more "
-            "kernels and memory sets (a difference of two measurements, not a measurement)."
+            f" Without nsys, the latency changes by {signed_duration(found.latency_ns)}, so about {signed_duration(rest)} is gaps between "
+            "more kernels and memory sets (a difference of two measurements, not itself measured)."
         )
     st.caption(text)
-    st.subheader("When does it pay?")
+    st.subheader("When does a plugin pay off?")
     _break_even(found, runs)
     _cached(found, runs)
 
@@ -251,11 +255,11 @@ def _exchange(found: Exchange, runs: dict[str, RunCost]) -> None:
 def _break_even(found: Exchange, runs: dict[str, RunCost]) -> None:
     n = found.activations
     st.markdown(
-        "Per activation, the plugin pays when\n\n"
-        "**its kernel + the gap before it < what the convolution's kernel takes longer + pointwise kernels of TensorRT's own**\n\n"
-        f"Here the plugin's kernel takes **{duration(found.plugin_ns)}** on average, and TensorRT's own way "
-        f"**{duration(found.fused_ns)}**: the convolutions take {duration(_products(found))} longer with the activations in them (the "
-        "auto-tuner may choose other kernels for them without), and pointwise kernels of its own take "
+        "Per activation, the plugin pays off when\n\n"
+        "**plugin kernel + gap before it < extra time of the convolution with the activation fused + TensorRT's own pointwise kernels**\n\n"
+        f"Here the plugin's kernel takes **{duration(found.plugin_ns)}** on average and TensorRT's own fusion "
+        f"**{duration(found.fused_ns)}**: with the activations fused, the convolutions take {duration(_products(found))} longer (without "
+        "them, the auto-tuner may choose other kernels), and separate pointwise kernels take "
         f"{duration(runs[OPERATORS].own_time_ns)}, over {plural(n, 'activation')}."
     )
     even, latency = found.break_even_ns, found.latency_ns
@@ -266,12 +270,12 @@ def _break_even(found: Exchange, runs: dict[str, RunCost]) -> None:
     sum_ = f"{duration(found.plugin_ns)} {'−' if latency >= 0 else '+'} {duration(abs(latency))} ÷ {n}"
     st.markdown(
         f"**Break-even:** the plugin's kernel {'would have to' if latency >= 0 else 'could'} take {sum_} = "
-        f"**{duration(even)}** on average, all else as measured; {reach}."
+        f"**{duration(even)}** on average, with everything else as measured; {reach}."
     )
     st.markdown(
-        "What makes it pay is an operation that TensorRT cannot fuse: run as k kernels that read and write m tensors of s bytes it costs "
-        "about m · s ÷ bandwidth and k gaps, where the plugin moves 2 and has 1 gap. Eager PyTorch above is that case (k = 3, m = 7). "
-        "Other batches were not measured."
+        "A plugin pays off for an operation that TensorRT cannot fuse: as k kernels that read and write m tensors of s bytes, it costs "
+        "about m · s ÷ bandwidth and k gaps, where the plugin moves 2 tensors and has 1 gap. Eager PyTorch above is such a case (k = 3, "
+        "m = 7). Other batch sizes were not measured."
     )
 
 
@@ -283,9 +287,9 @@ def _cached(found: Exchange, runs: dict[str, RunCost]) -> None:
         return
     difference = sums[0] - sums[1]
     st.caption(
-        f"The plugin's engine must move {number_of_bytes(abs(found.bytes))} {'more' if found.bytes >= 0 else 'less'} (computed); the DRAM "
-        f"counters saw {number_of_bytes(abs(difference))} {'more' if difference >= 0 else 'less'} (sampled, whole percents of the peak). "
-        "What the DRAM did not see came from the L2 cache."
+        f"The plugin's engine moves {number_of_bytes(abs(found.bytes))} {'more' if found.bytes >= 0 else 'less'} (computed); the DRAM "
+        f"counters measured {number_of_bytes(abs(difference))} {'more' if difference >= 0 else 'less'} (sampled, whole percents of the "
+        "peak). The rest was served by the L2 cache."
     )
 
 
@@ -334,7 +338,7 @@ def _agreement(table: pd.DataFrame) -> pd.DataFrame:
 
 def _measurement(found: Measurement) -> None:
     st.subheader("The kernel alone")
-    source = f"From {markdown(found.name)}: measured on one {markdown(found.gpu)}" + (
+    source = f"From {markdown(found.name)}, measured on one {markdown(found.gpu)}" + (
         f", {markdown(found.recorded[:10])}." if found.recorded else "."
     )
     ours = found.agreement[found.agreement["form"] == KERNEL]
@@ -350,10 +354,10 @@ def _measurement(found: Measurement) -> None:
     cases = int(found.edges["cases"].fillna(0).sum())
     wrong = int(found.edges["wrong"].fillna(0).sum())
     st.caption(
-        f"{source} {'All within their bounds' if outside.empty else f'{len(outside)} sets out of their bounds'}; sizes that fill no "
-        f"vector, memory that is not aligned, in place, and beyond 2³¹ elements: {plural(cases, 'case')}, {wrong} wrong. Relative "
-        "errors; below the smallest normal number relative to that; INT8 in steps of the output's scale. PyTorch's own operators promise "
-        "no bound: in FP32 their sigmoid becomes 0 before the product does."
+        f"{source} {'All errors are within bounds' if outside.empty else plural(len(outside), 'set') + ' out of bounds'}. Edge cases "
+        f"(sizes that do not fill a vector, unaligned memory, in place, more than 2³¹ elements): {plural(cases, 'case')}, {wrong} wrong. "
+        "Errors are relative, for subnormal results relative to the smallest normal number, and for INT8 in steps of the output's scale. "
+        "PyTorch's operators guarantee no bound: in FP32 their sigmoid reaches 0 before the product does."
     )
     kernels = found.bandwidth[found.bandwidth["form"] == KERNEL]
     eager = found.bandwidth[found.bandwidth["form"] == EAGER]
@@ -364,16 +368,16 @@ def _measurement(found: Measurement) -> None:
     figure = bandwidth_lines(series, "Bandwidth against a copy of the same tensor")
     chart(figure, "custom_layer_bandwidth", about=[found.gpu])
     st.caption(
-        "One read and one write of the tensor per unit of time, for all of them: what PyTorch's three kernels move in between is not "
-        "counted. 100 % is the faster of two copies: in a CUDA graph, like the kernels, and without one. In a graph the 1 GiB copy was "
-        "slower than without (why is not known), so it is not taken there; small copies without one are as slow as their launches. Sizes "
-        "up to about 16 MiB are in the L2 cache, where both pass the DRAM's bandwidth."
+        "One read and one write of the tensor per unit of time for every curve; what PyTorch's three kernels move in between is not "
+        "counted. 100 % is the faster of two copies, in a CUDA graph (like the kernels) and without one. The 1 GiB copy was slower in a "
+        "graph, for an unknown reason, so the copy without one is used there; small copies without a graph are limited by their launches. "
+        "Sizes up to about 16 MiB fit in the L2 cache, where both exceed the DRAM's bandwidth."
     )
     with st.expander("All bandwidths"):
         show_table(st, found.bandwidth, hide_index=True, key="custom_layer_bandwidths", placeholder="—")
         if not found.others.empty:
             st.caption(
-                "Variants of the kernels were timed in this measurement. For FP32 and FP16 the library has kept “one-vector”, for INT8 "
-                "“auto” (four vectors a thread in large tensors, one in small ones), and the figures above are theirs. The rest:"
+                "Other variants of the kernels were timed as well. The library uses “one-vector” for FP32 and FP16 and “auto” for INT8 "
+                "(four vectors per thread for large tensors, one for small ones); the figures above are for those. The others:"
             )
             show_table(st, found.others, hide_index=True, key="custom_layer_others", placeholder="—")

@@ -23,11 +23,11 @@ _FILE = {
     "opened": "opened",
     "structure": "structure",
     "nsys_version": "nsys",
-    "schema_version": "schema of the export",
+    "schema_version": "export schema",
     "driver_version": "driver",
     "cuda_version": "CUDA",
     "recorded_utc": "recorded (UTC)",
-    "graph_trace_mode": "CUDA graphs recorded by",
+    "graph_trace_mode": "CUDA graph trace mode",
 }
 _COUNTS = {
     "kernels": "kernels",
@@ -79,7 +79,7 @@ def _side(name: str, side: LoadedTrace) -> None:
     for warning in document["warnings"]:
         st.warning(markdown(warning))
     facts = side.analysis.facts
-    stated = "not known: no manifest beside the trace says it"
+    stated = "unknown: not stated in a manifest beside the trace"
     left, right = st.columns(2)
     with left:
         st.subheader("The run")
@@ -130,7 +130,7 @@ def _side(name: str, side: LoadedTrace) -> None:
     else:
         st.caption("GPU metrics: none in this trace.")
     diagnostics = trace.session.diagnostics
-    with st.expander(f"nsys diagnostics: {len(diagnostics)} messages"):
+    with st.expander(f"nsys diagnostics: {plural(len(diagnostics), 'message')}"):
         show_table(
             st,
             pd.DataFrame({"severity": [d.severity for d in diagnostics], "message": [d.text for d in diagnostics]}),

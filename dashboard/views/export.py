@@ -43,7 +43,7 @@ _MIME = {
 
 def render(selection: Selection) -> None:
     st.title("Export")
-    st.caption("What the two traces prove, as files that need neither this dashboard nor the traces.")
+    st.caption("The evidence from both traces as files that open without this dashboard and without the traces.")
     show_problems(selection)
     if selection.before is None or selection.after is None:
         return
@@ -59,8 +59,8 @@ def render(selection: Selection) -> None:
     _tables(data.tables(evidence), name)
     _figures(drawn, name)
     st.subheader("The timeline, for Perfetto")
-    st.markdown("The page Timeline saves any part of both inferences as a trace that Perfetto opens.")
-    link("timeline", "Choose the part on the timeline", ":material/arrow_forward:")
+    st.markdown("The Timeline page saves any part of both inferences as a trace for Perfetto.")
+    link("timeline", "Select the part on the timeline", ":material/arrow_forward:")
 
 
 def _file_name(before: str, after: str) -> str:
@@ -71,23 +71,23 @@ def _file_name(before: str, after: str) -> str:
 def _gates(evidence: Evidence) -> list[GateResult]:
     st.subheader("Gates")
     st.caption(
-        "A gate names what must not be: `kernels_per_inference>60`, `latency>0.6ms`, `ratio.latency<5`. On the command line "
-        "a gate that fails ends the run with exit status 3, one that cannot be decided with 4. Gates that stand here are also "
-        "in the report and the summary above."
+        "Fail the build when a condition holds: `kernels_per_inference>60`, `latency>0.6ms`, `ratio.latency<5`. On the command "
+        "line, a gate that fails gives exit status 3, and one that cannot be decided gives 4. The gates entered here are also in "
+        "the report and the summary above."
     )
-    text = st.text_area("Gates, one a line", key="gates", placeholder="kernels_per_inference>60", height=100)
+    text = st.text_area("Gates, one per line", key="gates", placeholder="kernels_per_inference>60", height=100)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     command = ["python", "-m", "profiler", "report", "BEFORE", "AFTER", "-o", "report.html", "--markdown", "summary.md"]
     for line in lines:
         command += ["--fail-if", line]
     st.code(shlex.join(command), language="bash", wrap_lines=True)
-    with st.expander("Figures that a gate can name"):
+    with st.expander("Figures that a gate can test"):
         known = gate_figures(evidence).values()
         table = {
             "figure": [f.name for f in known],
             "unit": [f.unit for f in known],
             **{side: [f.sides.get(side) for f in known] for side in ("before", "after", "ratio")},
-            "alone it means": [f.default for f in known],
+            "without a side it means": [f.default for f in known],
             "note": [f.reason or "" for f in known],
         }
         show_table(st, pd.DataFrame(table), hide_index=True, key="gate_figures")
@@ -171,7 +171,7 @@ def _save(place: DeltaGenerator, label: str, content: Callable[[], bytes], file_
 def _figures(drawn: list[Drawn], name: str) -> None:
     st.subheader("Figures")
     if not drawn:
-        st.caption("These traces give none.")
+        st.caption("There are none for these traces.")
         return
     by_id = {d.id: d for d in drawn}
     chosen = by_id[st.selectbox("Figure", list(by_id), format_func=lambda i: by_id[i].title, key="export_figure")]

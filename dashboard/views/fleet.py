@@ -13,7 +13,7 @@ import streamlit as st
 from dashboard import fleet_results, settings
 from dashboard.data import Selection
 from dashboard.show import card, cards, chart, show_error
-from dashboard.tables import NAME_WIDTH, show_table
+from dashboard.tables import show_table
 from profiler.analysis.names.classify import CATEGORY_LABELS
 from profiler.charts.fleet import across_traces, excess_bars
 from profiler.errors import ProfilerError
@@ -93,19 +93,19 @@ def _choose() -> fleet_results.ResultSource | None:
     found = fleet_results.sources()
     if not found:
         st.info(
-            "No result of fleet is here yet. Make one, and name the folder that holds it in the sidebar under “Open your own traces”, or "
+            "No fleet result was found. Create one and enter the folder that holds it in the sidebar under “Open your own traces”, or "
             "upload its files above.",
             icon=":material/info:",
         )
         st.code(
-            f"{_COMMAND}\n\n# try it with the runs that ship with the project:\npython -m profiler fleet traces -o fleet-result\n"
+            f"{_COMMAND}\n\n# try it with the bundled runs:\npython -m profiler fleet traces -o fleet-result\n"
             f"{settings.FOLDER_VARIABLE}=fleet-result streamlit run dashboard",
             language="bash",
             wrap_lines=True,
         )
         if any(find_spec(package) is None for package in _NEEDED):
             st.warning(
-                f"The verb fleet needs packages that are not installed here. Install them: `{INSTALL}`",
+                f"The command fleet needs packages that are not installed. Install them: `{INSTALL}`",
                 icon=":material/download:",
             )
         return None
@@ -113,7 +113,7 @@ def _choose() -> fleet_results.ResultSource | None:
     if st.session_state.get(_KEY) not in keys:
         wanted = st.query_params.get("result")
         if wanted is not None and wanted not in keys:
-            st.warning(f"The link names a result that is not here: {markdown(wanted[:100])}.")
+            st.warning(f"The link refers to a result that is not available: {markdown(wanted[:100])}.")
         st.session_state[_KEY] = wanted if wanted in keys else keys[0]
     key = st.selectbox("Result", keys, format_func=lambda k: found[k].title, key=_KEY)
     st.query_params["result"] = key
@@ -192,7 +192,11 @@ def _distribution(result: FleetResult, group: str, mine: dict[str, pd.DataFrame]
     st.caption(
         f"{markdown(group)}. {plural(len(shown), 'trace')}"
         + (f"; {left_out} more do not have this figure" if left_out else "")
-        + (". Within the grey band a trace is not an outlier." if band else ". Too few to tell an outlier.")
+        + (
+            ". Within the grey band a trace is not an outlier."
+            if band
+            else ". There are too few traces to detect an outlier."
+        )
     )
 
 
@@ -262,7 +266,7 @@ def _shown(value: float, unit: str) -> str:
 
 def _causes(rows: pd.DataFrame, label: str) -> None:
     for levels, heading in (
-        (["part"], "What its latency has more than the others’"),
+        (["part"], "Where its extra latency is"),
         (["kernel"], "Kernels that account for its excess"),
     ):
         part = rows[rows["level"].isin(levels) & (rows["excess_ns"].abs() >= _LEAST_NS)]
@@ -291,7 +295,7 @@ def _kernels(merged: pd.DataFrame) -> None:
     st.subheader("Kernels across the traces")
     kernels = merged[merged["level"] == "kernel"]
     if not len(kernels):
-        st.caption("None of these traces shows its kernels.")
+        st.caption("None of these traces contains kernels.")
         return
     shown = kernels.head(_MAX_KERNELS)
     show_table(
@@ -312,9 +316,6 @@ def _kernels(merged: pd.DataFrame) -> None:
                 "slowest trace": shown["slowest_trace"],
             }
         ),
-        column_config={
-            "kernel": st.column_config.TextColumn(width=NAME_WIDTH, help="Demangled name, as nsys recorded it")
-        },
         hide_index=True,
         key="fleet_kernels",
         placeholder="—",

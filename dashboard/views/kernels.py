@@ -8,11 +8,11 @@ import streamlit as st
 
 from dashboard.data import LoadedTrace, Selection
 from dashboard.show import chart, show_problems
-from dashboard.tables import NAME_WIDTH, show_table
+from dashboard.tables import KERNEL, show_table
 from profiler.analysis.names.classify import CATEGORY_LABELS, explain
 from profiler.analysis.run.run import Run
 from profiler.charts.kernels import duration_histogram
-from profiler.text import duration, markdown, number, plural
+from profiler.text import duration, markdown, plural
 
 TITLE = "Kernels"
 ICON = ":material/table_rows:"
@@ -20,7 +20,6 @@ URL = "kernels"
 
 _MAX_EXECUTIONS = 2000
 _COLUMNS = {
-    "name": st.column_config.TextColumn("kernel", width=NAME_WIDTH, help="Demangled name, as nsys recorded it"),
     "per_inference": st.column_config.NumberColumn("per inference", format="%.4g"),
     "share_of_kernel_time_pct": st.column_config.ProgressColumn(
         "kernel time, %", format="%.1f", min_value=0, max_value=100
@@ -42,9 +41,8 @@ _COLUMNS = {
 def render(selection: Selection) -> None:
     st.title("Kernels")
     st.caption(
-        "All kernels of each trace. The two sides share few names, or none: compare what the kernels are for, not "
-        "what they are called. Choose a row to see its executions. “per inference” counts launches inside inferences "
-        "only."
+        "All kernels of each trace. The two sides share few kernel names or none, so compare kinds rather than names. "
+        "Select a row to see its executions. “per inference” counts only kernels launched inside inferences."
     )
     show_problems(selection)
     sides = selection.readable
@@ -78,7 +76,7 @@ def _side(name: str, side: LoadedTrace, search: str, kinds: list[str]) -> None:
     per, note = analysis.inferences.kernels_per_inference
     st.caption(
         f"{len(shown):,} of {plural(len(table), 'name')}; {int(shown['count'].sum()):,} of {analysis.kernels.count:,} "
-        f"executions; {number(per) if per is not None else 'unknown'} kernels per inference"
+        f"executions; {plural(per, 'kernel') if per is not None else 'unknown kernels'} per inference"
         + (f". {markdown(note)}" if note else f", {markdown(analysis.inferences.statement)}.")
         + (
             f" Outside the inferences: {markdown(analysis.inferences.outside.sentence)}."
@@ -88,7 +86,7 @@ def _side(name: str, side: LoadedTrace, search: str, kinds: list[str]) -> None:
     )
     event = show_table(
         st,
-        shown[list(_COLUMNS)],
+        shown.rename(columns={"name": KERNEL})[[KERNEL, *_COLUMNS]],
         column_config=_COLUMNS,
         hide_index=True,
         on_select="rerun",
@@ -122,7 +120,7 @@ def _executions(name: str, side: LoadedTrace, row: pd.Series) -> None:
         st.markdown(
             f"Tensor Cores: **{row['tensor_cores']}** by rule `{row['rule']}`: {markdown(verdict.reason)}  \n"
             f"Kind: **{row['category']}** by rule `{row['category_rule']}`: {markdown(kind.reason)}  \n"
-            f"Precision: {row['precision'] or 'the name does not tell'}"
+            f"Precision: {row['precision'] or 'not stated in the name'}"
         )
         shown = trace.kernels.iloc[rows[:_MAX_EXECUTIONS]]
         origin = int(trace.kernels["start_ns"].iloc[0])
@@ -152,5 +150,5 @@ def _executions(name: str, side: LoadedTrace, row: pd.Series) -> None:
         chart(figure, f"durations_{name}", {name: side}, right)
         st.caption(
             f"{len(shown):,} of {plural(len(rows), 'execution')} shown; median {duration(float(np.median(durations)))}. "
-            "Start counts from the first kernel of the trace."
+            "Start times count from the first kernel of the trace."
         )

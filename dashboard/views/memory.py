@@ -20,9 +20,9 @@ URL = "memory"
 def render(selection: Selection) -> None:
     st.title("Memory traffic")
     st.caption(
-        "Computed minimum: what each unit must read and write at least, inputs, weights and outputs once each, from "
-        "tensor shapes and types. Sampled: what the DRAM counters saw. The sampled figure is lower where data stays "
-        "in the L2 cache, and higher where a kernel moves more than it must. Two different figures; never merged."
+        "Computed minimum: the inputs, weights and outputs of each module, once each, from tensor shapes and types. Sampled: the "
+        "traffic that the DRAM counters measured. The sampled figure is lower where data stays in the L2 cache, and higher where a "
+        "kernel moves more than the minimum. They are two different figures and are never merged."
     )
     view = ledger_view(selection)
     if view is None:
@@ -37,7 +37,7 @@ def render(selection: Selection) -> None:
         f"{_known(traffic.before_bytes)} → {_known(traffic.after_bytes)}",
         f"{plural(unknown, 'row')} without shapes"
         if unknown
-        else f"{number_of_bytes(abs(saved))} {'less' if saved >= 0 else 'more'}",
+        else f"{number_of_bytes(abs(saved))} {'lower' if saved >= 0 else 'higher'}",
         "Sum over the ledger's rows.",
     )
     for name, sampled in (("before", traffic.before_sampled), ("after", traffic.after_sampled)):
@@ -48,8 +48,8 @@ def render(selection: Selection) -> None:
     chart(traffic_by_stage(by_stage(traffic)), "traffic_stages", selection.readable)
     gone = sum(r.before.minimum or 0 for r in traffic.rows if r.row.status in ("fused", "absorbed"))
     st.markdown(
-        f"Units that are fused or absorbed moved **{number_of_bytes(gone)}** at least before; after, what they read "
-        "and write stays inside the layer that holds them. The rest of the difference is smaller types and layouts."
+        f"Before, modules that are now fused or folded away moved at least **{number_of_bytes(gone)}**. After, their inputs and outputs "
+        "stay inside another layer. The rest of the difference comes from smaller types and other layouts."
     )
     table = pd.DataFrame(
         {

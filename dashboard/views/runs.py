@@ -46,9 +46,8 @@ def render(selection: Selection) -> None:
     del selection  # this page is about all runs, not about two
     st.title("Runs")
     st.caption(
-        "Every run that says how it was measured. Latency and throughput are those without a profiler, by CUDA "
-        "events; memory and power are NVML's. Agreement and SQNR are against PyTorch FP32 on the same inputs: they "
-        "are not accuracy."
+        "All runs that state how they were measured. Latency and throughput are measured without a profiler, by CUDA events; memory "
+        "and power by NVML. Agreement and SQNR compare outputs with PyTorch FP32 on the same inputs; they are not accuracy."
     )
     folder = data.chosen_folder()
     where = [str(sources.BUNDLED), *([str(folder)] if folder else [])]
@@ -56,7 +55,7 @@ def render(selection: Selection) -> None:
     measured = [r for r in rows if r["p50_ms"] is not None]
     if not measured:
         st.info(
-            "No run here has measured latencies. Record a study (page Capture), and name its folder in the sidebar "
+            "No run here has measured latencies. Record a study on the Capture page, then enter its folder in the sidebar "
             "under “Open your own traces”.",
             icon=":material/info:",
         )
@@ -87,16 +86,17 @@ def render(selection: Selection) -> None:
         figure = throughput_lines(series, plotly_text(f"Throughput, {model}", 120))
         chart(figure, "throughput", about=[gpus])
         st.caption(
-            "The best run of each precision at each batch, whatever its mode and number of streams; the pointer says which."
+            "The fastest run of each precision at each batch, in any mode and with any number of streams. Point at a marker to see which."
         )
     quality = next((q for q in ("top1_pct", "sqnr_db") if mine[q].notna().any()), None)
     if quality:
-        title = "Accuracy beside speed" if quality == "top1_pct" else "Agreement with PyTorch FP32 (not accuracy)"
+        title = "Accuracy and latency" if quality == "top1_pct" else "Agreement with PyTorch FP32 (not accuracy)"
         shown = mine[mine[quality].notna()]
         figure = quality_front(shown["p50_ms"], shown[quality], shown["label"].tolist(), _SHOWN[quality], title)
         chart(figure, "quality", about=[f"{model}, batch {batch}", gpus])
         st.caption(
-            "Dotted: the Pareto front. No run is both faster and better than one on it; its runs are numbered, the pointer names all."
+            "Dotted line: the Pareto front, whose runs are numbered. No run is both faster and better than one of them. Point at a marker to "
+            "see its name."
         )
     st.subheader("All runs")
     columns = [c for c in _SHOWN if table[c].notna().any() and (c != "folder" or len(where) > 1)]

@@ -1,20 +1,19 @@
-"""Speedup: where the difference of the latencies came from, exactly; and what auto-tuning chose."""
+"""Speedup: where the difference of the latencies comes from, exactly, for the pair and for a chain of measured runs."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import streamlit as st
 
-from dashboard import data
+from dashboard import address, data
 from dashboard.data import Selection
 from dashboard.show import chart, is_comparable, show_error, show_problems
+from dashboard.sources import LADDER, Source
 from dashboard.tables import show_table
-from dashboard.views.engine import tuning_sentence
 from profiler.analysis.fusion.decompose import ChainStep, Decomposition
-from profiler.analysis.run.autotuning import Autotuning
-from profiler.charts.tactics import tuned_layers
 from profiler.charts.waterfall import split_waterfall, waterfall
 from profiler.text import duration, markdown, times
 
@@ -26,24 +25,42 @@ URL = "speedup"
 def render(selection: Selection) -> None:
     st.title("Speedup")
     st.caption(
-        "The median inference of each side. Its latency is host time plus GPU idle time plus GPU work, so the parts "
-        "of the difference sum to the difference exactly. nsys was recording, which makes launches slower: the idle "
-        "parts are larger than in production."
+        "The median inference of each side. Its latency is host time plus GPU idle time plus GPU work, so the parts of the difference "
+        "sum to the difference exactly. nsys was recording, which makes launches slower: the idle and host parts are larger than in "
+        "production."
     )
     show_problems(selection)
     if selection.before is None or selection.after is None or not is_comparable(selection):
         return
-    sources = data.all_sources()
-    ends = {selection.before.source.key, selection.after.source.key}
-    via = st.multiselect(
-        "Measured steps in between",
-        [k for k in sources if k not in ends],
-        format_func=lambda k: sources[k].title,
-        key="via",
-        placeholder="none: one step from before to after",
-        help="Runs in the order in which you choose them, for example PyTorch FP16, then TensorRT FP16.",
+    pair = [selection.before, selection.after]
+    steps = data.steps(pair)
+    if not isinstance(steps, list):
+        show_error(steps)
+        return
+    _step("pair", steps[0], steps[1], *pair)
+    _chain(selection)
+
+
+def _chain(selection: Selection) -> None:
+    """Measured runs in an order, so that what each step changes is told apart."""
+    st.header("Step by step")
+    st.caption(
+        "Two traces that differ in several things do not show what each one brought. Choose runs that change one thing at a time, "
+        "for example PyTorch FP32, TensorRT FP32, TensorRT FP16, TensorRT INT8."
     )
-    sides = [selection.before, *[data.load(sources[k]) for k in via], selection.after]
+    sources = data.all_sources()
+    address.keep("steps", _ladder(selection, sources), sources)
+    chosen = st.multiselect(
+        "Runs, in order",
+        list(sources),
+        format_func=lambda key: sources[key].title,
+        key="steps",
+        placeholder="Choose at least two runs",
+        help="Runs are compared in the order in which you choose them.",
+    )
+    if len(chosen) < 2:
+        return
+    sides = [data.load(sources[key]) for key in chosen]
     for side in sides:
         if side.error is not None:
             show_error(side.error)
@@ -52,22 +69,33 @@ def render(selection: Selection) -> None:
     if not isinstance(steps, list):
         show_error(steps)
         return
-    if len(steps) > 2:
-        _chain(steps, selection.readable)
-    for place, step in enumerate(steps[1:], 1):
-        _step(place, steps[place - 1], step, sides[place - 1], sides[place])
-    for name, side in selection.readable.items():
-        _autotuning(name, side)
-
-
-def _chain(steps: list[ChainStep], sides: dict[str, data.LoadedTrace]) -> None:
     saved = [(a.latency_ns - b.latency_ns) / 1e3 for a, b in itertools.pairwise(steps)]
     first, last = steps[0].latency_ns / 1e3, steps[-1].latency_ns / 1e3
-    title = f"Measured steps: {duration(steps[0].latency_ns)} → {duration(steps[-1].latency_ns)}"
-    chart(waterfall([s.title for s in steps[1:]], saved, first, last, title), "chain", sides)
+    title = f"Measured steps: {duration(steps[0].latency_ns)} → {duration(steps[-1].latency_ns)}, nsys attached"
+    chart(
+        waterfall([s.title for s in steps[1:]], saved, first, last, title, start=steps[0].title),
+        "chain",
+        about=[_gpus(sides)],
+    )
+    for place, step in enumerate(steps[1:], 1):
+        _step(str(place), steps[place - 1], step, sides[place - 1], sides[place])
 
 
-def _step(place: int, before: ChainStep, after: ChainStep, first: data.LoadedTrace, second: data.LoadedTrace) -> None:
+def _ladder(selection: Selection, sources: Mapping[str, Source]) -> list[str]:
+    """The bundled runs that change one thing each, where bundled runs of that model are compared; else none."""
+    sides = [s.source for s in (selection.before, selection.after) if s is not None]
+    rungs = [sources[key] for key in LADDER if key in sources]
+    if len(rungs) < len(LADDER) or any(s.origin != "bundled" or s.manifest is None for s in sides):
+        return []
+    model = {s.manifest.model_label for s in (*sides, *rungs) if s.manifest is not None}
+    return list(LADDER) if len(model) == 1 else []
+
+
+def _gpus(sides: Sequence[data.LoadedTrace]) -> str:
+    return " → ".join(dict.fromkeys(s.analysis.facts.gpu or "GPU unknown" for s in sides if s.analysis is not None))
+
+
+def _step(place: str, before: ChainStep, after: ChainStep, first: data.LoadedTrace, second: data.LoadedTrace) -> None:
     ratio = before.latency_ns / after.latency_ns if after.latency_ns else None
     st.subheader(f"{markdown(before.title)} → {markdown(after.title)}: {times(ratio)}")
     if after.split is None:
@@ -76,7 +104,7 @@ def _step(place: int, before: ChainStep, after: ChainStep, first: data.LoadedTra
     _split(place, after.split, first, second)
 
 
-def _split(place: int, split: Decomposition, before: data.LoadedTrace, after: data.LoadedTrace) -> None:
+def _split(place: str, split: Decomposition, before: data.LoadedTrace, after: data.LoadedTrace) -> None:
     figure = split_waterfall(split)
     chart(figure, f"waterfall_{place}", {"before": before, "after": after})
     table = pd.DataFrame(
@@ -90,12 +118,3 @@ def _split(place: int, split: Decomposition, before: data.LoadedTrace, after: da
     )
     with st.expander("The parts, to the nanosecond"):
         show_table(st, table, hide_index=True, key=f"parts_{place}", height=35 * (len(table) + 1) + 3)
-
-
-def _autotuning(name: str, side: data.LoadedTrace) -> None:
-    tuned = data.tactics(side)
-    if isinstance(tuned, Autotuning) and len(tuned.layers):
-        st.subheader(f"Auto-tuning of {markdown(side.source.title)} ({name})")
-        st.caption(f"{tuning_sentence(tuned)} The page Engine lists every candidate.")
-        figure = tuned_layers(tuned)
-        chart(figure, f"tuning_{name}", {name: side})

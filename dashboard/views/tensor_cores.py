@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.data import LoadedTrace, Selection
 from dashboard.show import card, cards, chart, show_problems
-from dashboard.tables import NAME_WIDTH, show_table
+from dashboard.tables import show_table
 from profiler.analysis.names.classify import CATEGORY_LABELS, explain
 from profiler.analysis.run.tensor_cores import median_inference_samples
 from profiler.charts.tensor_cores import metric_over_time, verdict_bars
@@ -22,11 +22,10 @@ URL = "tensor-cores"
 def render(selection: Selection) -> None:
     st.title("Tensor Cores")
     st.caption(
-        "Two kinds of evidence that answer different questions. By name: which share of the kernel time belongs to kernels "
-        "that use Tensor Cores at all. Sampled: how busy the Tensor pipes were, on average over the GPU time of the "
-        "inferences. A kernel that uses Tensor Cores keeps them busy for a part of its time only, so the second is lower. It "
-        "is also a little above zero without any: HFMA2.MMA, which compilers use to move constants, runs on the same pipe "
-        "and multiplies no matrices."
+        "Two kinds of evidence that answer two questions. By name: the share of kernel time spent in kernels that use Tensor "
+        "Cores. Sampled: how busy the Tensor pipes were on average over the GPU time of the inferences. A kernel that uses "
+        "Tensor Cores keeps them busy only part of the time, so the sampled figure is lower. It is slightly above zero even "
+        "without Tensor Cores, because HFMA2.MMA, which compilers use to move constants, runs on the same pipe."
     )
     show_problems(selection)
     sides = {
@@ -84,8 +83,8 @@ def _over_time(sides: dict[str, LoadedTrace]) -> None:
         title = "Tensor Active (sampled) over one inference"
         chart(metric_over_time(series, title, "% of peak"), "tensor_active_over_time", sides)
         st.caption(
-            "The inference of median GPU span. Each step is one sample: the average since the sample before. nsys stores whole "
-            "percents; kernels shorter than a step cannot be told apart."
+            "The inference of median GPU span. Each step is one sample, averaged since the previous one. nsys stores whole "
+            "percents. Kernels shorter than a step cannot be distinguished."
         )
 
 
@@ -96,15 +95,17 @@ def _tables(name: str, side: LoadedTrace) -> None:
     st.caption(f"{markdown(report.window)}; {duration(report.kernel_time_ns)} of kernel time.")
     if len(report.eligible):
         st.markdown(
-            "**Could use Tensor Cores and do not**, longest first "
+            "**Kernels that could use Tensor Cores but do not**, longest first "
             f"({number(float(report.eligible['share_pct'].sum()))} % of kernel time):"
         )
         _names(report.eligible, f"eligible_{name}")
     else:
-        st.markdown("No convolution, GEMM or attention kernel runs without Tensor Cores.")
+        st.markdown(
+            "Every convolution, GEMM and attention kernel uses Tensor Cores, or its name leaves it undetermined."
+        )
     if len(report.unknown):
         st.markdown(
-            f"**The name decides nothing** ({number(float(report.unknown['share_pct'].sum()))} % of kernel time):"
+            f"**Undetermined from the name** ({number(float(report.unknown['share_pct'].sum()))} % of kernel time):"
         )
         _names(report.unknown, f"unknown_{name}")
 
@@ -122,5 +123,5 @@ def _names(table: pd.DataFrame, key: str) -> None:
             "why": table["why"] if "why" in table else [explain(r).reason for r in table["rule"]],
         }
     )
-    columns = {"kernel": st.column_config.TextColumn(width=NAME_WIDTH)}
-    show_table(st, shown, hide_index=True, key=key, height=min(320, 35 * (len(shown) + 1) + 3), column_config=columns)
+    height = min(320, 35 * (len(shown) + 1) + 3)
+    show_table(st, shown, hide_index=True, key=key, height=height)

@@ -13,9 +13,18 @@ from profiler.text import duration, number, plotly_text, signed
 
 
 def waterfall(
-    labels: Sequence[str], saved_us: Sequence[float], before_us: float, after_us: float, title: str
+    labels: Sequence[str],
+    saved_us: Sequence[float],
+    before_us: float,
+    after_us: float,
+    title: str,
+    start: str = "before",
 ) -> go.Figure:
-    """From the latency before, part by part and downwards, to the latency after; all in µs."""
+    """From the latency before, part by part and downwards, to the latency after; all in µs.
+
+    Args:
+        start: what the latency before is of.
+    """
     level, bases, colours = before_us, [0.0], [BEFORE]
     for saved in saved_us:
         bases.append(min(level, level - saved))
@@ -23,8 +32,8 @@ def waterfall(
         level -= saved
     bases.append(0.0)
     values = [before_us, *[abs(s) for s in saved_us], after_us]
-    shown = [number(before_us), *[signed(-s) for s in saved_us], number(after_us)]
-    ticks = category_ticks(["before", *labels, "after"], 60, 24)
+    shown = [number(before_us), *[_change(s) for s in saved_us], number(after_us)]
+    ticks = category_ticks([start, *labels, "after"], 60, 24)
     figure = go.Figure(
         go.Bar(
             y=ticks["tickvals"],
@@ -36,7 +45,7 @@ def waterfall(
             textposition="outside",
             cliponaxis=False,
             hovertext=ticks["ticktext"],
-            hovertemplate="%{hovertext}: %{text} µs<extra></extra>",
+            hovertemplate="%{hovertext}: %{text}, in µs<extra></extra>",
         )
     )
     figure.update_layout(**PLAIN, title=title, height=110 + 42 * len(values))
@@ -44,6 +53,11 @@ def waterfall(
     figure.update_xaxes(title="latency, µs (nsys attached)", range=[min(0.0, *bases), 1.2 * max(ends)])
     figure.update_yaxes(autorange="reversed", automargin=True, **ticks)
     return figure
+
+
+def _change(saved_us: float) -> str:
+    """“−215 faster”, “+60.5 slower”: what a part adds to the latency."""
+    return f"{signed(-saved_us)} {'faster' if saved_us > 0 else 'slower'}" if saved_us else "0"
 
 
 def split_waterfall(split: Decomposition) -> go.Figure:

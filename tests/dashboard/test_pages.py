@@ -14,6 +14,7 @@ import streamlit as st
 
 import profiler.analysis.fusion.ledger as ledger_module
 from dashboard import data
+from dashboard.sources import LADDER
 from dashboard.views import PAGES
 from dashboard.views.runs import _labels
 from profiler.analysis.run.measured import latency_without_profiler
@@ -246,13 +247,14 @@ def _numbers(values: Any) -> list[float]:
     return [float(v) for v in values]
 
 
-def test_engine_lists_layers_and_candidates() -> None:
-    test = app("engine", **INT8).run()
-    layers = test.dataframe[0].value
-    assert len(layers) == 57 and layers["kernels"].sum() == pytest.approx(56)
+def test_engine_lists_layers_and_auto_tuning_their_candidates() -> None:
+    layers = app("engine", **INT8).run().dataframe[0].value
+    assert len(layers) == 57 and layers["kernels"].sum() == pytest.approx(float(kernels(INT8["after"])))
+    test = app("auto-tuning", **INT8).run()
     assert test.selectbox(key="tuned_after").value in set(layers["layer"])
-    candidates = test.dataframe[1].value
+    candidates = test.dataframe[0].value
     assert candidates["chosen"].sum() == 1 and candidates["time, µs"].is_monotonic_increasing
+    assert candidates["full name"].iloc[0] and " · " in candidates["kernel"].iloc[0]
 
 
 def test_timeline_lists_launches_and_the_longest_gaps() -> None:
@@ -306,9 +308,21 @@ def test_speedup_parts_sum_to_the_difference() -> None:
     table = test.dataframe[0].value.set_index("part")
     for column in ("before, ns", "after, ns", "saved, ns"):
         assert table[column].iloc[:-1].sum() == table.loc["latency", column]
-    test.multiselect(key="via").set_value(["trt-fp16-stream-b8"]).run()
-    assert not test.exception
-    assert len([d for d in test.dataframe if "part" in d.value]) == 2
+    assert test.multiselect(key="steps").value == list(LADDER)
+    assert len([d for d in test.dataframe if "part" in d.value]) == 1 + len(LADDER) - 1
+    test.multiselect(key="steps").set_value([]).run()
+    assert not test.exception and len([d for d in test.dataframe if "part" in d.value]) == 1
+
+
+def test_speedup_fills_the_steps_only_for_bundled_runs_of_their_model(folder: Path) -> None:
+    for name in ("one", "two"):
+        simple().write(folder / f"{name}.sqlite")
+    test = app("speedup", before="folder/one.sqlite", after="folder/two.sqlite").run()
+    assert not test.exception and test.multiselect(key="steps").value == []
+    other = app("speedup", before="mobilenet_v2-torch-fp32-eager-b8", after="mobilenet_v2-trt-fp16-stream-b8").run()
+    assert not other.exception and other.multiselect(key="steps").value == []
+    linked = app("speedup", steps=LADDER[1]).run()
+    assert not linked.exception and linked.multiselect(key="steps").value == [LADDER[1]]
 
 
 def test_speedup_builds_no_ledger_that_another_page_has_built(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,9 +336,9 @@ def test_speedup_builds_no_ledger_that_another_page_has_built(monkeypatch: pytes
     monkeypatch.setattr(ledger_module, "Sides", Counted)
     st.cache_resource.clear()
     app("fusion").run()
-    test = app("speedup").run()
+    test = app("speedup", steps="trt86-fp16-stream-b8").run()
     assert not test.exception and len(built) == 1
-    test.multiselect(key="via").set_value(["trt-fp16-stream-b8"]).run()
+    test.multiselect(key="steps").set_value([DEMO[0], "trt86-fp32-stream-b8", DEMO[1]]).run()
     assert not test.exception and len(built) == 3
     st.cache_resource.clear()
 

@@ -97,38 +97,38 @@ def decompose(ledger: Ledger) -> Decomposition:
     made = [
         (
             "vanished",
-            "Fewer kernels: fused or absorbed units",
-            "kernels of units that have no kernel of their own after",
+            "Kernels of fused or folded modules",
+            "kernels of modules that have no kernel of their own after",
         ),
-        ("same", "Faster kernels of the same units", "kernels of units that have kernels on both sides"),
-        ("layout", "Memory layout and type changes", "kernels that only move or convert tensors, by their names"),
+        ("same", "Kernels of modules on both sides", "kernels of modules that have kernels on both sides"),
+        ("layout", "Layout and type conversions", "kernels that only move or convert tensors, by name"),
         (
             "added",
-            "Kernels that TensorRT added",
-            "quantisation, bias padding and others that serve no unit of the model",
+            "Added kernels",
+            "quantisation, bias padding and others that belong to no module",
         ),
-        ("unexplained", "Unexplained kernels", "kernels of rows that nothing accounts for"),
+        ("unexplained", "Unexplained kernels", "kernels of unexplained rows of the ledger"),
     ]
     parts = [LatencyPart(key, label, sums[key][0], sums[key][1], why) for key, label, why in made]
     parts += [
         LatencyPart("copies", "Memory copies and sets", b.copies, a.copies, "sum of their durations"),
         LatencyPart(
             "overlap",
-            "Overlap of GPU work",
+            "Overlapping GPU work",
             -b.overlap,
             -a.overlap,
-            "time in which several pieces of GPU work ran at once, counted once",
+            "time in which several GPU operations ran at once, counted once",
         ),
         LatencyPart(
             "idle",
-            "GPU idle: launch gaps",
+            "GPU idle between kernels",
             b.idle,
             a.idle,
-            "gaps without GPU work between the first and the last; nsys makes launches slower",
+            "gaps between the first and the last GPU work; nsys makes launches slower",
         ),
         LatencyPart(
             "host",
-            "Host: before the first and after the last GPU work",
+            "Host time before and after the GPU work",
             b.host,
             a.host,
             "from entering the range to the first GPU work, and from the last to leaving it",
