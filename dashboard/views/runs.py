@@ -95,8 +95,8 @@ def render(selection: Selection) -> None:
         figure = quality_front(shown["p50_ms"], shown[quality], shown["label"].tolist(), _SHOWN[quality], title)
         chart(figure, "quality", about=[f"{model}, batch {batch}", gpus])
         st.caption(
-            "Dotted line: the Pareto front, whose runs are numbered. No run is both faster and better than one of them. Point at a marker to "
-            "see its name."
+            "Dotted line: the Pareto front, whose runs are numbered. No run is both faster and better than one of them. Point at a marker "
+            "to see its name."
         )
     st.subheader("All runs")
     columns = [c for c in _SHOWN if table[c].notna().any() and (c != "folder" or len(where) > 1)]
