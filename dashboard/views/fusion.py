@@ -28,8 +28,8 @@ URL = "fusion"
 _STATUS_HELP = {
     "kept": "has kernels of its own after",
     "fused": "computed inside another unit's layer",
-    "absorbed": "nothing is left to compute (a batch norm in the weights, an identity)",
-    "new": "work that serves no unit of the model (layout changes, quantisation)",
+    "absorbed": "folded into another layer's weights (a batch norm) or removed (an identity)",
+    "new": "work that belongs to no module (layout conversions, quantisation)",
     "unexplained": "nothing accounts for it",
 }
 
@@ -57,8 +57,8 @@ def _head(view: data.LedgerView) -> None:
         coverage = ledger.coverage(side)
         card(
             row,
-            f"Explained, {side}",
-            number(coverage.time_pct, "% of the time"),
+            f"Attributed, {side}",
+            number(coverage.time_pct, "% of GPU time"),
             f"{coverage.kernels_explained:,} of {plural(coverage.kernels, 'kernel')}",
             f"Share of GPU time in rows that are not “unexplained”. Work is placed {markdown(view.document['how'][side])}.",
         )

@@ -75,8 +75,8 @@ def _side(name: str, side: LoadedTrace, search: str, kinds: list[str]) -> None:
         shown = shown[shown["category_id"].isin(kinds)]
     per, note = analysis.inferences.kernels_per_inference
     st.caption(
-        f"{len(shown):,} of {plural(len(table), 'name')}; {int(shown['count'].sum()):,} of {analysis.kernels.count:,} "
-        f"executions; {plural(per, 'kernel') if per is not None else 'unknown kernels'} per inference"
+        f"{len(shown):,} of {plural(len(table), 'name')}; {int(shown['count'].sum()):,} of "
+        f"{plural(analysis.kernels.count, 'execution')}; {plural(per, 'kernel') if per is not None else 'unknown kernels'} per inference"
         + (f". {markdown(note)}" if note else f", {markdown(analysis.inferences.statement)}.")
         + (
             f" Outside the inferences: {markdown(analysis.inferences.outside.sentence)}."

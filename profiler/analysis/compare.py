@@ -20,7 +20,7 @@ from profiler.text import number
 
 Modes = tuple[tuple[int, float], tuple[int, float]]
 _LARGE_GROUP = 1 / 3
-NO_INFERENCES = "its inferences cannot be told apart"
+NO_INFERENCES = "its inferences cannot be identified"
 
 
 @dataclass(frozen=True)

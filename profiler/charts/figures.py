@@ -87,7 +87,7 @@ def _figures(evidence: Evidence) -> Iterator[Drawn]:
             }
             for label, side in with_kernels.items()
         }
-        caption = "By name: the share of kernel time of kernels whose names say yes, say no, or decide nothing."
+        caption = "By name: the share of kernel time of kernels whose names say yes, say no, or leave it undetermined."
         yield Drawn("tensor_cores", "Tensor Cores, by name", caption, verdict_bars(shares, "Tensor Cores, by name"))
     series = {
         name: found
@@ -98,7 +98,7 @@ def _figures(evidence: Evidence) -> Iterator[Drawn]:
         figure = metric_over_time(series, "Tensor Active over the inference of median GPU span", "% of peak")
         caption = (
             "Sampled: each step is the average since the sample before, in whole percents, as nsys stores them. Kernels shorter "
-            "than a step cannot be told apart."
+            "than a step cannot be distinguished."
         )
         yield Drawn("tensor_active", "Tensor Cores, sampled", caption, figure)
     if evidence.traffic is not None:

@@ -15,7 +15,7 @@ from profiler.text import number, plotly_text
 def verdict_bars(shares: Mapping[str, Mapping[str, float]], title: str) -> go.Figure:
     """Share of kernel time by Tensor Core verdict, one bar a side; the pattern repeats the colour's message."""
     figure = go.Figure()
-    names = {"yes": "uses Tensor Cores", "no": "does not", "unknown": "the name decides nothing"}
+    names = {"yes": "uses Tensor Cores", "no": "does not", "unknown": "undetermined from the name"}
     shapes = {"yes": "", "no": "/", "unknown": "x"}
     for verdict, colour in VERDICT_COLOURS.items():
         values = [by_verdict.get(verdict, 0.0) for by_verdict in shares.values()]

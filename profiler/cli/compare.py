@@ -14,7 +14,7 @@ from profiler.text import number, printable
 from profiler.trace import open_trace
 
 DESCRIPTION = (
-    "Compare two traces per inference; where their inferences cannot be told apart, as a whole. When one side recorded CUDA graphs as "
+    "Compare two traces per inference; if inferences cannot be identified, as a whole. When one side recorded CUDA graphs as "
     "single events, kernel counts are refused, and runs of different models have no ratio: the other figures are still printed, and "
     "the exit status is 1."
 )

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
     }
     for title, rows in (
         ("Could use Tensor Cores and do not, longest first", eligible),
-        ("The name decides nothing", unknown),
+        ("Undetermined from the name", unknown),
     ):
         if rows:
             parts += ["", title, render_table(rows, columns)]

@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--activation",
         choices=activation.NAMES,
-        help="put this activation in the place of every ReLU module (default: leave the model as it is)",
+        help="use this activation in place of every ReLU module (default: leave the model as it is)",
     )
     add(
         "--activation-as",

@@ -39,8 +39,8 @@ _METHODS = (
     ),
     (
         "Kernel kinds and Tensor Cores by name",
-        "are inferred from kernel names by ordered rules; the rule is beside each verdict, and “unknown” means that the name "
-        "decides nothing.",
+        "are inferred from kernel names by ordered rules; the rule is beside each verdict, and “unknown” means that it is "
+        "undetermined from the name.",
     ),
     (
         "Tensor Active",

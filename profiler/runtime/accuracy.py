@@ -171,7 +171,7 @@ def agreement(reference: Logits, outputs: Logits) -> Agreement:
     """
     if reference.shape != outputs.shape:
         raise ProfilerError(
-            f"outputs of shape {list(outputs.shape)} cannot be held against a reference of shape {list(reference.shape)}.",
+            f"outputs of shape {list(outputs.shape)} cannot be compared with a reference of shape {list(reference.shape)}.",
             "Both runs must have had the same inputs (--inputs, --seed, --batch).",
         )
     _check(reference)

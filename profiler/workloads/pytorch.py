@@ -54,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--activation",
         choices=activation.NAMES,
-        help="put this activation in the place of every ReLU module (default: leave the model as it is)",
+        help="use this activation in place of every ReLU module (default: leave the model as it is)",
     )
     parser.add_argument(
         "--nvtx-modules",

@@ -97,7 +97,7 @@ def find_layers(
             )
             continue
         how = (
-            "by order, held against the engine's layers with tactic names as fixed points, as the launches do not tell them "
+            "by order, checked against the engine's layers with tactic names as fixed points, as the launches do not tell them "
             f"apart: {agreed} of {products} convolutions and products agree"
         )
         source = f"the engine's layers ({origin}), by order"

@@ -264,7 +264,7 @@ def _findings(ledger: Ledger) -> list[str]:
     by_time = sorted(causes.items(), key=lambda item: -item[1][1])
     parts = "; ".join(f"{cause}: {plural(k / n, 'kernel')}, {duration(t / n)}" for cause, (k, t) in by_time)
     found.append(
-        f"Added after: {plural(kernels / n, 'kernel')} per inference for no unit of the model, {duration(time / n)}, "
+        f"Added after: {plural(kernels / n, 'kernel')} per inference outside every module, {duration(time / n)}, "
         f"{number(share)} % of the GPU time ({parts})."
     )
     if share >= _MUCH_ADDED_PCT and "int8" in set(ledger.after_placement.work["precision"].unique()):

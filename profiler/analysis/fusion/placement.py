@@ -114,7 +114,7 @@ class Placement:
     refused: str | None = None
 
     def __repr__(self) -> str:
-        return f"Placement({self.source}: {len(self.holdings):,} units, {len(self.work):,} pieces of GPU work)"
+        return f"Placement({self.source}: {len(self.holdings):,} units, {len(self.work):,} GPU operations)"
 
 
 def place(

@@ -139,7 +139,7 @@ def _none(trace: Trace, found: list[Candidate]) -> Inferences:
     if not len(trace.events.nvtx_ranges):
         name = "Say how many there are with --inferences N, or mark them with NVTX ranges."
     rows = range_rows(trace, np.empty(0, np.int64))
-    return _build(trace, rows, None, f"{why}, so the inferences cannot be told apart.{listed} {name}", "none")
+    return _build(trace, rows, None, f"{why}, so the inferences cannot be identified.{listed} {name}", "none")
 
 
 def _listed(found: list[Candidate]) -> tuple[Candidate, ...]:
