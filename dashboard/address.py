@@ -78,6 +78,13 @@ def forget(*names: str) -> None:
         st.query_params.pop(name, None)
 
 
+def write_early() -> None:
+    """In the middle of a run, so that the address is whole while a page is drawn; not in the first run, when the browser does not yet know
+    that a change of the address is no new entry of its history."""
+    if _WRITTEN in st.session_state:
+        write()
+
+
 def write() -> None:
     """At the end of a run: the address of what was kept in it. Parameters that nobody keeps stay as they are."""
     shown: dict[str, Any] = st.session_state.get(_SHOWN, {})

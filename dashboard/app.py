@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -43,14 +43,26 @@ def main(first: str = "overview") -> None:
     named = st.Page(lambda: None, title=by_url[first].title, url_path=first, visibility="hidden")
     tour.begin()
     groups = {heading: [by_url[view.URL] for view in views] for heading, views in GROUPS.items()}
-    page = st.navigation({**groups, "": [named]}, expanded=True)
+    page = st.navigation([*pages, named], position="hidden")
     if page is named:
         st.switch_page(by_url[first], query_params=st.query_params.to_dict())
     show.keep_pages(by_url)
+    with st.sidebar:
+        _navigation(groups)
     chosen.append(sidebar.choose())
+    address.write_early()
     presenting.controls(pages, page)
     page.run()
     address.write()
+
+
+def _navigation(groups: Mapping[str, Sequence[st.Page]]) -> None:
+    """Links to the pages, in groups. Streamlit's own lists of sections are not valid HTML, which screen readers stumble over."""
+    with st.container(key="navigation", gap=None):
+        for heading, pages in groups.items():
+            st.caption(heading)
+            for page in pages:
+                st.page_link(page, width="stretch")
 
 
 def _draw(render: Callable[[data.Selection], None], chosen: list[data.Selection]) -> None:

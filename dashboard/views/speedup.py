@@ -15,7 +15,8 @@ from dashboard.sources import LADDER, Source
 from dashboard.tables import show_table
 from profiler.analysis.fusion.decompose import ChainStep, Decomposition
 from profiler.charts.waterfall import split_waterfall, waterfall
-from profiler.text import duration, markdown, times
+from profiler.report.story import speed
+from profiler.text import duration, markdown
 
 TITLE = "Speedup"
 ICON = ":material/waterfall_chart:"
@@ -96,8 +97,8 @@ def _gpus(sides: Sequence[data.LoadedTrace]) -> str:
 
 
 def _step(place: str, before: ChainStep, after: ChainStep, first: data.LoadedTrace, second: data.LoadedTrace) -> None:
-    ratio = before.latency_ns / after.latency_ns if after.latency_ns else None
-    st.subheader(f"{markdown(before.title)} → {markdown(after.title)}: {times(ratio)}")
+    verdict = f": {speed(before.latency_ns, after.latency_ns)} with nsys attached" if after.latency_ns else ""
+    st.subheader(f"{markdown(before.title)} → {markdown(after.title)}{verdict}")
     if after.split is None:
         st.warning(markdown(after.reason or ""))
         return
