@@ -27,6 +27,7 @@ from tests.support.traces import bundled
 
 pytestmark = pytest.mark.browser
 OVERVIEW = f"{counts()} kernels per inference. Same model, same precision."
+WHOLE = re.compile(r"^before: ([\d,]+) of \1 GPU operations")
 SCREENSHOTS = os.environ.get("PROFILER_SCREENSHOTS")  # a folder to keep pictures in, for looking at
 
 
