@@ -58,7 +58,7 @@ def test_the_four_runs_and_the_verdict() -> None:
     assert len(frame(test, "activation")) == 49
     agreement = frame(test, "largest error")
     assert set(agreement["precision"]) == {"fp32", "fp16", "int8"}
-    assert "All within their bounds" in shown and "2,199 cases, 0 wrong" in shown
+    assert "All errors are within bounds" in shown and "2,199 cases, 0 wrong" in shown
 
 
 def test_int8_says_what_was_not_recorded() -> None:
@@ -70,8 +70,8 @@ def test_int8_says_what_was_not_recorded() -> None:
     assert table["own kernels"].tolist() == [49]
     assert not test.warning
     shown = text(test)
-    assert "needs both engines" in shown
-    assert "Not recorded for this choice" in shown and custom_layer.OPERATORS in shown
+    assert "Both engines, with and without the plugin, are needed" in shown
+    assert "Not recorded, and so not shown" in shown and custom_layer.OPERATORS in shown
 
 
 def test_a_plugin_that_saves_time_is_said_to_save(folder: Path) -> None:
@@ -100,7 +100,7 @@ def test_runs_that_cannot_be_attributed_say_why(folder: Path) -> None:
     assert any("measure\\.json" in e.value and "precision" in e.value for e in test.error)
     test.selectbox(key="custom_layer_group").select(f"{FP16} (your folder)".replace("resnet50", "mine")).run()
     assert not test.exception
-    assert any("says which modules are the activation" in e.value for e in test.error)
+    assert any("lists the modules of the activation" in e.value for e in test.error)
 
 
 def test_the_fusion_page_shows_the_plugin() -> None:

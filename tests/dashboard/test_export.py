@@ -24,7 +24,7 @@ from profiler.report import evidence as report_evidence
 from profiler.report.evidence import Evidence, gather
 from profiler.report.tables import tables, to_csv
 from profiler.trace import open_trace
-from tests.support.pages import GRAPH_LEVEL, app, text
+from tests.support.pages import DEMO, GRAPH_LEVEL, app, kernels, text
 from tests.support.traces import bundled
 
 
@@ -54,7 +54,7 @@ def test_gates_of_the_page() -> None:
     test = app("export").run()
     test.text_area(key="gates").input("kernels_per_inference>60\nlatency>0.1ms").run()
     assert [s.value.replace("\\", "") for s in test.success] == [
-        "**passed**: after.kernels_per_inference is 56, and the gate fails at > 60"
+        f"**passed**: after.kernels_per_inference is {kernels(DEMO[1])}, and the gate fails at > 60"
     ]
     assert test.error[0].value.startswith("**failed**: after")
     command = "--fail-if 'kernels_per_inference>60' --fail-if 'latency>0.1ms'"
@@ -101,9 +101,9 @@ def test_figures_as_files(evidence: Evidence, tmp_path: Path) -> None:
     for path in paths:
         content = path.read_bytes()
         if path.suffix == ".pdf":
-            assert (
-                content.startswith(b"%PDF") and b"/Font" in content and b"/Subtype /Image" not in content
-            )  # vectors and text
+            assert content.startswith(b"%PDF") and b"/Font" in content
+            if path.stem != "fusion":  # whose hatching is made of tiles
+                assert b"/Subtype /Image" not in content  # vectors and text
         elif path.suffix == ".png":
             assert content.startswith(b"\x89PNG")
             width, height = struct.unpack(">II", content[16:24])

@@ -42,7 +42,7 @@ def page(made: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
 def test_without_a_result_the_command_is_given() -> None:
     test = app("fleet").run()
     assert not test.exception and not test.error
-    assert "No result of fleet is here yet" in text(test)
+    assert "No fleet result was found" in text(test)
     assert "python -m profiler fleet traces -o fleet-result" in test.code[0].value
 
 
@@ -109,7 +109,7 @@ def test_names_are_shown_and_never_run(tmp_path: Path, monkeypatch: pytest.Monke
 def test_the_address_opens_nothing_else(made: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     monkeypatch.setenv(settings.FOLDER_VARIABLE, str(made))
     test = app("fleet", result=key).run()
-    assert not test.exception and "The link names a result that is not here" in text(test)
+    assert not test.exception and "The link refers to a result that is not available" in text(test)
     assert test.selectbox(key="fleet_result").value == "folder/monday"
 
 

@@ -33,7 +33,7 @@ def run(folder: Path, name: str, recorded: str, title: str = "Mine", **facts: ob
 
 
 def listed(test: AppTest) -> list[str]:
-    return [o for o in test.selectbox(key="before").options if o != "(nothing)"]
+    return [o for o in test.selectbox(key="before").options if o != "(none)"]
 
 
 def test_without_traces_of_ones_own_the_demo_opens() -> None:
@@ -43,7 +43,7 @@ def test_without_traces_of_ones_own_the_demo_opens() -> None:
 def test_one_upload_opens_alone_and_waits_for_a_second() -> None:
     test = upload(app("overview").run(), ("engine.sqlite.xz", bundled("trt-fp16-b8").read_bytes()))
     assert chosen(test) == ("none", "upload/engine.sqlite.xz")
-    assert "→" not in "".join(m.value for m in test.metric) and "Nothing is chosen as “before”" in text(test)
+    assert "→" not in "".join(m.value for m in test.metric) and "No trace is selected as “before”" in text(test)
     upload(test, ("model.sqlite.xz", bundled("torch-fp16-b8").read_bytes()))
     assert chosen(test) == ("upload/model.sqlite.xz", "upload/engine.sqlite.xz")
     upload(test, ("third.sqlite.xz", bundled("trt-fp32-b8").read_bytes()))
@@ -58,7 +58,7 @@ def test_an_upload_is_never_compared_with_the_demo(page: str) -> None:
     test.selectbox(key="before").set_value(DEMO[0]).run()
     assert not test.exception
     assert "is not compared with a bundled run" in text(test) and counts() not in text(test)
-    assert "Nothing is chosen as “before”" in text(test)
+    assert "No trace is selected as “before”" in text(test)
 
 
 def test_a_folder_opens_with_its_newest_pair_and_the_demo_on_request(folder: Path) -> None:
@@ -148,7 +148,7 @@ def test_links_that_lead_outside_are_left_out_and_named(folder: Path, tmp_path_f
     test = app("overview").run()
     assert listed(test) == ["mine.sqlite"]
     said = text(test).replace("\\", "")
-    assert "link.sqlite is a link that leads out" in said and "linked is a link that leads out" in said
+    assert "link.sqlite is a link that leads outside" in said and "linked is a link that leads outside" in said
 
 
 def test_a_folder_that_may_not_be_listed_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,14 +95,14 @@ def test_pair_from_the_address(page: str) -> None:
 def test_one_trace_alone(page: str) -> None:
     test = app(page, after="none").run()
     assert not test.exception
-    assert "Nothing is chosen as “after”" in text(test)
+    assert "No trace is selected as “after”" in text(test)
 
 
 @pytest.mark.parametrize("page", OF_A_PAIR)
 def test_no_trace_at_all(page: str) -> None:
     test = app(page, before="none", after="none").run()
     assert not test.exception
-    assert "Nothing is chosen as “before”" in text(test)
+    assert "No trace is selected as “before”" in text(test)
 
 
 @pytest.mark.parametrize("page", OF_A_PAIR)

@@ -51,7 +51,7 @@ def test_any_column_of_numbers_has_a_format(values: list[float], name: str) -> N
     ],
 )
 def test_the_pages_write_numbers_so(page: str, columns: dict[str, str]) -> None:
-    test = app(page).run()
+    test = app(page, before="torch-fp32-eager-b8", after="trt-int8-stream-b8").run()
     table = next(d for d in test.dataframe if set(columns) <= set(d.value.columns))
     config = json.loads(table.proto.columns)
     assert {name: config[name]["type_config"]["format"] for name in columns} == columns

@@ -89,7 +89,7 @@ def test_a_run_folder_as_zip(uploads: Uploads) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("photo.jpg", b"\xff\xd8\xff\xe0 no trace", "photo.jpg: neither a trace nor what belongs to one"),
+        ("photo.jpg", b"\xff\xd8\xff\xe0 no trace", "photo.jpg: neither a trace nor a file that belongs to one"),
         ("x.json", b'{"answer": 42}', "x.json: JSON, but neither a manifest nor an engine description"),
         ("x.json", b'{"answer": ', "x.json: not readable as JSON"),
         ("x.zip", b"PK\x03\x04 broken", "not a .zip archive, or damaged"),
@@ -142,9 +142,9 @@ def candidate(name: str, framework: str | None = None, latency: float | None = N
         (candidate("a", None, 1), candidate("b", "TensorRT", 9), True, "is TensorRT"),
         (candidate("run_after", "PyTorch", 9), candidate("x", "PyTorch", 1), False, "names"),
         (candidate("x"), candidate("Baseline.sqlite"), False, "names"),
-        (candidate("before-after"), candidate("x"), True, "came first"),
+        (candidate("before-after"), candidate("x"), True, "given first"),
         (candidate("a", "TensorRT", 1), candidate("b", "TensorRT", 2), False, "slower"),
-        (candidate("a"), candidate("b"), True, "came first"),
+        (candidate("a"), candidate("b"), True, "given first"),
     ],
 )
 def test_which_is_before(first: Candidate, second: Candidate, before: bool, why: str) -> None:
