@@ -189,7 +189,7 @@ def sentences(study: AccuracyStudy) -> list[str]:
     """What the study says, in words: the reference, INT8, and the fastest run within the tolerance."""
     reference = study.reference
     if reference is None:
-        return ["PyTorch FP32 eager was not run on these images, so accuracy cannot be held against it."]
+        return ["PyTorch FP32 eager was not run on these images, so accuracy cannot be compared with it."]
     said = [
         f"PyTorch FP32 answers {reference.top1_pct:.2f} % of {plural(reference.images, 'test image')} correctly "
         f"(95 % interval {reference.low_pct:.2f} to {reference.high_pct:.2f} %)."

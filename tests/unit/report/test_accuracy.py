@@ -88,4 +88,4 @@ def test_without_the_reference_nothing_is_claimed(tmp_path: Path) -> None:
     del document["accuracy"]["accuracy"]["against_fp32"]
     (folder / "bench" / "trt-int8-graph-b8.json").write_text(json.dumps(document))
     study = read_study(folder)
-    assert study is not None and "cannot be held against it" in sentences(study)[0]
+    assert study is not None and "cannot be compared with it" in sentences(study)[0]
