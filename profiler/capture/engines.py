@@ -45,7 +45,7 @@ class EngineSpec:
         optimization_level: 0 to 5 (TensorRT 8.6 and later).
         hardware_compatibility: "ampere-plus" or "same-compute-capability" (TensorRT 8.6 and later); None: this GPU only.
         trt_module: "tensorrt", or "tensorrt_rtx" for TensorRT-RTX.
-        activation: what replaces the model's ReLUs: the node of the ``plugins`` (C++ or Python) when there are any, else stock operators.
+        activation: what replaces the model's ReLUs: the plugin's node when there are ``plugins``, else stock operators.
         typed_model: TensorRT 10 and later take FP16 from the types in the model, so FP16 has a model of its own.
     """
 

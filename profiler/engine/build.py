@@ -74,7 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="MIN:OPT:MAX",
-        help="batches (or whole shapes, 1x3x224x224) of an optimisation profile; repeatable; one number stands for all three",
+        help="batch sizes (or whole shapes, such as 1x3x224x224) of an optimisation profile; one number for all three; repeatable",
     )
     add(
         "--timing-cache",
@@ -82,8 +82,17 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="reuse and extend it; a hit skips timing, so collect evidence with a fresh one",
     )
-    add("--workspace", type=arguments.positive, metavar="MIB", help="default: all of the GPU's memory")
-    add("--tactic-sources", metavar="LIST", help="exactly CUDNN,CUBLAS or, against the default, +CUDNN,-CUBLAS")
+    add(
+        "--workspace",
+        type=arguments.positive,
+        metavar="MIB",
+        help="limit of scratch memory (default: all of the GPU's memory)",
+    )
+    add(
+        "--tactic-sources",
+        metavar="LIST",
+        help="exactly these, CUDNN,CUBLAS, or changes to the default, +CUDNN,-CUBLAS",
+    )
     add(
         "--plugin",
         type=Path,
@@ -108,14 +117,14 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--hardware-compatibility",
         choices=versions.COMPATIBILITY,
-        help="8.6 and later: an engine that also runs on other GPUs, more slowly (default: this GPU only)",
+        help="8.6 and later: build a slower engine that also runs on other GPUs (default: this GPU only)",
     )
-    add("--trt-module", choices=MODULES, help="TensorRT or TensorRT-RTX (default: the one that is installed)")
+    add("--trt-module", choices=MODULES, help="TensorRT or TensorRT-RTX (default: the one installed)")
     add("--io", choices=("fp32", "fp16"), default="fp32", help="type of inputs and outputs (default: fp32)")
     add(
         "--no-detailed",
         action="store_true",
-        help="keep the layers' description out of the plan; traces of it then explain less",
+        help="leave layer descriptions out of the plan; its traces then explain less",
     )
     add("--force", action="store_true", help="overwrite an existing plan")
     add("--quiet", action="store_true", help="no progress lines")

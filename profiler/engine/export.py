@@ -47,7 +47,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="where to write it",
     )
     add("--input-shape", type=arguments.image_shape, default=(3, 224, 224), metavar="C,H,W")
-    add("--batch", type=arguments.positive, metavar="N", help="fix the batch (default: open, set at build time)")
+    add(
+        "--batch", type=arguments.positive, metavar="N", help="fix the batch size (default: dynamic, set at build time)"
+    )
     add(
         "--precision",
         choices=("fp32", "fp16"),
@@ -57,13 +59,13 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--activation",
         choices=activation.NAMES,
-        help="use this activation in place of every ReLU module (default: leave the model as it is)",
+        help="replace every ReLU module with this activation",
     )
     add(
         "--activation-as",
         choices=ACTIVATION_FORMS,
         default=ACTIVATION_FORMS[0],
-        help="with --activation: stock operators, or the custom node of the C++ plugin or of the Python one (default: operators)",
+        help="with --activation: stock operators (default), or the plugin's custom node",
     )
     add(
         "--activation-in-float",

@@ -68,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         required=True,
         metavar="FILE.so",
-        help="what python -m profiler plugin build made",
+        help="a library made by python -m profiler plugin build",
     )
     add("--output", type=Path, required=True, metavar="FILE.json", help="the result document")
     add("--sizes-mib", type=_sizes, default=(4, 16, 64, 256, 1024), metavar="LIST", help="bytes read, in MiB")
@@ -77,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=arguments.positive,
         default=20,
         metavar="N",
-        help="timings of each, of which the median counts",
+        help="timings per measurement; the median counts",
     )
     return parser
 
