@@ -10,7 +10,6 @@ import streamlit as st
 
 from dashboard import address, data, presenting, show, sidebar, tour
 from dashboard.views import GROUPS, PAGES
-from profiler.charts import labels
 
 STATIC = Path(__file__).with_name("static")
 
@@ -23,10 +22,9 @@ def main(first: str = "overview") -> None:
         page_title="Kernel fusion evidence",
         page_icon=str(STATIC / "icon.png"),
         layout="wide",
-        initial_sidebar_state="collapsed" if presenting.on() else "auto",
     )
     st.html(STATIC / "style.css")
-    presenting.style(labels.ground(st.context.theme.type))
+    presenting.style()
     chosen: list[data.Selection] = []
     pages = [
         st.Page(
@@ -51,8 +49,10 @@ def main(first: str = "overview") -> None:
         _navigation(groups)
     chosen.append(sidebar.choose())
     address.write_early()
-    presenting.controls(pages, page)
-    page.run()
+    if presenting.on():
+        presenting.draw(chosen[0])
+    else:
+        page.run()
     address.write()
 
 

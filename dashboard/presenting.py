@@ -1,16 +1,21 @@
-"""Presentation mode: large type, no sidebar and no toolbar, in the address (``present=1``) and so in a link that is shared."""
+"""Presentation: slides made from the chosen pair, over the whole window; in the address (``present=1``) and so in a link that is shared."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
-from dashboard import address
+from dashboard import address, data
+from dashboard.data import Selection
+from profiler.charts.palette import GROUNDS, INK
+from profiler.charts.slide_canvas import canvas
+from profiler.charts.slide_html import STYLE, slide_html
+from profiler.report.slides import Slide
 
 PARAMETER = "present"
-SCALE = 1.5
+_STATIC = Path(__file__).with_name("static")
 
 
 def on() -> bool:
@@ -26,6 +31,7 @@ def from_address() -> None:
 def switch() -> None:
     """Begin or end."""
     st.session_state[PARAMETER] = not on()
+    st.query_params.pop("slide", None)
 
 
 def button() -> None:
@@ -36,28 +42,35 @@ def button() -> None:
         icon=":material/slideshow:",
         on_click=switch,
         width="stretch",
-        help="Large type, no sidebar. The URL can be shared; select “Leave” in the corner to exit.",
+        help="Slides made from the two traces. → or PageDown goes on, ← or PageUp back, Esc leaves. Export has them as PDF and PPTX.",
     )
 
 
-def style(ground: str) -> None:
+def style() -> None:
     """While presenting: the style. First of all that is drawn, so that what it hides is not seen."""
     if on():
-        text = (
-            Path(__file__).with_name("static").joinpath("presenting.css").read_text("utf-8").replace("GROUND", ground)
-        )
-        st.html(f"<style>{text}</style>")
+        st.html(_STATIC / "presenting.css")
 
 
-def controls(pages: Sequence[st.Page], current: st.Page) -> None:
-    """While presenting: the one control that is left on the screen, to turn pages and to leave."""
-    if not on():
-        return
-    place = next((i for i, page in enumerate(pages) if page.url_path == current.url_path), 0)
-    with st.container(key="presenting", horizontal=True, vertical_alignment="center", gap="small"):
-        if place > 0:
-            st.page_link(pages[place - 1], label=pages[place - 1].title, icon=":material/chevron_left:")
-        if place + 1 < len(pages):
-            following = pages[place + 1]
-            st.page_link(following, label=following.title, icon=":material/chevron_right:", icon_position="right")
-        st.button("Leave", key="present_end", icon=":material/close_fullscreen:", on_click=switch, type="secondary")
+@st.cache_resource(show_spinner=False)
+def _component() -> Any:
+    html, css, js = (_STATIC.joinpath(f"slides.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
+    return st.components.v2.component("slides", html=html, css=css + STYLE, js=js)
+
+
+def draw(selection: Selection) -> None:
+    """The slides of what is chosen, and the one control that is left on the screen."""
+    theme = st.context.theme.type or "light"
+    slides = data.slides(selection) or (_nothing(selection),)
+    drawn = [slide_html(canvas(slide, place, len(slides), theme)) for place, slide in enumerate(slides, 1)]
+    _component()(key="slides", data={"slides": drawn, "ground": GROUNDS[theme], "ink": INK[theme]})
+    st.button("Leave", key="present_end", icon=":material/close_fullscreen:", on_click=switch)
+
+
+def _nothing(selection: Selection) -> Slide:
+    errors = [
+        side.error.message
+        for side in (selection.before, selection.after)
+        if side is not None and side.error is not None
+    ]
+    return Slide("unknown", "There is nothing to present", tuple(errors) or ("Choose a trace in the sidebar.",), "")

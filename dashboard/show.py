@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import data, presenting
+from dashboard import data
 from dashboard.data import LoadedTrace, Selection
 from dashboard.sources import SIDES
 from profiler.analysis.compare import Comparison, Metric
@@ -41,10 +41,9 @@ def chart(
     known = {name: side.analysis.facts for name, side in (sides or {}).items() if side.analysis is not None}
     lines = [*labels.runs(known), *about]
     theme = st.context.theme.type or "light"
-    scale = presenting.SCALE if presenting.on() else 1.0
     title = str(figure.layout.title.text or "").replace("<br>", " ")
     (place or st).plotly_chart(
-        labels.labelled(figure, lines, scale=scale, theme=theme),
+        labels.labelled(figure, lines, theme=theme),
         key=key,
         config=CONFIG,
         alt=visible(f"Chart: {title}. {'; '.join(lines)}"),

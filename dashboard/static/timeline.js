@@ -74,7 +74,7 @@ class Timeline {
   }
 
   get left() { return this.width < 600 ? 84 : 132; }
-  // As large as the page's type (16 px unless a presentation or the reader makes it larger): all lengths here are of type at 16 px.
+  // As large as the page's type (16 px unless the reader makes it larger): all lengths here are of type at 16 px.
   get scale() { return parseFloat(getComputedStyle(document.documentElement).fontSize) / 16 || 1; }
   get width() { return this.canvas.clientWidth / this.scale; }
   across(event) { return event.offsetX / this.scale; }

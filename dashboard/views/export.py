@@ -20,10 +20,12 @@ from dashboard.tables import show_table
 from profiler.charts import images
 from profiler.charts.figures import Drawn
 from profiler.charts.handover import html_report
+from profiler.charts.slide_html import deck_pdf
 from profiler.errors import ProfilerError
 from profiler.report.evidence import Evidence
 from profiler.report.gates import FAILED, UNKNOWN, GateResult, check, gate_figures, parse_gate
 from profiler.report.markdown import summary
+from profiler.report.slides import Slide
 from profiler.report.tables import Table, to_csv, to_parquet
 from profiler.text import markdown, plural
 
@@ -37,6 +39,7 @@ _MIME = {
     "parquet": "application/vnd.apache.parquet",
     "pdf": "application/pdf",
     "png": "image/png",
+    "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
     "zip": "application/zip",
 }
 
@@ -56,6 +59,7 @@ def render(selection: Selection) -> None:
     outcomes = _gates(evidence)
     with above:
         _report(evidence, outcomes, drawn, name)
+    _slides(data.slides(selection), name)
     _tables(data.tables(evidence), name)
     _figures(drawn, name)
     st.subheader("The timeline, for Perfetto")
@@ -129,8 +133,30 @@ def _report(evidence: Evidence, outcomes: list[GateResult], drawn: list[Drawn], 
         icon=_DOWNLOAD,
         on_click="ignore",
     )
-    with st.expander("Its text"):
+    with st.expander("Preview"):
         st.code(text, language="markdown", wrap_lines=True)
+
+
+def _slides(slides: Sequence[Slide], name: str) -> None:
+    st.subheader("Slides")
+    st.markdown(
+        f"{plural(len(slides), 'slide')} made from these two traces: {markdown('; '.join(slide.title for slide in slides))}. “Present” in "
+        "the sidebar shows the same slides here. In the PPTX file, texts and pictures can be edited, and the speaker notes say how each "
+        "figure was obtained."
+    )
+    place = st.container(horizontal=True)
+    _save(place, "PPTX", partial(_pptx, slides), f"{name}.pptx", "slides_pptx")
+    absent = images.missing_browser()
+    if absent is None:
+        _save(place, "PDF", partial(deck_pdf, slides), f"{name}.pdf", "slides_pdf")
+    else:
+        st.info(f"PDF: {markdown(absent.message)} {markdown(absent.hint or '')}", icon=":material/info:")
+
+
+def _pptx(slides: Sequence[Slide]) -> bytes:
+    from profiler.charts.slide_pptx import deck_pptx  # noqa: PLC0415 - slow to import, and needed here only
+
+    return deck_pptx(slides)
 
 
 def _tables(tables: list[Table], name: str) -> None:

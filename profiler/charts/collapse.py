@@ -119,23 +119,30 @@ def figure(block: Block, chosen: tuple[str, str, int] | None = None) -> go.Figur
     return made
 
 
-def _ribbons(made: go.Figure, block: Block, where: Mapping[str, Sequence[Place]]) -> None:
+def ribbons(block: Block, where: Mapping[str, Sequence[Place]]) -> dict[str, list[list[tuple[float, float]]]]:
+    """Status → the ribbons of its units: from 0 to 1 across, and from 1 at the units down to 0 at what computes them."""
     members: dict[int, list[int]] = {}
     for k, box in enumerate(block.before):
         if box.into is not None:
             members.setdefault(box.into, []).append(k)
-    named: set[str] = set()
+    found: dict[str, list[list[tuple[float, float]]]] = {}
     for target, sources in members.items():
-        edge, end = where["after"][target].low, where["after"][target].high
+        edge, width = where["after"][target].low, where["after"][target].high - where["after"][target].low
         total = max(sum(block.before[k].time_ns for k in sources), 1)
         for k in sources:
             box, place = block.before[k], where["before"][k]
-            following = edge + (end - where["after"][target].low) * box.time_ns / total
-            x, y = _ribbon(place.low, place.high, edge, following)
-            status = box.row.status
+            end = edge + width * box.time_ns / total
+            found.setdefault(box.row.status, []).append(_ribbon(place.low, place.high, edge, end))
+            edge = end
+    return found
+
+
+def _ribbons(made: go.Figure, block: Block, where: Mapping[str, Sequence[Place]]) -> None:
+    for status, polygons in ribbons(block, where).items():
+        for k, polygon in enumerate(polygons):
             made.add_scatter(
-                x=x,
-                y=y,
+                x=[x for x, _ in polygon],
+                y=[y for _, y in polygon],
                 fill="toself",
                 mode="lines",
                 line={"width": 0},
@@ -143,10 +150,8 @@ def _ribbons(made: go.Figure, block: Block, where: Mapping[str, Sequence[Place]]
                 hoverinfo="skip",
                 name=f"unit {status}",
                 legendgroup=status,
-                showlegend=status not in named,
+                showlegend=k == 0,
             )
-            named.add(status)
-            edge = following
 
 
 def _ticks(
@@ -206,13 +211,13 @@ def _ruler(made: go.Figure, longest: int) -> None:
     made.add_annotation(x=0.85, xanchor="left", y=-0.93, text=duration(length), showarrow=False, font={"size": 11})
 
 
-def _ribbon(a: float, b: float, c: float, d: float) -> tuple[list[float], list[float]]:
-    """A band from [a, b] at the height of the upper boxes down to [c, d] at the lower ones, with smooth sides."""
+def _ribbon(a: float, b: float, c: float, d: float) -> list[tuple[float, float]]:
+    """A band from [a, b] at the height 1 down to [c, d] at 0, with smooth sides."""
     t = np.linspace(0.0, 1.0, 16)
     ease = 3 * t**2 - 2 * t**3
     left, right = a + (c - a) * ease, b + (d - b) * ease
-    y = 1.0 - t
-    return [*left, *right[::-1], left[0]], [*y, *y[::-1], y[0]]
+    sides = [*zip(left.tolist(), (1 - t).tolist()), *zip(right.tolist()[::-1], t.tolist())]
+    return [*sides, sides[0]]
 
 
 def _alpha(colour: str, alpha: float) -> str:

@@ -43,12 +43,17 @@ def missing() -> MissingToolError | None:
         return MissingToolError(
             "Figures as PDF, PNG or SVG files need Kaleido, which is not installed.", "pip install kaleido"
         )
-    if browser() is None:
-        return MissingToolError(
-            "Figures as PDF, PNG or SVG files are drawn by a Chromium or Chrome, and none is on the PATH.",
-            f"Install one (apt install chromium), or name it in {BROWSER_VARIABLE}. The HTML report needs none.",
-        )
-    return None
+    return missing_browser()
+
+
+def missing_browser() -> MissingToolError | None:
+    """That there is no Chromium, and how to get one; None when there is."""
+    if browser() is not None:
+        return None
+    return MissingToolError(
+        "Figures and slides as PDF, PNG or SVG files are drawn by a Chromium or Chrome, and none is on the PATH.",
+        f"Install one (apt install chromium), or name it in {BROWSER_VARIABLE}. The HTML report and slides as PPTX need none.",
+    )
 
 
 def render(drawn: Sequence[Drawn], kinds: Sequence[str]) -> dict[tuple[str, str], bytes]:

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping
 import plotly.graph_objects as go
 
 from profiler.analysis.run.facts import RunFacts
-from profiler.charts.palette import GROUNDS, INK
+from profiler.charts.palette import INK
 from profiler.text import plotly_text
 
 _TITLE_WIDTH, _LINE_WIDTH = 46, 56  # characters that fit a phone at 15 and 12 px
 _MAX_LINES = 8
-_TITLE_PX, _LINE_PX = 15, 12
+_TITLE_PX, _LINE_PX, _TEXT_PX = 15, 12, 12
 _UNKNOWN = "unknown"
 
 
@@ -30,16 +30,13 @@ def runs(sides: Mapping[str, RunFacts]) -> list[str]:
     return [*lines, ", ".join(shared)] if sides else lines
 
 
-def labelled(
-    figure: go.Figure, lines: Iterable[str] = (), *, scale: float = 1.0, theme: str | None = None
-) -> go.Figure:
+def labelled(figure: go.Figure, lines: Iterable[str] = (), *, theme: str | None = None) -> go.Figure:
     """A copy of a figure with lines under its title, wrapped so that they fit a phone.
 
     The title may be escaped already; it is escaped once.
 
     Args:
         lines: plain text; escaped here. Without any, those that the figure has are kept.
-        scale: of the type; more than 1 to be read from the back of a room.
         theme: "light" or "dark" sets the colour of all texts; None leaves it to the template.
     """
     made = go.Figure(figure)
@@ -49,17 +46,16 @@ def labelled(
     given = [plotly_text(w, 200) for line in lines for w in _wrap(line, _LINE_WIDTH)][:_MAX_LINES]
     kept = made.layout.title.subtitle.text
     under += given or (kept.split("<br>") if kept else [])
-    sizes = {name: round(px * scale) for name, px in (("title", _TITLE_PX), ("line", _LINE_PX), ("text", 12))}
     ink = {"color": INK[theme]} if theme else {}
-    top = round(1.3 * (sizes["title"] + len(under) * sizes["line"])) + 22
+    top = round(1.3 * (_TITLE_PX + len(under) * _LINE_PX)) + 22
     annotated = any(a.yref == "paper" and (a.y or 0) > 0.98 for a in made.layout.annotations)  # headings of subplots
     top += 24 if annotated else 0
     old = made.layout.margin.t or 0
     made.update_layout(
         title={
             "text": plotly_text(title, 200),
-            "font": {"size": sizes["title"], **ink},
-            "subtitle": {"text": "<br>".join(under), "font": {"size": sizes["line"], **ink}},
+            "font": {"size": _TITLE_PX, **ink},
+            "subtitle": {"text": "<br>".join(under), "font": {"size": _LINE_PX, **ink}},
             "x": 0,
             "xanchor": "left",
             "xref": "container",
@@ -68,37 +64,22 @@ def labelled(
             "yanchor": "top",
             "pad": {"t": 6, "l": 8},
         },
-        font={"size": sizes["text"], **ink},
-        legend_font={"size": sizes["text"], **ink},
+        font={"size": _TEXT_PX, **ink},
+        legend_font={"size": _TEXT_PX, **ink},
         margin_t=top,
-        height=round(((made.layout.height or 400) - old) * _growth(made, scale)) + top,
+        height=(made.layout.height or 400) - old + top,
     )
     axis = {
-        "tickfont": {"size": sizes["text"], **ink},
-        "title_font": {"size": sizes["text"], **ink},
+        "tickfont": {"size": _TEXT_PX, **ink},
+        "title_font": {"size": _TEXT_PX, **ink},
         "separatethousands": True,
     }
     made.update_xaxes(**axis).update_yaxes(**axis)
-    for trace in made.data:
-        if trace.type == "bar" and trace.insidetextfont.size:
-            trace.insidetextfont.size = round(trace.insidetextfont.size * scale)
     for annotation in made.layout.annotations:
         if annotation.font.color is None and ink:
             annotation.font.color = INK[theme or "light"]
-        annotation.font.size = round((annotation.font.size or 12) * scale)
     return made
-
-
-def _growth(figure: go.Figure, scale: float) -> float:
-    """By how much the height grows with the type: wholly where names of several lines stand one above the other."""
-    stacked = any("<br>" in str(text) for axis in figure.select_yaxes() for text in axis.ticktext or ())
-    return scale if stacked else 1 + (scale - 1) / 2
 
 
 def _wrap(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, width, break_on_hyphens=False)
-
-
-def ground(theme: str | None) -> str:
-    """The background of a theme."""
-    return GROUNDS[theme or "light"]

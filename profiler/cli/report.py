@@ -18,6 +18,7 @@ from profiler.report.evidence import Evidence, gather
 from profiler.report.gates import FAILED, UNKNOWN, GateResult, check, parse_gate
 from profiler.report.markdown import summary
 from profiler.report.plain import json_text
+from profiler.report.slides import slides
 from profiler.trace import open_trace
 
 DESCRIPTION = (
@@ -66,18 +67,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--figure-format", metavar="LIST", default="pdf,png", help="of pdf, png, svg, with commas (default: pdf,png)"
     )
+    output.add_argument("--pptx", metavar="FILE", type=Path, help="also write slides as a PowerPoint presentation")
+    output.add_argument("--pdf", metavar="FILE", type=Path, help="also write the same slides as PDF (needs a Chromium)")
     output.add_argument("-f", "--force", action="store_true", help="replace files that exist")
 
 
 def run(args: argparse.Namespace) -> int | None:
     check_target(args)
-    check_target(args, "markdown")
+    for other in ("markdown", "pptx", "pdf"):
+        check_target(args, other)
     table_formats = _listed(args.table_format, tables.FORMATS, "--table-format")
     figure_formats = _listed(args.figure_format, _FIGURE_FORMATS, "--figure-format")
     chosen = args.format or (_FORMATS.get(args.output.suffix.lower()) if args.output else "markdown")
     if chosen is None:
         raise UsageError(f"{args.output}: its ending names no format.", "Use .html, .md or .json, or give --format.")
     gates = [parse_gate(text) for text in args.fail_if]
+    if args.pdf is not None:
+        _require_browser()
     with open_trace(args.before) as before, open_trace(args.after) as after:
         evidence = gather(
             *pair_of(args, before, after),
@@ -95,6 +101,8 @@ def run(args: argparse.Namespace) -> int | None:
             tables.write_tables(tables.tables(evidence), args.tables, table_formats, args.force)
         if args.figures is not None:
             _figures(evidence, args.figures, figure_formats, args.force)
+        if args.pptx is not None or args.pdf is not None:
+            _slides(evidence, args.pptx, args.pdf)
         warn(evidence.comparison.warnings)
     return _status(outcomes)
 
@@ -126,6 +134,25 @@ def _figures(evidence: Evidence, folder: Path, kinds: tuple[str, ...], force: bo
     from profiler.charts.images import write  # noqa: PLC0415
 
     write(figures(evidence), folder, kinds, force)
+
+
+def _require_browser() -> None:
+    """Refuse slides as PDF before any work is done where nothing can print them."""
+    from profiler.charts.images import missing_browser  # noqa: PLC0415 - see _html
+
+    absent = missing_browser()
+    if absent is not None:
+        raise absent
+
+
+def _slides(evidence: Evidence, pptx: Path | None, pdf: Path | None) -> None:
+    from profiler.charts.slide_html import deck_pdf  # noqa: PLC0415 - see _html
+    from profiler.charts.slide_pptx import deck_pptx  # noqa: PLC0415
+
+    made = slides(evidence)
+    for target, make in ((pptx, deck_pptx), (pdf, deck_pdf)):
+        if target is not None:
+            write_file(target, make(made))
 
 
 def _status(outcomes: list[GateResult]) -> int | None:

@@ -83,12 +83,13 @@ def test_the_first_page_opens_at_its_name_too(browser: Any, address: str, query:
     page.context.close()
 
 
-def test_timeline_is_as_large_as_the_type_of_a_presentation(browser: Any, address: str) -> None:
+def test_timeline_is_as_large_as_the_type_that_the_reader_chose(browser: Any, address: str) -> None:
     heights = []
-    for query in ("", "?present=1"):
+    for size in (16, 22):
         page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
-        page.goto(f"{address}/timeline{query}")
+        page.goto(f"{address}/timeline")
         settled(page, "Timeline")
+        page.add_style_tag(content=f":root {{ font-size: {size}px !important; }}")
         canvas = page.get_by_role("application")
         canvas.focus()
         page.keyboard.press("w")  # a pointer still finds the bars that it sees

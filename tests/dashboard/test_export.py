@@ -37,7 +37,16 @@ def test_the_page_offers_everything() -> None:
     test = app("export").run()
     assert not test.exception and not test.error
     offered = {b.key for b in test.download_button}
-    assert {"report_html", "report_markdown", "table_csv", "table_parquet", "tables_csv", "tables_parquet"} <= offered
+    assert {
+        "report_html",
+        "report_markdown",
+        "table_csv",
+        "table_parquet",
+        "tables_csv",
+        "tables_parquet",
+        "slides_pptx",
+    } <= offered
+    assert ("slides_pdf" in offered) == (images.missing_browser() is None)
     if images.missing() is None:
         assert {"figure_pdf", "figure_png", "figures_pdf", "figures_png"} <= offered
     assert any(c.value.startswith("## What TensorRT did to the model") for c in test.code)
@@ -74,7 +83,10 @@ def test_gates_that_cannot_be_decided() -> None:
 def test_without_a_browser_the_page_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "browser", lambda: None)
     test = app("export").run()
-    assert "none is on the PATH" in text(test) and "figure_pdf" not in {b.key for b in test.download_button}
+    offered = {b.key for b in test.download_button}
+    assert (
+        "none is on the PATH" in text(test) and not {"figure_pdf", "slides_pdf"} & offered and "slides_pptx" in offered
+    )
 
 
 def test_names_of_files() -> None:

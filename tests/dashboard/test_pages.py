@@ -395,9 +395,11 @@ def test_runs_draw_the_best_throughput_of_each_precision_and_the_pareto_front() 
 
 
 @pytest.mark.parametrize("page", URLS)
-def test_presentation_of_every_page_is_in_the_address_and_can_be_left(page: str) -> None:
+def test_slides_open_from_every_page_by_the_address_and_can_be_left(page: str) -> None:
     test = app(page, present="1").run()
-    assert not test.exception
+    assert not test.exception and not test.title
+    (deck,) = (json.loads(c.proto.json) for c in test.get("bidi_component"))
+    assert len(deck["slides"]) == 6 and "kernels per inference</h1>" in deck["slides"][0]
     assert test.query_params["present"] in ("1", ["1"])
     test.button(key="present_end").click().run()
     assert not test.exception

@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from pptx import Presentation
+from pypdf import PdfReader
 
+from profiler.charts import images
 from tests.support.commands import profiler
 from tests.support.make_trace import simple
 from tests.support.traces import bundled
@@ -37,6 +40,35 @@ def test_everything_in_one_run(tmp_path: Path) -> None:
     assert sum(int(k["count"]) for k in kernels) == frame["count"].sum() == 560
     assert {p.suffix for p in (tmp_path / "tables").iterdir()} == {".csv", ".parquet"}
     assert not list(tmp_path.rglob(".*"))  # nothing half-written is left
+
+
+def test_slides_are_written_whole_and_never_over_a_file(tmp_path: Path) -> None:
+    target = tmp_path / "deck.pptx"
+    asked = ("report", BEFORE, AFTER, "-o", str(tmp_path / "r.md"), "--pptx", str(target))
+    done = profiler(*asked)
+    assert (done.returncode, done.stdout) == (0, "")
+    found = Presentation(target)
+    assert len(found.slides) == 6 and found.slides[0].shapes.title.text_frame.text == "174 → 56 kernels per inference"
+    refused = profiler(*asked[:3], "--pptx", str(target))
+    assert refused.returncode == 2 and "exists already" in refused.stderr
+    assert profiler(*asked, "--force").returncode == 0
+    onto = profiler("report", BEFORE, AFTER, "--pptx", AFTER, "--force")
+    assert onto.returncode == 2 and "deck" not in onto.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["deck.pptx", "r.md"]
+
+
+def test_slides_as_pdf(tmp_path: Path) -> None:
+    target = tmp_path / "deck.pdf"
+    without = profiler(
+        "report", BEFORE, AFTER, "--pdf", str(target), env={**os.environ, "PATH": "", "BROWSER_PATH": ""}
+    )
+    assert without.returncode == 1 and "none is on the PATH" in without.stderr and not target.exists()
+    if images.missing_browser() is not None:
+        pytest.skip("no Chromium on this machine")
+    done = profiler("report", BEFORE, AFTER, "-o", str(tmp_path / "r.md"), "--pdf", str(target))
+    assert done.returncode == 0, done.stderr
+    pages = PdfReader(target).pages
+    assert len(pages) == 6 and "174 → 56 kernels per inference" in pages[0].extract_text()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems' names of files are Unicode")

@@ -47,6 +47,8 @@ class LatencyPart:
 class Decomposition(Tabular):
     """An exact split: the parts' ``before_ns`` sum to the latency before, their ``after_ns`` to the latency after."""
 
+    before_label: str
+    after_label: str
     before_latency_ns: int
     after_latency_ns: int
     before_inference: str
@@ -134,7 +136,8 @@ def decompose(ledger: Ledger) -> Decomposition:
             "from entering the range to the first GPU work, and from the last to leaving it",
         ),
     ]
-    return Decomposition(b.latency, a.latency, b.name, a.name, tuple(parts))
+    titles = ledger.before.facts.title, ledger.after.facts.title
+    return Decomposition(*titles, b.latency, a.latency, b.name, a.name, tuple(parts))
 
 
 def _destination(row: Row) -> str:
