@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import presenting
 from dashboard.show import link
 
 COOKIE = "evidence_tour"
@@ -36,7 +35,7 @@ def draw() -> None:
     """The guide, where it is to be shown; after its dismissal, once, what makes the browser remember."""
     if st.session_state.pop(_REMEMBER, False):
         st.html(_SCRIPT, unsafe_allow_javascript=True)
-    if not is_shown() or presenting.on():
+    if not is_shown():
         return
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small", key="tour"):
         st.markdown("**New here?** Continue with:")

@@ -27,6 +27,11 @@ _QUESTIONS = {
     "tensor_cores": "Use of Tensor Cores",
     "memory": "Memory traffic",
 }
+_PARTS = {
+    "same": "Kernels of modules that run on both sides",
+    "vanished": "Kernels of modules that are fused or folded away",
+}
+"""Parts of the time in words that hold whether they shrank or grew."""
 _VERDICTS = {"yes": "use Tensor Cores", "no": "do not", "unknown": "the name does not tell"}
 
 
@@ -149,8 +154,9 @@ def _not_a_pair(evidence: Evidence, refusal: str) -> tuple[Slide, ...]:
 
 
 def _count(evidence: Evidence, facts: StoryFacts, claim: Claim, foot: str) -> Slide:
-    said = headline(facts)
-    title, _, rest = said.partition(". ")
+    title, _, rest = headline(facts).partition(". ")
+    if evidence.comparison.refusals:  # each side may well know its own
+        title, rest = "Kernel counts are not compared", ""
     found, figures = median_latencies(facts), []
     if found is not None:
         text = f"{number(found.before_ms)} → {number(found.after_ms, 'ms')}"
@@ -207,7 +213,7 @@ def _time(evidence: Evidence, facts: StoryFacts, claim: Claim, foot: str) -> Sli
             low = min(level, level - part.saved_ns)
             key = "less" if part.saved_ns >= 0 else "more"
             text = f"{signed(-part.saved_ns / 1e3)} µs"
-            bars.append(Bar(part.label, text, (Segment(key, abs(part.saved_ns), low),)))
+            bars.append(Bar(_PARTS.get(part.id, part.label), text, (Segment(key, abs(part.saved_ns), low),)))
             level -= part.saved_ns
     bars.append(Bar("after", duration(split.after_latency_ns), (Segment("after", split.after_latency_ns),)))
     title = f"Where the time went: {duration(split.before_latency_ns)} → {duration(split.after_latency_ns)} under nsys"
@@ -278,7 +284,7 @@ def _unknown(evidence: Evidence, facts: StoryFacts, claims: Mapping[str, Claim])
     for claim in claims.values():
         if not claim.answered and ": " in claim.sentences[0]:
             reasons.setdefault(claim.sentences[0].partition(": ")[2], []).append(_QUESTIONS[claim.id])
-    missing = [f"{listed(heads)}: {reason}" for reason, heads in reasons.items()]
+    missing = [f"{heads[0]}{_also(heads[1:])}: {reason}" for reason, heads in reasons.items()]
     missing += _unexplained(evidence)
     missing += [s for s in claims["quality"].sentences if s.startswith(("Neither", "Weights"))]
     lacking = [name for name, side in zip(("before", "after"), facts.clean) if side is None]
@@ -295,6 +301,11 @@ def _unknown(evidence: Evidence, facts: StoryFacts, claims: Mapping[str, Claim])
         n.sentence for n in notices(w for w in evidence.comparison.warnings if w not in said) if not n.of_tensorrt
     ]
     return _closing(missing, evidence.sides)
+
+
+def _also(heads: Sequence[str]) -> str:
+    lower = [f"{head[0].lower()}{head[1:]}" for head in heads]
+    return f"{''.join(f', {head}' for head in lower[:-1])} and {lower[-1]}" if lower else ""
 
 
 def _unexplained(evidence: Evidence) -> Iterator[str]:

@@ -83,9 +83,9 @@ def test_keys_turn_the_slides_and_the_address_remembers(context: Any, address: s
     assert shown(page) == 3
     page.keyboard.press("Escape")
     page.get_by_role("heading", name="Fusion", level=1).wait_for(timeout=30_000)
-    page.wait_for_timeout(1000)
-    assert "present" not in page.url and "slide" not in page.url and "after=trt86-fp16-stream-b8" in page.url
-    assert page.locator('[data-testid="stSidebar"]').is_visible()
+    page.wait_for_function("!location.search.includes('present') && !location.search.includes('slide')", timeout=30_000)
+    assert "after=trt86-fp16-stream-b8" in page.url
+    page.locator('[data-testid="stSidebar"]').first.wait_for(state="visible", timeout=10_000)
 
 
 @pytest.mark.parametrize(
