@@ -34,11 +34,9 @@ from profiler.charts.figures import Drawn
 from profiler.charts.figures import figures as all_figures
 from profiler.errors import ProfilerError, UsageError
 from profiler.progress import report
-from profiler.report import slides as report_slides
 from profiler.report.accuracy import AccuracyStudy, read_study
 from profiler.report.evidence import Evidence
 from profiler.report.layers import engine_layers as report_layers
-from profiler.report.slides import Slide, slides_of_one
 from profiler.report.story import Claim, claims_from
 from profiler.report.story_facts import StoryFacts, story_facts
 from profiler.report.tables import Table
@@ -292,21 +290,6 @@ def drawn_figures(evidence: Evidence) -> list[Drawn]:
 def _drawn_figures(key: Key, _evidence: Evidence) -> list[Drawn]:
     del key
     return all_figures(_evidence)
-
-
-def slides(selection: Selection) -> tuple[Slide, ...]:
-    """The slides about what is chosen: two traces, or one alone; none where none can be read."""
-    if selection.before is not None and selection.after is not None:
-        made = evidence(selection.before, selection.after)
-        if made is not None:
-            return _with_progress(partial(_slides, _evidence_key(made), made))
-    return next((slides_of_one(name, side.analysis) for name, side in selection.readable.items() if side.analysis), ())
-
-
-@kept(max_entries=4)
-def _slides(key: Key, _evidence: Evidence) -> tuple[Slide, ...]:
-    del key
-    return report_slides.slides(_evidence)
 
 
 def _evidence_key(evidence: Evidence) -> tuple[object, ...]:

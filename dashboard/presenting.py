@@ -12,7 +12,7 @@ from dashboard.data import Selection
 from profiler.charts.palette import GROUNDS, INK
 from profiler.charts.slide_canvas import canvas
 from profiler.charts.slide_html import STYLE, slide_html
-from profiler.report.slides import Slide
+from profiler.report.slides import Slide, slides, slides_of_one
 
 PARAMETER = "present"
 _STATIC = Path(__file__).with_name("static")
@@ -58,11 +58,21 @@ def _component() -> Any:
     return st.components.v2.component("slides", html=html, css=css + STYLE, js=js)
 
 
+def slides_of(selection: Selection) -> tuple[Slide, ...]:
+    """The slides about what is chosen: two traces, or one alone; none where none can be read."""
+    if selection.before is not None and selection.after is not None:
+        evidence = data.evidence(selection.before, selection.after)
+        if evidence is not None:
+            data.ledger(selection.before, selection.after)  # with its progress, where it takes long
+            return slides(evidence)
+    return next((slides_of_one(name, side.analysis) for name, side in selection.readable.items() if side.analysis), ())
+
+
 def draw(selection: Selection) -> None:
     """The slides of what is chosen, and the one control that is left on the screen."""
     theme = st.context.theme.type or "light"
-    slides = data.slides(selection) or (_nothing(selection),)
-    drawn = [slide_html(canvas(slide, place, len(slides), theme)) for place, slide in enumerate(slides, 1)]
+    deck = slides_of(selection) or (_nothing(selection),)
+    drawn = [slide_html(canvas(slide, place, len(deck), theme)) for place, slide in enumerate(deck, 1)]
     _component()(key="slides", data={"slides": drawn, "ground": GROUNDS[theme], "ink": INK[theme]})
     st.button("Leave", key="present_end", icon=":material/close_fullscreen:", on_click=switch)
 

@@ -13,7 +13,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import data
+from dashboard import data, presenting
 from dashboard.data import Selection
 from dashboard.show import chart, link, show_error, show_problems
 from dashboard.tables import show_table
@@ -59,7 +59,7 @@ def render(selection: Selection) -> None:
     outcomes = _gates(evidence)
     with above:
         _report(evidence, outcomes, drawn, name)
-    _slides(data.slides(selection), name)
+    _slides(presenting.slides_of(selection), name)
     _tables(data.tables(evidence), name)
     _figures(drawn, name)
     st.subheader("The timeline, for Perfetto")
