@@ -40,6 +40,9 @@ def sum_by_code(codes: Codes, values: npt.NDArray[np.integer], n: int) -> Int64A
         inside = part >= 0
         if not inside.all():
             part, worth = part[inside], worth[inside]
+        if n > _PIECE:
+            np.add.at(sums, part, worth)
+            continue
         high, low = worth >> _HALF, worth & ((1 << _HALF) - 1)
         sums += np.bincount(part, weights=low, minlength=n).astype(np.int64)
         if high.any():

@@ -112,11 +112,33 @@ def process_of(tids: IntArray) -> IntArray:
     return np.where(tids == -1, -1, tids.astype(np.int64, copy=False) & PROCESS_MASK)
 
 
-def rows_by_start(starts: IntArray, good: npt.NDArray[np.bool_]) -> IntArray | None:
-    """The good rows by start; None when that is all rows as they are."""
-    rows = None if good.all() else np.flatnonzero(good)
-    kept = starts if rows is None else starts[rows]
-    if len(kept) < 2 or is_constant(kept) or (kept[1:] >= kept[:-1]).all():
-        return rows
+def timed_rows(starts: IntArray, ends: IntArray) -> tuple[IntArray | None, int, float]:
+    """The rows with a start and an end that are times, in order, by start; None when that is all rows as they are.
+
+    Returns:
+        The rows; how many were left out; the sum of the durations of the others, as a float, as it may not fit into 64 bits.
+    """
+    good: npt.NDArray[np.bool_] | None = None
+    total = 0.0
+    for at in range(0, len(starts), PIECE):
+        first, last = starts[at : at + PIECE], ends[at : at + PIECE]
+        fine = (first >= -MAX_NS) & (last >= first) & (last <= MAX_NS)
+        if not fine.all():
+            good = np.ones(len(starts), dtype=bool) if good is None else good
+            good[at : at + PIECE] = fine
+            first, last = first[fine], last[fine]
+        total += float(np.sum(last.astype(np.int64, copy=False) - first, dtype=np.float64))
+    rows = None if good is None else np.flatnonzero(good)
+    left_out = 0 if rows is None else len(starts) - len(rows)
+    kept = take(starts, rows)
+    if (
+        len(kept) < 2
+        or is_constant(kept)
+        or all(
+            (kept[at + 1 : at + PIECE + 1] >= kept[at : at + PIECE][: len(kept) - at - 1]).all()
+            for at in range(0, len(kept), PIECE)
+        )
+    ):
+        return rows, left_out, total
     order = np.argsort(kept, kind="stable")
-    return order if rows is None else rows[order]
+    return (order if rows is None else rows[order]), left_out, total

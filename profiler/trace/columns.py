@@ -86,6 +86,11 @@ class Table(Mapping[str, Any]):
         """The number of rows."""
         return len(next(iter(self._columns.values())))
 
+    def forget(self, name: str, again: Callable[[Table], Mapping[str, Any]]) -> None:
+        """Give up a column, which is made again where it is asked for."""
+        if self._columns.pop(name, None) is not None:
+            self._later[name] = again
+
     def take(self, rows: Rows, names: Iterable[str] | None = None) -> Table:
         """Some of the rows, of some of the columns."""
         return Table({name: _taken(self[name], rows) for name in names or self})
@@ -141,3 +146,14 @@ def labelled(codes: IntArray, labels: list[str]) -> Labels:
 def categorical(values: IntArray, label: Callable[[int], str]) -> Labels:
     codes, distinct = encode(values)
     return labelled(codes, [label(int(v)) for v in distinct])
+
+
+def pairs_of(first: Labels, second: Labels) -> tuple[IntArray, list[tuple[str, str]]]:
+    """For each row which pair of texts it has, as a code, and the pairs."""
+    width = max(len(second.texts), 1)
+    if is_constant(first.codes):
+        codes, found = encode(second.codes)
+        found = found + int(first.codes[0]) * width
+    else:
+        codes, found = encode(first.codes.astype(np.int64) * width + second.codes)
+    return codes, [(first.texts[pair // width], second.texts[pair % width]) for pair in found.tolist()]

@@ -28,8 +28,8 @@ from profiler.trace.arrays import (
     is_time,
     minus_one_for_missing,
     process_of,
-    rows_by_start,
     take,
+    timed_rows,
 )  # fmt: skip
 from profiler.trace.columns import Labels, Table, categorical, labelled
 from profiler.trace.database import DURATION_BITS, Database
@@ -98,7 +98,8 @@ class Events:
         self._database = database
         self._warn = warn
         self._kernel_rows: IntArray | None = None
-        """Which rows of the table the kernels are; None for all as they are."""
+        self._call_rows: IntArray | None = None
+        """Which rows of the tables the kernels and the calls are; None for all as they are."""
 
     # -- GPU work ------------------------------------------------------------------------------------------------
 
@@ -107,14 +108,15 @@ class Events:
         names = self._name_columns
         raw = self._database.integers(KERNELS, [*_TIMED, *_LAUNCHED, names[0]])
         self._kernel_rows = rows = self._valid(raw, "kernels")
-        columns = self._timed(raw, rows)
+        columns = self._timed(raw, rows, small=True)
         columns["name"] = self._names(raw, rows, *names)
+        del columns["end_ns"]  # memory: few ask for it
         me = weakref.proxy(self)  # the table must not keep what keeps it
-        return self._work(
-            columns,
-            _KERNEL_COLUMNS,
-            {("device_id", "context_id", "stream_id", "short_name", "graph_node_id"): lambda t: me._places()},
-        )
+        later: dict[tuple[str, ...], Later] = {
+            ("end_ns",): lambda t: {"end_ns": t["start_ns"] + t["duration_ns"]},
+            ("device_id", "context_id", "stream_id", "short_name", "graph_node_id"): lambda t: me._places(),
+        }
+        return self._work(columns, _KERNEL_COLUMNS, later)
 
     def _places(self) -> Columns:
         """What few ask of kernels: where they ran."""
@@ -235,6 +237,19 @@ class Events:
         rows = self._valid(raw, "graph launches")
         return self._work(self._timed(raw, rows) | self._columns(raw, rows, {**_PLACED, "graphId": "graph_id"}))
 
+    def match_launches(self) -> None:
+        """Find the launches of all work, and give up the correlation ids of which they are found: much memory that few ask for again."""
+        for work in (self.kernels, self.graph_traces, self.memcpys, self.memsets):
+            _ = work["api_call"]
+        me, rows = weakref.proxy(self), self._call_rows
+        self.kernels.forget("correlation_id", lambda t: me._correlation_ids(KERNELS, me._kernel_rows))
+        self.api_calls.forget("correlation_id", lambda t: me._correlation_ids(API_CALLS, rows))
+
+    def _correlation_ids(self, table: str, rows: IntArray | None) -> Columns:
+        return self._columns(
+            self._database.integers(table, ["correlationId"]), rows, {"correlationId": "correlation_id"}
+        )
+
     def _work(
         self, columns: Columns, order: Sequence[str] = (), later: Mapping[tuple[str, ...], Later] | None = None
     ) -> Table:
@@ -252,7 +267,7 @@ class Events:
     @cached_property
     def api_calls(self) -> Table:
         raw = self._database.integers(API_CALLS, ["start", "end", "globalTid", "correlationId"])
-        rows = self._valid(raw, "API calls")
+        self._call_rows = rows = self._valid(raw, "API calls")
         starts, ends = take(raw.pop("start"), rows), take(raw.pop("end"), rows)
         duration = difference(ends, starts, small=True)
         del ends
@@ -277,15 +292,14 @@ class Events:
         kinds = ",".join(str(k) for k in KINDS)
         where = f"eventType IN ({kinds})" if self._database.has(NVTX, "eventType") else ""
         raw = self._database.integers(NVTX, ["start", "end", "eventType", "globalTid", "domainId", "textId"], where)
-        n = len(raw["start"])
         texts = self._nvtx_texts(where, raw.pop("textId"))
         is_closed = raw["end"] != MISSING
         ends = raw.pop("end")
         if not is_closed.all():
             known = raw["start"][is_time(raw["start"])]
             ends = np.where(is_closed, ends, max(self.span_ns[1] if self.span_ns else 0, int(known.max(initial=0))))
-        rows = rows_by_start(raw["start"], is_time(raw["start"]) & is_time(ends) & (ends >= raw["start"]))
-        self._count_dropped(n - (n if rows is None else len(rows)), "NVTX ranges")
+        rows, dropped, _ = timed_rows(raw["start"], ends)
+        self._count_dropped(dropped, "NVTX ranges")
         tid = minus_one_for_missing(take(raw.pop("globalTid"), rows))
         pid = process_of(tid)
         starts = take(raw.pop("start"), rows)
@@ -339,17 +353,14 @@ class Events:
         Raises:
             TraceError: the durations add up to more than 64 bits hold, so no sum of them would be right.
         """
-        starts, ends = raw["start"], raw["end"]
-        good = is_time(starts) & is_time(ends) & (ends >= starts)
-        dropped = len(good) - int(np.count_nonzero(good))
-        kept = (starts, ends) if not dropped else (starts[good], ends[good])
-        if float(np.sum(kept[1].astype(np.int64, copy=False) - kept[0], dtype=np.float64)) > MAX_NS:
+        rows, dropped, total = timed_rows(raw["start"], raw["end"])
+        if total > MAX_NS:
             raise TraceError(
-                f"{self._database.label}: the durations of {len(kept[0]):,} {what} add up to more than 73 years.",
+                f"{self._database.label}: the durations of {len(raw['start']) - dropped:,} {what} add up to more than 73 years.",
                 _DAMAGED,
             )
         self._count_dropped(dropped, what)
-        return rows_by_start(starts, good)
+        return rows
 
     def _count_dropped(self, n: int, what: str) -> None:
         if n:
@@ -358,10 +369,10 @@ class Events:
                 f"{n:,} {what} have no valid start and end; they are left out of every figure.",
             )
 
-    def _timed(self, raw: dict[str, IntArray], rows: IntArray | None) -> Columns:
+    def _timed(self, raw: dict[str, IntArray], rows: IntArray | None, small: bool = False) -> Columns:
         """The times and the launch of GPU work. Takes its own out of ``raw``."""
         starts, ends = (take(raw.pop(c), rows).astype(np.int64, copy=False) for c in ("start", "end"))
-        columns: Columns = {"start_ns": starts, "end_ns": ends, "duration_ns": ends - starts}
+        columns: Columns = {"start_ns": starts, "end_ns": ends, "duration_ns": difference(ends, starts, small)}
         return columns | self._columns(raw, rows, _LAUNCHED)
 
     @staticmethod

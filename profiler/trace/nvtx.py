@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from profiler.trace.arrays import Int64Array, IntArray, distinct, is_constant, take
+from profiler.trace.arrays import PIECE, Int64Array, IntArray, distinct, is_constant, take
 
 # Event types, from the ENUM_NSYS_EVENT_TYPE table of an export
 PUSH_POP = 59
@@ -60,7 +61,7 @@ class NvtxIndex:
         starts, ends = (np.asarray(ranges[c], dtype=np.int64) for c in ("start_ns", "end_ns"))
         n = len(starts)
         parent = np.full(n, -1, dtype=np.int32)
-        level = np.zeros(n, dtype=np.int32)
+        level: IntArray = np.zeros(n, dtype=np.int32)
         tids = np.asarray(ranges["tid"])
         nests = ranges["kind"].are("push/pop")
         threads: dict[int, IntArray | None] = {}
@@ -71,6 +72,8 @@ class NvtxIndex:
             if n and (rows is None or len(rows)):
                 threads[int(tid)] = rows
                 _nest(rows, starts, ends, parent, level)
+        if level.max(initial=0) < 1 << 7:
+            level = level.astype(np.int8)
         return cls(parent, level, starts, ends, threads)
 
     def innermost(self, tids: IntArray, times_ns: Int64Array) -> IntArray:
@@ -127,6 +130,15 @@ class NvtxIndex:
         order = np.argsort(levels, kind="stable")
         return np.split(rows[order], np.flatnonzero(np.diff(levels[order])) + 1) if len(rows) else []
 
+    def inner_first(self) -> Iterator[IntArray]:
+        """All ranges that lie in others, some at a time: those of a level before those of the level around it."""
+        if self.level.dtype != np.int8:  # many levels
+            yield from self.by_level(np.arange(len(self.level), dtype=np.int32))[:0:-1]
+            return
+        for level in range(int(self.level.max(initial=0)), 0, -1):
+            for at in range(0, len(self.level), PIECE):
+                yield at + np.flatnonzero(self.level[at : at + PIECE] == level)
+
     def path(self, row: int) -> list[int]:
         """Rows from the outermost range down to ``row``."""
         rows: list[int] = []
@@ -154,24 +166,41 @@ def _nest(rows: IntArray | None, starts: Int64Array, ends: Int64Array, parent: I
     """
     begins, stops = take(starts, rows), take(ends, rows)
     pushed = stops > begins  # an empty range holds nothing
-    before = np.cumsum(pushed, dtype=np.int32) - pushed
-    depth = (before - np.searchsorted(np.sort(stops[pushed]), begins, side="right")).astype(np.int32)
-    if depth.max(initial=0) > _DEEP:
+    depth = _open_at(begins, stops[pushed], pushed)
+    deepest = int(depth.max(initial=0))
+    if deepest > _DEEP:
         _sweep(np.arange(len(starts)) if rows is None else rows, starts, ends, parent, level)
         return
-    around = np.full(len(begins), -1, dtype=np.int32)
-    for d in range(1, int(depth.max(initial=0)) + 1):
-        outer = np.flatnonzero((depth == d - 1) & pushed)
-        inner = np.flatnonzero(depth == d)
-        around[inner] = outer[np.searchsorted(outer, inner) - 1]
-    known = around >= 0
-    crossed = known & ((stops > stops[around]) | (stops[around] <= begins))
-    parent[slice(None) if rows is None else rows] = np.where(known, around if rows is None else rows[around], -1)
+    around = parent if rows is None else np.full(len(begins), -1, dtype=np.int32)
+    for d in range(1, deepest + 1):
+        outer = np.flatnonzero((depth == d - 1) & pushed).astype(np.int32)
+        for at in range(0, len(depth), PIECE):
+            inner = at + np.flatnonzero(depth[at : at + PIECE] == d)
+            around[inner] = outer[np.searchsorted(outer, inner) - 1]
+    crossed = np.zeros(len(begins), dtype=bool)
+    for at in range(0, len(begins), PIECE):
+        part, own = around[at : at + PIECE], slice(at, at + PIECE)
+        crossed[own] = (part >= 0) & ((stops[own] > stops[part]) | (stops[part] <= begins[own]))
+    if rows is not None:
+        parent[rows] = np.where(around >= 0, rows[around], -1)
     level[slice(None) if rows is None else rows] = depth
     if crossed.any():
         stretch = np.cumsum(depth == 0)
         again = np.flatnonzero(np.isin(stretch, stretch[crossed]))
         _sweep(again if rows is None else rows[again], starts, ends, parent, level)
+
+
+def _open_at(begins: Int64Array, stops: Int64Array, pushed: npt.NDArray[np.bool_]) -> IntArray:
+    """How many ranges before each are open when it begins; ``stops`` of those that were pushed is put in order."""
+    stops.sort()
+    depth = np.empty(len(begins), dtype=np.int32)
+    before = 0
+    for at in range(0, len(begins), PIECE):
+        own = pushed[at : at + PIECE]
+        entered = before + np.cumsum(own) - own
+        depth[at : at + PIECE] = entered - np.searchsorted(stops, begins[at : at + PIECE], side="right")
+        before = int(entered[-1]) + int(own[-1])
+    return depth
 
 
 def _sweep(rows: IntArray, starts: Int64Array, ends: Int64Array, parent: IntArray, level: IntArray) -> None:

@@ -8,7 +8,7 @@ from profiler.analysis.run.range_kinds import RangeKind, kind_of
 from profiler.analysis.statistics import sum_by_code
 from profiler.trace import Trace
 from profiler.trace.arrays import IntArray, distinct, encode, is_constant, take
-from profiler.trace.columns import Table
+from profiler.trace.columns import Table, pairs_of
 
 _PIECE = 1 << 20
 _MOSTLY = 0.5
@@ -124,12 +124,7 @@ def helper_threads(trace: Trace, ranges: Table) -> tuple[int, ...]:
 def _in_own_range(trace: Trace) -> np.ndarray:
     """For each NVTX range whether it is, or lies in, a range of a user or around an engine's whole call."""
     ranges, index = trace.events.nvtx_ranges, trace.nvtx_index
-    texts, domains = ranges["text"], ranges["domain"]
-    width = len(texts.texts) + 1
-    codes, pairs = encode(domains.codes.astype(np.int64) * width + texts.codes)
-    own = np.asarray(
-        [kind_of(texts.texts[p % width], domains.texts[p // width]) != RangeKind.PART for p in pairs],
-        dtype=bool,
-    )
+    codes, pairs = pairs_of(ranges["domain"], ranges["text"])
+    own = np.asarray([kind_of(text, domain) != RangeKind.PART for domain, text in pairs], dtype=bool)
     found: np.ndarray = index.nearest(np.flatnonzero(own[codes] if len(ranges) else codes)) >= 0
     return found

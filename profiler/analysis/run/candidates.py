@@ -14,8 +14,8 @@ from profiler.analysis.statistics import count_codes, sum_by_code
 from profiler.errors import UsageError
 from profiler.text import number, plural
 from profiler.trace import Trace
-from profiler.trace.arrays import IntArray, distinct, encode
-from profiler.trace.columns import Table
+from profiler.trace.arrays import IntArray, distinct
+from profiler.trace.columns import Table, pairs_of
 
 _TRAILING_NUMBER = re.compile(r"\D?(\d+)")
 _HEAD = re.compile(r"[^\d=:({\[,;|@]*[A-Za-z]")
@@ -63,9 +63,9 @@ def candidates_of(trace: Trace) -> list[Candidate]:
     ranges, index = trace.events.nvtx_ranges, trace.nvtx_index
     if not len(ranges):
         return []
+    kinds, groups, labels = _groups(trace)
     kernels, times = work_inside(trace)
     total = max(_gpu_time(trace), 1)
-    kinds, groups, labels = _groups(trace)
     found: list[tuple[tuple[bool | int | float, ...], Candidate]] = []
     of_group = sum_by_code(groups, times, len(labels)) / total
     counts = count_codes(groups, len(labels))
@@ -79,7 +79,7 @@ def candidates_of(trace: Trace) -> list[Candidate]:
         is_small = not helped and of_group[code] < _MIN_SHARE
         if is_small and not says and kinds[code] == RangeKind.USER:
             continue
-        rows = outermost(trace, np.flatnonzero(groups == code))
+        rows = outermost(trace, np.flatnonzero(groups == code).astype(np.int32))
         time = int(times[rows].sum())
         candidate = Candidate(
             label,
@@ -109,13 +109,10 @@ def candidates_of(trace: Trace) -> list[Candidate]:
 
 def _groups(trace: Trace) -> tuple[list[RangeKind], IntArray, list[str]]:
     """For each range the code of its group (-1: an operation's), and for each group its kind and label."""
-    texts, domains = (trace.events.nvtx_ranges[c] for c in ("text", "domain"))
-    width = len(texts.texts) + 1
-    codes, pairs = encode(domains.codes.astype(np.int64) * width + texts.codes)
+    codes, pairs = pairs_of(*(trace.events.nvtx_ranges[c] for c in ("domain", "text")))
     singles: dict[str, int] = {}
     named = []
-    for pair in pairs:
-        domain, text = domains.texts[pair // width], texts.texts[pair % width]
+    for domain, text in pairs:
         label = normalised(text)
         singles[label] = singles.get(label, 0) + 1
         named.append((label, domain, kind_of(text, domain)))
@@ -133,6 +130,7 @@ def _groups(trace: Trace) -> tuple[list[RangeKind], IntArray, list[str]]:
         head = _head(label)
         name = f"{head}…" if kind == RangeKind.USER and head in merged and names_an_inference(head) else label
         of_pair[k] = places.setdefault((name, domain, kind), len(places))
+    of_pair = of_pair.astype(np.int16 if len(places) < 1 << 15 else np.int32)
     return [kind for _, _, kind in places], of_pair[codes], [label for label, _, _ in places]
 
 
@@ -163,26 +161,20 @@ def work_inside(trace: Trace) -> tuple[IntArray, IntArray]:
     """For each NVTX range the number and GPU time of the kernels and whole graphs launched inside: on its thread, or in its process."""
     ranges, index = trace.events.nvtx_ranges, trace.nvtx_index
     n = len(ranges)
-    counts, times = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
-    loose = np.flatnonzero(ranges["kind"].are("start/end"))
-    starts, ends = ranges["start_ns"], ranges["end_ns"]
-    levels = index.by_level(np.arange(n, dtype=np.int32))
-    for work in (trace.events.kernels, trace.events.graph_traces):
-        if not len(work):
+    counts, times = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int64)
+    both = (trace.events.kernels, trace.events.graph_traces)
+    works = [(work, int(work["api_call"].max()) >= 0) for work in both if len(work)]
+    for work, is_launched in works:
+        if is_launched:
+            _add_by_code(counts, times, work)
+    for rows in index.inner_first():
+        np.add.at(counts, index.parent[rows], counts[rows])
+        np.add.at(times, index.parent[rows], times[rows])
+    for work, is_launched in works:
+        if not is_launched:  # no launches recorded: by the time on the GPU
+            _add_by_time(counts, times, np.arange(n), ranges, work["start_ns"], work["duration_ns"])
             continue
-        durations = work["duration_ns"]
-        if int(work["api_call"].max()) < 0:  # no launches recorded: by the time on the GPU
-            _add_by_time(counts, times, np.arange(n), starts, ends, work["start_ns"], durations)
-            continue
-        own_counts, own_times = (
-            count_codes(work["nvtx"], n),
-            sum_by_code(work["nvtx"], durations, n),
-        )
-        for rows in levels[:0:-1]:
-            np.add.at(own_counts, index.parent[rows], own_counts[rows])
-            np.add.at(own_times, index.parent[rows], own_times[rows])
-        counts += own_counts
-        times += own_times
+        loose = np.flatnonzero(ranges["kind"].are("start/end"))
         if len(loose):
             calls = work["api_call"]
             known = np.flatnonzero(calls >= 0)
@@ -190,22 +182,30 @@ def work_inside(trace: Trace) -> tuple[IntArray, IntArray]:
             for pid in distinct(ranges["pid"][loose]):
                 mine = loose[ranges["pid"][loose] == pid]
                 theirs = pids == pid
-                _add_by_time(counts, times, mine, starts, ends, called[theirs], durations[known[theirs]])
+                _add_by_time(counts, times, mine, ranges, called[theirs], work["duration_ns"][known[theirs]])
     return counts, times
+
+
+def _add_by_code(counts: IntArray, times: IntArray, work: Table) -> None:
+    for at in range(0, len(work), _PIECE):
+        ranges, durations = (work[c][at : at + _PIECE] for c in ("nvtx", "duration_ns"))
+        inside = ranges >= 0
+        into = ranges[inside].astype(np.intp)
+        np.add.at(counts, into, counts.dtype.type(1))  # other types than the array's take ten times as long
+        np.add.at(times, into, durations[inside].astype(np.int64))
 
 
 def _add_by_time(
     counts: IntArray,
     times: IntArray,
     rows: IntArray,
-    starts: IntArray,
-    ends: IntArray,
+    ranges: Table,
     at: IntArray,
     durations: IntArray,
 ) -> None:
     order = np.argsort(at, kind="stable")
     ordered, sums = at[order], np.concatenate(([0], np.cumsum(durations[order], dtype=np.int64)))
-    first, last = np.searchsorted(ordered, starts[rows]), np.searchsorted(ordered, ends[rows])
+    first, last = (np.searchsorted(ordered, ranges[c][rows]) for c in ("start_ns", "end_ns"))
     counts[rows] += last - first
     times[rows] += sums[last] - sums[first]
 

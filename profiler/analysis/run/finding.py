@@ -42,6 +42,7 @@ def find_inferences(trace: Trace, pattern: str | None = None, count: int | None 
     Raises:
         UsageError: the pattern is not valid, or matches no range; or the launches do not divide into so many like runs.
     """
+    trace.events.match_launches()  # before the ranges are read, which take as much memory again
     if pattern is not None:
         rows = outermost(trace, matching(trace, pattern))
         how = f"the {plural(len(rows), 'outermost NVTX range')} that match{'es' if len(rows) == 1 else ''} “{pattern}”"

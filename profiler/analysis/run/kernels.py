@@ -16,6 +16,7 @@ from profiler.analysis.tabular import Tabular
 from profiler.errors import TraceError
 from profiler.text import duration, plural
 from profiler.trace import Trace
+from profiler.trace.arrays import PIECE
 from profiler.trace.columns import Table
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def summarise_kernels(trace: Trace, inferences: Inferences | None) -> KernelSumm
     """Count and time every kernel of a trace, whether inside an inference or not; ``per_inference`` counts those inside."""
     kernels, classes = trace.events.kernels, classifications(trace)
     codes = kernels["name"].codes
-    wall = int(kernels["end_ns"].max() - kernels["start_ns"].min()) if len(kernels) else 0
+    wall = _last_end(kernels) - int(kernels["start_ns"].min()) if len(kernels) else 0
     kinds = sorted(set(classes["category"]))
     of_name = np.asarray([kinds.index(kind) for kind in classes["category"]], dtype=np.int8)
     of_names, of_kinds = (
@@ -132,6 +133,13 @@ def summarise_kernels(trace: Trace, inferences: Inferences | None) -> KernelSumm
     )
     names = {**classes.take(of_names.pop("code")), **of_names}
     return _summary(names, {"category": [kinds[k] for k in of_kinds.pop("code")], **of_kinds}, wall, inferences)
+
+
+def _last_end(kernels: Table) -> int:
+    starts, durations = kernels["start_ns"], kernels["duration_ns"]
+    return max(
+        int((starts[at : at + PIECE] + durations[at : at + PIECE]).max()) for at in range(0, len(kernels), PIECE)
+    )
 
 
 def _statistics(

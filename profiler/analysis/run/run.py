@@ -16,7 +16,7 @@ from profiler.analysis.run.inferences import Inferences
 from profiler.analysis.run.kernels import KernelSummary, classifications, summarise_kernels
 from profiler.analysis.statistics import count_codes, sum_by_code
 from profiler.trace import Trace, open_trace
-from profiler.trace.arrays import encode
+from profiler.trace.columns import pairs_of
 
 if TYPE_CHECKING:  # what not every verb needs is imported when it is used
     import pandas as pd
@@ -66,10 +66,8 @@ class Run:
     @cached_property
     def range_texts(self) -> frozenset[tuple[str, str]]:
         """Domain and text of the NVTX ranges, each pair once (at most 50,000)."""
-        domains, texts = (self.trace.events.nvtx_ranges[c] for c in ("domain", "text"))
-        width = max(len(texts.texts), 1)
-        _, pairs = encode(domains.codes.astype(np.int64) * width + texts.codes)
-        return frozenset((domains.texts[p // width], texts.texts[p % width]) for p in pairs[:50_000])
+        _, pairs = pairs_of(*(self.trace.events.nvtx_ranges[c] for c in ("domain", "text")))
+        return frozenset(pairs[:50_000])
 
     @cached_property
     def whole(self) -> WholeTrace:
