@@ -17,6 +17,8 @@ from profiler.trace.arrays import PIECE, IntArray, Rows, encode, is_constant, ta
 if TYPE_CHECKING:
     import pandas as pd
 
+_FEW_ROWS = 50_000
+
 
 class Labels:
     """A column of texts.
@@ -73,6 +75,9 @@ class Table(Mapping[str, Any]):
         self._later = {name: make for names, make in (later or {}).items() for name in names}
         self._order = tuple(order or (*columns, *self._later))
         self._frame: pd.DataFrame | None = None
+        if self._later and len(self) < _FEW_ROWS:  # costs nothing, and is there when the trace is closed
+            for name in self._order:
+                _ = self[name]
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._columns:
@@ -87,8 +92,8 @@ class Table(Mapping[str, Any]):
         return len(next(iter(self._columns.values())))
 
     def forget(self, name: str, again: Callable[[Table], Mapping[str, Any]]) -> None:
-        """Give up a column, which is made again where it is asked for."""
-        if self._columns.pop(name, None) is not None:
+        """Give up a column of a large table, which is made again where it is asked for."""
+        if len(self) >= _FEW_ROWS and self._columns.pop(name, None) is not None:
             self._later[name] = again
 
     def take(self, rows: Rows, names: Iterable[str] | None = None) -> Table:
