@@ -227,8 +227,10 @@ def range_rows(trace: Trace, rows: IntArray) -> Table:
 
 def outermost(trace: Trace, rows: IntArray) -> IntArray:
     """Leave out the rows that lie inside another of the rows; one that was never closed holds nothing but itself."""
-    ranges = trace.events.nvtx_ranges
-    index = trace.nvtx_index
+    ranges, index = trace.events.nvtx_ranges, trace.nvtx_index
+    levels = index.level[rows]
+    if not len(rows) or (levels == levels[0]).all():  # nothing holds what is as deep
+        return rows
     parent = index.parent[rows]
     inside = (parent >= 0) & (index.nearest(rows[ranges["closed"][rows]])[parent] >= 0)
     return rows[~inside]
