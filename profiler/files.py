@@ -60,6 +60,11 @@ def writing(target: Path) -> Iterator[None]:
         raise cannot_write(target, error) from error
 
 
+def beside(path: Path, ending: str) -> Path:
+    """The file that belongs to another one: ``PLAN.build.json`` beside ``PLAN``."""
+    return path.with_name(f"{path.name}.{ending}")
+
+
 def make_parent(target: Path) -> None:
     """Make the folder of a target, with those above it.
 

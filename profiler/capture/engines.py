@@ -12,7 +12,7 @@ from profiler.capture import process
 from profiler.capture.manifest import read_document
 from profiler.capture.spec import PRECISIONS, check_activation, name_prefix, safe_name
 from profiler.errors import OutputError, ProfilerError, UsageError
-from profiler.files import make_parent
+from profiler.files import beside, make_parent
 from profiler.plugins import names
 from profiler.runtime.arguments import as_argv, listed
 from profiler.runtime.trt_modules import RTX
@@ -206,9 +206,7 @@ def build_engine(
             raise
         build(spec.build_arguments(onnx, plan, fixed_shapes=True))
     _insist(plan, "the build")
-    return read_document(plan.with_name(f"{plan.name}.build.json")) or {
-        "reason_missing": f"the build wrote no {plan.name}.build.json"
-    }
+    return read_document(beside(plan, "build.json")) or {"reason_missing": f"the build wrote no {plan.name}.build.json"}
 
 
 def _insist(path: Path, what: str) -> None:

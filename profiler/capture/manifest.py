@@ -12,7 +12,7 @@ from profiler.capture.identifying import map_texts, remove_paths
 from profiler.capture.nsys import Nsys, Recording
 from profiler.capture.spec import RunSpec
 from profiler.errors import ProfilerError
-from profiler.files import sha256_of
+from profiler.files import beside, sha256_of
 from profiler.trace import Trace
 from profiler.trace.manifest import FORMAT, parse_manifest
 from profiler.trace.streams import read_regular
@@ -144,7 +144,7 @@ def bench_part(bench: dict[str, Any] | None) -> dict[str, Any]:
 
 def bench_document(spec: RunSpec, result: dict[str, Any]) -> dict[str, Any]:
     """What a run without a recording leaves: the manifest's keys, as far as they are known without a trace."""
-    build = read_document(spec.plan.with_name(f"{spec.plan.name}.build.json")) if spec.plan else None
+    build = read_document(beside(spec.plan, "build.json")) if spec.plan else None
     return {
         "format": "profiler-bench/1",
         "name": spec.name,
@@ -165,12 +165,12 @@ def engine_document(spec: RunSpec, folder: Path) -> dict[str, Any] | None:
     if spec.plan is None:
         return None
     for name in SIDE_FILES:
-        beside = spec.plan.with_name(f"{spec.plan.name}.{name}")
-        if beside.is_file():
+        source = beside(spec.plan, name)
+        if source.is_file():
             (folder / name).write_text(
-                json.dumps(map_texts(_read(beside), remove_paths), ensure_ascii=False) + "\n", "utf-8"
+                json.dumps(map_texts(_read(source), remove_paths), ensure_ascii=False) + "\n", "utf-8"
             )
-    log = spec.plan.with_name(f"{spec.plan.name}.{BUILD_LOG}")
+    log = beside(spec.plan, BUILD_LOG)
     if log.is_file():
         _copy_log(log, folder / BUILD_LOG)
     build = folder / "build.json"

@@ -17,6 +17,7 @@ from profiler.capture.nsys import METRIC_LIMITS_HZ, Recording
 from profiler.capture.spec import FRAMEWORKS, MODES, PRECISIONS, RunSpec
 from profiler.cli import streams
 from profiler.errors import ProfilerError, UsageError
+from profiler.files import beside
 from profiler.runtime import trt_modules
 from profiler.runtime.arguments import image_shape, not_negative, positive, seconds
 from profiler.runtime.trt_modules import MODULES
@@ -225,9 +226,9 @@ def _built_activation(args: argparse.Namespace) -> str | None:
     source: Path | None = args.plan or args.onnx
     if source is None:
         return None
-    exported = read_document(source.with_name(f"{source.name}.json")) if args.onnx else None
+    exported = read_document(beside(source, "json")) if args.onnx else None
     if args.plan:
-        build = read_document(source.with_name(f"{source.name}.build.json")) or {}
+        build = read_document(beside(source, "build.json")) or {}
         exported = build.get("onnx_export")
     if not isinstance(exported, dict):
         given: str | None = args.activation
@@ -243,7 +244,7 @@ def _built_activation(args: argparse.Namespace) -> str | None:
 
 def _module(args: argparse.Namespace, python: str) -> str:
     """TensorRT's or TensorRT-RTX's module: the one given, the one that built the plan, or the one that the interpreter has."""
-    record = (read_document(args.plan.with_name(f"{args.plan.name}.build.json")) if args.plan else None) or {}
+    record = (read_document(beside(args.plan, "build.json")) if args.plan else None) or {}
     built = record.get("trt_module")
     if args.trt_module is not None:
         return str(args.trt_module)

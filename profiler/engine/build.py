@@ -20,7 +20,7 @@ from profiler.engine import inspector, versions
 from profiler.engine.logger import BuildLog, make_logger
 from profiler.engine.progress import Ticker, attach_monitor
 from profiler.errors import MissingToolError, OutputError, ProfilerError, UsageError
-from profiler.files import atomic_file, write_json, writing
+from profiler.files import atomic_file, beside, write_json, writing
 from profiler.plugins import loading
 from profiler.runtime import arguments, contract, telemetry
 from profiler.runtime.cuda_runtime import Cuda
@@ -141,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     contract.check_file(args.onnx, "an ONNX model")
     outputs = (
         args.plan,
-        *(path(args.plan) for path in (inspector.layers_path, inspector.log_path, inspector.record_path)),
+        *(beside(args.plan, ending) for ending in (inspector.LAYERS, inspector.LOG, inspector.RECORD)),
     )
     if args.plan.exists() and not args.force:
         raise OutputError(f"{args.plan}: exists already.", "Give --force to overwrite it, or another --plan.")
@@ -260,7 +260,7 @@ def _node_of_v10(parser_error: Any) -> str:
 
 def export_record(onnx: Path) -> dict[str, Any] | None:
     """What the export noted beside the model (``MODEL.onnx.json``); None for a model from elsewhere."""
-    path = onnx.with_name(f"{onnx.name}.json")
+    path = beside(onnx, "json")
     return inspector.read_document(path, ONNX_FORMAT) if path.is_file() else None
 
 

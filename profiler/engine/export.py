@@ -17,7 +17,7 @@ import numpy as np
 from profiler.engine import calibration, custom_node, modelopt, onnx_graph, qdq, torch_export
 from profiler.engine.build import ONNX_FORMAT
 from profiler.errors import OutputError, ProfilerError, UsageError
-from profiler.files import atomic_file, write_json
+from profiler.files import atomic_file, beside, write_json
 from profiler.plugins import activation, names
 from profiler.runtime import arguments, contract, telemetry
 from profiler.runtime.pytorch_model import import_torch, load_model
@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         ProfilerError: a library, the model, its weights or the calibration data cannot be had, or the output cannot be written.
     """
     args = build_parser().parse_args(argv)
-    record_path = args.output.with_name(f"{args.output.name}.json")
+    record_path = beside(args.output, "json")
     _check_arguments(args)
     if args.output.exists() and not args.force:
         raise OutputError(f"{args.output}: exists already.", "Give --force to overwrite it, or another --output.")

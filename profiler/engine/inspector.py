@@ -7,23 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from profiler.errors import ProfilerError
+from profiler.files import beside
 
 BUILD_FORMAT = "profiler-engine/1"
-
-
-def layers_path(plan: Path) -> Path:
-    """Where the inspector's JSON lies: ``PLAN.layers.json``."""
-    return plan.with_name(f"{plan.name}.layers.json")
-
-
-def log_path(plan: Path) -> Path:
-    """Where the verbose build log lies: ``PLAN.build.log.xz``."""
-    return plan.with_name(f"{plan.name}.build.log.xz")
-
-
-def record_path(plan: Path) -> Path:
-    """Where the build record lies: ``PLAN.build.json``."""
-    return plan.with_name(f"{plan.name}.build.json")
+LAYERS, LOG, RECORD = "layers.json", "build.log.xz", "build.json"
+"""What a build leaves beside its plan: PLAN.layers.json, …"""
 
 
 def engine_information(trt: Any, engine: Any) -> dict[str, Any]:
@@ -58,7 +46,7 @@ def read_build_record(plan: Path) -> dict[str, Any] | None:
     Raises:
         ProfilerError: it is not such a record.
     """
-    path = record_path(plan)
+    path = beside(plan, RECORD)
     if not path.is_file():
         return None
     return read_document(path, BUILD_FORMAT)

@@ -6,12 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from profiler.errors import ProfilerError
-from profiler.files import atomic_file
-
-
-def cache_path(plan: Path) -> Path:
-    """Where the compiled kernels are kept: ``PLAN.runtime.cache``."""
-    return plan.with_name(f"{plan.name}.runtime.cache")
+from profiler.files import atomic_file, beside
 
 
 class Jit:
@@ -26,7 +21,7 @@ class Jit:
     """
 
     def __init__(self, trt: Any, engine: Any, plan: Path) -> None:
-        self._engine, self._path = engine, cache_path(plan)
+        self._engine, self._path = engine, beside(plan, "runtime.cache")
         self._runtime_config = engine.create_runtime_config()
         self._runtime_config.dynamic_shapes_kernel_specialization_strategy = (
             trt.DynamicShapesKernelSpecializationStrategy.EAGER
