@@ -184,7 +184,7 @@ def test_gpus(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_SM", "old")
     assert find_gpus()[0].sm is None
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    with pytest.raises(MissingToolError, match="the GPUs are 0"):
+    with pytest.raises(MissingToolError, match="this machine has GPU 0"):
         current_gpu()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(MissingToolError, match="hides every GPU"):
