@@ -17,6 +17,7 @@ import streamlit as st
 
 from dashboard import progress, settings, sources
 from dashboard.caching import HASH, Key, forget, kept, opened
+from dashboard.labelled import study_beside
 from dashboard.sources import Listing, Source
 from dashboard.uploads import Uploads
 from profiler.analysis.compare import Comparison, compare
@@ -34,7 +35,7 @@ from profiler.charts.figures import Drawn
 from profiler.charts.figures import figures as all_figures
 from profiler.errors import ProfilerError, UsageError
 from profiler.progress import report
-from profiler.report.accuracy import AccuracyStudy, read_study
+from profiler.report.accuracy import AccuracyStudy
 from profiler.report.evidence import Evidence
 from profiler.report.layers import engine_layers as report_layers
 from profiler.report.story import Claim, claims_from
@@ -249,13 +250,17 @@ def _counterparts(key: Key, _ledger: Ledger) -> Counterparts:
 def evidence(before: LoadedTrace, after: LoadedTrace) -> Evidence | None:
     """What is handed over of two sides; None when one cannot be read."""
     compared = comparison(before, after)
-    return _evidence((before.identity, after.identity), compared) if compared is not None else None
+    if compared is None:
+        return None
+    study = study_beside(before.source, after.source, chosen_folder())
+    place = str(study.folder) if study else ""
+    return _evidence((before.identity, after.identity, place), compared, study)
 
 
 @kept(max_entries=4)
-def _evidence(key: Key, _comparison: Comparison) -> Evidence:
+def _evidence(key: Key, _comparison: Comparison, _study: AccuracyStudy | None) -> Evidence:
     del key
-    made = Evidence(_comparison)
+    made = Evidence(_comparison, accuracy=_study)
     if sum(side.trace.path.stat().st_size for side in made.sides.values()) > _SLOW_TO_DIGEST_BYTES:
         # the digests of gigabytes take seconds, and nobody needs them before the page Export
         threading.Thread(target=_digested, args=(_evidence_key(made), made), daemon=True).start()
@@ -293,9 +298,9 @@ def _drawn_figures(key: Key, _evidence: Evidence) -> list[Drawn]:
 
 
 def _evidence_key(evidence: Evidence) -> tuple[object, ...]:
-    return tuple(
-        (str(s.trace.path), s.trace.path.stat().st_mtime_ns, s.nvtx, s.trace.excerpt) for s in evidence.sides.values()
-    )
+    study = str(evidence.accuracy.folder) if evidence.accuracy else ""
+    sides = evidence.sides.values()
+    return (study, *((str(s.trace.path), s.trace.path.stat().st_mtime_ns, s.nvtx, s.trace.excerpt) for s in sides))
 
 
 @dataclass(frozen=True)
@@ -469,14 +474,6 @@ def measured_runs(folder: str) -> list[dict[str, Any]]:
     with contextlib.suppress(OSError):
         return collect(Path(folder))
     return []
-
-
-@st.cache_data(ttl=30, max_entries=8, show_spinner=False, hash_funcs=HASH)
-def accuracy_study(folder: str) -> AccuracyStudy | None:
-    """The runs on labelled images in a folder; None where there are none."""
-    with contextlib.suppress(OSError):
-        return read_study(Path(folder))
-    return None
 
 
 @st.cache_data(ttl=30, max_entries=20, show_spinner=False, hash_funcs=HASH)

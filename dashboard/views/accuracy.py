@@ -10,17 +10,26 @@ import streamlit as st
 
 from dashboard import data, settings, sources
 from dashboard.data import Selection
+from dashboard.labelled import accuracy_study
 from dashboard.show import card, cards, chart, how_we_know
 from dashboard.tables import show_table
 from profiler.charts import accuracy as charts
-from profiler.report.accuracy import TOLERANCE_POINTS, AccuracyStudy, LabelledRun, Sensitivity, points, sentences, table
+from profiler.report.accuracy import (
+    TOLERANCE_POINTS,
+    AccuracyStudy,
+    LabelledRun,
+    Sensitivity,
+    layer_table,
+    points,
+    sentences,
+    table,
+)
 from profiler.text import markdown, number, plotly_text, plural
 
 TITLE = "Accuracy"
 ICON = ":material/target:"
 URL = "accuracy"
 
-BUNDLED = sources.BUNDLED / "accuracy"
 _MOST_IMAGES = 24
 _MOST_BYTES = 8 << 20
 _SIDE = 96
@@ -73,8 +82,8 @@ def render(selection: Selection) -> None:
 
 def _studies() -> dict[str, AccuracyStudy]:
     folder = data.chosen_folder()
-    places = {"yours": folder, "bundled": BUNDLED}
-    found = {name: data.accuracy_study(str(place)) for name, place in places.items() if place is not None}
+    places = {"yours": folder, "bundled": sources.BUNDLED_ACCURACY}
+    found = {name: accuracy_study(str(place)) for name, place in places.items() if place is not None}
     return {name: study for name, study in found.items() if study is not None}
 
 
@@ -178,15 +187,7 @@ def _layers(found: Sensitivity) -> None:
         f"Each layer that reads INT8 tensors is quantised alone with the engine's own scales; with all of them quantised the outputs' SQNR "
         f"is {whole}. Simulated: what rounding costs, not what an engine that fuses layers does on top of it."
     )
-    columns = {
-        "layer": [c.layer for c in found.layers],
-        "operator": [c.operator for c in found.layers],
-        "alone: SQNR, dB": [c.alone_db for c in found.layers],
-        "alone: top-1 agreement, %": [c.alone_agreement_pct for c in found.layers],
-        "all others: SQNR, dB": [c.all_but_db for c in found.layers],
-        "all others: top-1, %": [c.all_but_top1_pct for c in found.layers],
-    }
-    show_table(st, pd.DataFrame(columns), hide_index=True, key="accuracy_layers_table", height=320)
+    show_table(st, layer_table(found), hide_index=True, key="accuracy_layers_table", height=320)
 
 
 def _memory(study: AccuracyStudy) -> None:

@@ -12,13 +12,14 @@ from profiler.analysis.fusion.decompose import Decomposition
 from profiler.analysis.fusion.traffic import SampledBytes, by_stage
 from profiler.analysis.run.tensor_cores import median_inference_samples
 from profiler.analysis.run.timeline import Timeline
-from profiler.charts import collapse, labels, strip
+from profiler.charts import accuracy, collapse, labels, strip
 from profiler.charts.kernels import category_bars
 from profiler.charts.tactics import tuned_layers
 from profiler.charts.tensor_cores import metric_over_time, verdict_bars
 from profiler.charts.timeline import for_figure, timeline_figure
 from profiler.charts.traffic import traffic_by_stage
 from profiler.charts.waterfall import split_waterfall
+from profiler.report.accuracy import APART, TOLERANCE_POINTS
 from profiler.report.evidence import Evidence
 from profiler.report.html import Figure
 from profiler.text import number_of_bytes, plural
@@ -112,10 +113,30 @@ def _figures(evidence: Evidence) -> Iterator[Drawn]:
         )
         yield Drawn("memory", "Memory traffic", caption, traffic_by_stage(by_stage(traffic)))
     yield from _timeline(evidence)
+    yield from _accuracy(evidence)
     for name, tuned in evidence.tuning.items():
         if len(tuned.layers):
             caption = "From the engine's build log: the layers for which choosing the fastest candidate saved most."
             yield Drawn(f"autotuning_{name}", f"Auto-tuning, {name}", caption, tuned_layers(tuned))
+
+
+def _accuracy(evidence: Evidence) -> Iterator[Drawn]:
+    study = evidence.accuracy
+    if study is None:
+        return
+    reference = study.reference or study.runs[0]
+    runs, images = study.at(reference.model, reference.batch), plural(reference.images, "test image")
+    title, differ = "Accuracy beside latency", "Accuracy against PyTorch FP32"
+    caption = f"{study.trained or ''} {images.capitalize()}, 95 % intervals. {APART}".strip()
+    if (figure := accuracy.accuracy_front(runs, title)) is not None:
+        yield Drawn("accuracy", title, caption, figure)
+    caption = f"On the same {images}, with the 95 % interval of paired images. Dashed: {TOLERANCE_POINTS} points lower."
+    if (figure := accuracy.differences(runs, differ)) is not None:
+        yield Drawn("accuracy_differences", differ, caption, figure)
+    if study.sensitivity is not None:
+        title, caption = "Which layer's quantisation costs most", "One layer at a time, simulated in float32."
+        if (figure := accuracy.costly_layers(study.sensitivity.layers, title)) is not None:
+            yield Drawn("sensitivity", title, caption, figure)
 
 
 def _dram(sampled: SampledBytes) -> str:

@@ -13,6 +13,7 @@ from profiler.cli.verb import add_pair, warn
 from profiler.errors import EXIT_GATE_FAILED, EXIT_GATE_UNKNOWN, UsageError
 from profiler.files import write_file
 from profiler.report import tables
+from profiler.report.accuracy import labelled_study
 from profiler.report.documents import report_document
 from profiler.report.evidence import Evidence, gather
 from profiler.report.gates import FAILED, UNKNOWN, GateResult, check, parse_gate
@@ -40,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="engine inspector JSON of BEFORE, where its trace has no layers",
     )
     parser.add_argument("--after-engine", type=Path, metavar="FILE", help="the same of AFTER")
+    parser.add_argument(
+        "--accuracy",
+        type=Path,
+        metavar="DIR",
+        help="a study with labelled images, whose accuracy is handed over as well",
+    )
     gates = parser.add_argument_group("gates")
     gates.add_argument(
         "--fail-if",
@@ -88,6 +95,7 @@ def run(args: argparse.Namespace) -> int | None:
         evidence = gather(
             *pair_of(args, before, after),
             (args.before_engine, args.after_engine),
+            labelled_study(args.accuracy) if args.accuracy else None,
         )
         outcomes = check(gates, evidence)
         content = _WRITERS[chosen](evidence, outcomes)
@@ -104,7 +112,7 @@ def run(args: argparse.Namespace) -> int | None:
         if args.pptx is not None or args.pdf is not None:
             _slides(evidence, args.pptx, args.pdf)
         warn(evidence.comparison.warnings)
-    return _status(outcomes)
+    return gate_status(outcomes)
 
 
 def _listed(text: str, known: tuple[str, ...], option: str) -> tuple[str, ...]:
@@ -155,7 +163,7 @@ def _slides(evidence: Evidence, pptx: Path | None, pdf: Path | None) -> None:
             write_file(target, make(made))
 
 
-def _status(outcomes: list[GateResult]) -> int | None:
+def gate_status(outcomes: list[GateResult]) -> int | None:
     """Say which gates did not pass; the exit status."""
     for outcome in outcomes:
         if outcome.outcome == FAILED:

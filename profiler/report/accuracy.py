@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -133,6 +134,13 @@ class AccuracyStudy:
         return tuple(run for run in self.runs if (run.model, run.batch) == (model, batch))
 
     @property
+    def document(self) -> dict[str, Any]:
+        """As JSON: the sentences, and a row a run."""
+        rows = table(self.runs)
+        known = rows.astype(object).where(rows.notna(), None)
+        return {"sentences": sentences(self), "runs": known.to_dict("records")}
+
+    @property
     def memory(self) -> list[LabelledRun]:
         """The runs whose weights and activations are known, by model and batch."""
         known = [r for r in self.runs if r.weights_mib is not None and r.activations_mib is not None]
@@ -159,6 +167,21 @@ def read_study(folder: Path) -> AccuracyStudy | None:
     )
 
 
+def labelled_study(folder: Path) -> AccuracyStudy:
+    """The same, where the folder must hold some.
+
+    Raises:
+        ProfilerError: there are none.
+    """
+    study = read_study(folder)
+    if study is None:
+        raise ProfilerError(
+            f"{folder}: no run here was given labelled images.",
+            "Expected the folder of a study: python -m profiler study -o DIR --images IMAGES …",
+        )
+    return study
+
+
 def table(runs: tuple[LabelledRun, ...]) -> pd.DataFrame:
     """A row a run; what is unknown is empty."""
     rows = []
@@ -183,6 +206,23 @@ def table(runs: tuple[LabelledRun, ...]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows).dropna(axis=1, how="all")
+
+
+def layer_table(found: Sensitivity) -> pd.DataFrame:
+    """A row a layer, in the model's order."""
+    return pd.DataFrame(
+        {
+            "layer": [c.layer for c in found.layers],
+            "operator": [c.operator for c in found.layers],
+            "alone: SQNR, dB": [c.alone_db for c in found.layers],
+            "alone: top-1 agreement, %": [c.alone_agreement_pct for c in found.layers],
+            "all others: SQNR, dB": [c.all_but_db for c in found.layers],
+            "all others: top-1, %": [c.all_but_top1_pct for c in found.layers],
+        }
+    )
+
+
+APART = "These runs are a study of their own, on labelled images with the weights named here; the two traces may have other weights."
 
 
 def sentences(study: AccuracyStudy) -> list[str]:

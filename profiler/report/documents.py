@@ -403,5 +403,6 @@ def report_document(evidence: Evidence, outcomes: Sequence[GateResult] = ()) -> 
         "no_fusion_reason": evidence.no_ledger,
         "decompose": decomposition_document(split) if split else None,
         "no_decompose_reason": evidence.split if isinstance(evidence.split, str) else None,
+        "accuracy": evidence.accuracy.document if evidence.accuracy else None,
         "gates": [{"gate": o.gate.text, **_attributes(o, "outcome", "value", "unit", "sentence")} for o in outcomes],
     }

@@ -18,6 +18,7 @@ from profiler.analysis.run.measured import Latency, latency_without_profiler
 from profiler.analysis.run.run import Run
 from profiler.errors import ProfilerError
 from profiler.files import sha256_of
+from profiler.report.accuracy import AccuracyStudy
 from profiler.report.documents import ledger_document
 from profiler.text import at_most, number, plural, visible
 from profiler.trace.build_log import read_build_log
@@ -32,10 +33,12 @@ class Evidence:
 
     Attributes:
         engines: engine inspector JSON files of before and after; None: those that the manifests name.
+        accuracy: a study with labelled images to hand over beside the two traces.
     """
 
     comparison: Comparison
     engines: tuple[Path | None, Path | None] = (None, None)
+    accuracy: AccuracyStudy | None = None
 
     @property
     def sides(self) -> dict[str, Run]:
@@ -101,9 +104,14 @@ class Evidence:
         return {name: _provenance(side) for name, side in self.sides.items()}
 
 
-def gather(before: Run, after: Run, engines: tuple[Path | None, Path | None] = (None, None)) -> Evidence:
+def gather(
+    before: Run,
+    after: Run,
+    engines: tuple[Path | None, Path | None] = (None, None),
+    accuracy: AccuracyStudy | None = None,
+) -> Evidence:
     """Hold two traces against each other for a hand-over."""
-    return Evidence(compare(before, after), engines)
+    return Evidence(compare(before, after), engines, accuracy)
 
 
 def _provenance(side: Run) -> dict[str, str]:

@@ -144,10 +144,15 @@ def check(gates: Sequence[Gate], evidence: Evidence) -> list[GateResult]:
         UsageError: a gate names a figure, a side or a unit that does not exist; the message lists those that do.
     """
     known = gate_figures(evidence)
-    return [_check(gate, known) for gate in gates]
+    return [check_figure(gate, known) for gate in gates]
 
 
-def _check(gate: Gate, known: Mapping[str, GateFigure]) -> GateResult:
+def check_figure(gate: Gate, known: Mapping[str, GateFigure]) -> GateResult:
+    """Hold one gate against the figures.
+
+    Raises:
+        UsageError: it names a figure, a side or a unit that does not exist.
+    """
     figure = known.get(gate.figure)
     if figure is None:
         close = difflib.get_close_matches(gate.figure, known, 3, 0.5)
@@ -169,7 +174,7 @@ def _check(gate: Gate, known: Mapping[str, GateFigure]) -> GateResult:
             "Give a number that the figure can reach.",
         )
     value = figure.sides[side]
-    name = f"{side}.{gate.figure}" if side != "ratio" or gate.figure != "speedup" else "speedup"
+    name = gate.figure if len(figure.sides) == 1 else f"{side}.{gate.figure}"
     if value is None:
         sentence = f"{name} is unknown in these traces: {figure.reason or 'no reason is known'}"
         return GateResult(gate, UNKNOWN, None, unit, sentence)

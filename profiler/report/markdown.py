@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 
 from profiler.analysis.fusion.decompose import Decomposition
+from profiler.report.accuracy import APART
+from profiler.report.accuracy import sentences as accuracy_sentences
 from profiler.report.evidence import SIDES, Evidence
 from profiler.report.gates import FAILED, UNKNOWN, GateResult
 from profiler.report.story import sentences
@@ -48,6 +50,8 @@ def summary(evidence: Evidence, outcomes: Sequence[GateResult] = ()) -> str:
         m = comparison.metric(metric_id)
         lines.append(f"| {m.label} | {with_unit(m.before, m.unit)} | {with_unit(m.after, m.unit)} | {change(m)} |")
     lines += ["", *_split(evidence), *_ledger(evidence)]
+    if evidence.accuracy is not None:
+        lines += [f"**Accuracy.** {escape_sentences([*accuracy_sentences(evidence.accuracy), APART])}", ""]
     warnings = [w for w in comparison.warnings if w not in comparison.refusals]
     if warnings:
         lines += ["**What to know before quoting these figures**", ""]

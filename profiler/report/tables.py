@@ -17,11 +17,13 @@ from profiler.analysis.fusion.rows import STATUSES
 from profiler.analysis.run.run import Run
 from profiler.errors import MissingToolError, OutputError, ProfilerError
 from profiler.files import write_file
+from profiler.report.accuracy import APART, layer_table
+from profiler.report.accuracy import table as accuracy_table
 from profiler.report.documents import flat_row, part_document
 from profiler.report.evidence import SIDES, Evidence
 from profiler.report.layers import engine_layers
 from profiler.report.spreadsheet import cell
-from profiler.text import visible
+from profiler.text import plural, visible
 
 FORMATS = ("csv", "parquet")
 
@@ -49,7 +51,19 @@ def tables(evidence: Evidence) -> list[Table]:
         *_fusion(evidence),
         *(table for name in SIDES for table in _side(name, evidence)),
         *_tuning(evidence),
+        *_accuracy(evidence),
     ]
+
+
+def _accuracy(evidence: Evidence) -> Iterator[Table]:
+    study = evidence.accuracy
+    if study is None:
+        return
+    note = f"A row a run, by median latency without a profiler; differences are of the same images. {APART}"
+    yield Table("accuracy", "Accuracy of the study's runs", note, accuracy_table(study.runs))
+    if study.sensitivity is not None:
+        note = f"Simulated in float32 on {plural(study.sensitivity.images, 'image')}: one layer quantised alone, and all but it."
+        yield Table("sensitivity", "What each layer's quantisation costs", note, layer_table(study.sensitivity))
 
 
 def _comparison(evidence: Evidence) -> Iterator[Table]:

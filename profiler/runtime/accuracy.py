@@ -125,6 +125,7 @@ def compare_answers(
         ``difference_points`` (percentage points of top-1, this run minus the reference) with its 95 % ``interval_points``; how many
         images ``only_reference_right`` and ``only_this_right``; how many are answered differently, ``disagree``, and which.
     """
+    _check_alike(reference, outputs)
     before, after, n = reference.argmax(axis=1), outputs.argmax(axis=1), len(labels)
     lost = int(((before == labels) & (after != labels)).sum())
     won = int(((before != labels) & (after == labels)).sum())
@@ -169,11 +170,7 @@ def agreement(reference: Logits, outputs: Logits) -> Agreement:
     Raises:
         ProfilerError: other shapes, or values that are not finite.
     """
-    if reference.shape != outputs.shape:
-        raise ProfilerError(
-            f"outputs of shape {list(outputs.shape)} cannot be compared with a reference of shape {list(reference.shape)}.",
-            "Both runs must have had the same inputs (--inputs, --seed, --batch).",
-        )
+    _check_alike(reference, outputs)
     _check(reference)
     _check(outputs)
     r, o = reference.astype(np.float64), outputs.astype(np.float64)
@@ -189,6 +186,14 @@ def agreement(reference: Logits, outputs: Logits) -> Agreement:
         max_abs_difference=float(np.abs(r - o).max()),
         warning=_vanished(r, o) or _constant(r, noise),
     )
+
+
+def _check_alike(reference: Logits, outputs: Logits) -> None:
+    if reference.shape != outputs.shape:
+        raise ProfilerError(
+            f"outputs of shape {list(outputs.shape)} cannot be compared with a reference of shape {list(reference.shape)}.",
+            "Both runs must have had the same inputs (--inputs, --seed, --batch).",
+        )
 
 
 def _vanished(reference: npt.NDArray[np.float64], outputs: npt.NDArray[np.float64]) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dashboard import sources
 from dashboard.views import accuracy
 from tests.support.accuracy_study import write_study
 from tests.support.pages import app, text
@@ -15,7 +16,7 @@ from tests.support.pages import app, text
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = write_study(tmp_path / "study", images=True)
-    monkeypatch.setattr(accuracy, "BUNDLED", folder)
+    monkeypatch.setattr(sources, "BUNDLED_ACCURACY", folder)
     return folder
 
 
@@ -57,6 +58,6 @@ def test_a_study_that_lies(study: Path) -> None:
 
 
 def test_nothing_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accuracy, "BUNDLED", tmp_path)
+    monkeypatch.setattr(sources, "BUNDLED_ACCURACY", tmp_path)
     test = app("accuracy").run()
     assert not test.exception and "was given labelled images" in test.info[0].value

@@ -17,6 +17,7 @@ import pytest
 from profiler.cli import main as cli
 from profiler.trace import open_trace
 from profiler.trace.manifest import manifest_of
+from tests.support.accuracy_study import write_study
 from tests.support.machine import Machine, contents, listing, read, recorded
 
 VERBS = ("capture", "build", "bench", "doctor", "study", "accuracy")
@@ -357,6 +358,21 @@ def test_agreement_of_a_run(machine: Machine, tmp_path: Path, capsys: pytest.Cap
     assert machine.modules() == ["profiler.workloads.tensorrt", "profiler.workloads.pytorch"]
 
 
+def test_accuracy_of_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = write_study(tmp_path / "runs")
+    assert call("accuracy", "--study", study) == 0
+    out = capsys.readouterr().out
+    assert "trt-int8-max-graph-b8" in out and "within 0.5 points" in out
+    assert call("accuracy", "--study", study, "--fail-if", "top1_difference_points<-0.5") == 3
+    said = capsys.readouterr().err
+    assert "trt-int8-max-graph-b8" in said and "trt-int8-graph-b8" not in said
+    assert call("accuracy", "--study", study, "--fail-if", "top1_difference_points<-3") == 0
+    assert (
+        call("accuracy", "--study", tmp_path) == 1
+        and "no run here was given labelled images" in capsys.readouterr().err
+    )
+
+
 def test_accuracy_of_saved_outputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from PIL import Image  # noqa: PLC0415
 
@@ -372,5 +388,22 @@ def test_accuracy_of_saved_outputs(tmp_path: Path, capsys: pytest.CaptureFixture
     assert (low, high) == pytest.approx((50 - 100 * half, 50 + 100 * half), abs=1e-3)
     assert call("accuracy", "--outputs", tmp_path / "o.npy", "--reference", tmp_path / "o.npy") == 0
     assert "identical" in capsys.readouterr().out
+    # labels and a reference: the difference on the same images, and gates on it
+    np.save(tmp_path / "r.npy", np.array([[1.0, 0.0], [0.0, 1.0]], dtype=np.float32))
+    both = (
+        "accuracy",
+        "--outputs",
+        tmp_path / "o.npy",
+        "--reference",
+        tmp_path / "r.npy",
+        "--images",
+        tmp_path / "images",
+    )
+    assert call(*both, "--format", "json") == 0
+    assert json.loads(capsys.readouterr().out)["top1_difference_points"] == -50.0
+    assert call(*both, "--fail-if", "top1_difference_points<-0.5") == 3
+    assert "top1_difference_points is −50" in capsys.readouterr().err.replace("-50", "−50")
+    assert call(*both, "--fail-if", "top1_pct<10") == 0
+    assert call(*both, "--fail-if", "sqnr<1") == 2 and "no figure 'sqnr'" in capsys.readouterr().err
     assert call("accuracy", "--outputs", tmp_path / "o.npy") == 2
     assert call("accuracy") == 2

@@ -7,9 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from profiler.analysis.run.run import Run
 from profiler.charts import accuracy as charts
-from profiler.report.accuracy import read_study, sentences, table
+from profiler.charts.figures import figures
+from profiler.charts.handover import html_report
+from profiler.errors import ProfilerError
+from profiler.report.accuracy import labelled_study, read_study, sentences, table
+from profiler.report.documents import report_document
+from profiler.report.evidence import gather
+from profiler.report.markdown import summary
+from profiler.trace import open_trace
 from tests.support.accuracy_study import write_study
+from tests.support.traces import bundled
 
 
 def test_what_a_study_says(tmp_path: Path) -> None:
@@ -89,3 +98,17 @@ def test_without_the_reference_nothing_is_claimed(tmp_path: Path) -> None:
     (folder / "bench" / "trt-int8-graph-b8.json").write_text(json.dumps(document))
     study = read_study(folder)
     assert study is not None and "cannot be compared with it" in sentences(study)[0]
+
+
+def test_the_hand_over_has_the_study(tmp_path: Path) -> None:
+    study = labelled_study(write_study(tmp_path))
+    with open_trace(bundled("torch-fp16-eager-b8")) as before, open_trace(bundled("trt86-fp16-stream-b8")) as after:
+        evidence = gather(Run(before), Run(after), accuracy=study)
+        page, text = html_report(evidence, []), summary(evidence)
+        document = report_document(evidence)
+        assert {"accuracy", "accuracy_differences", "sensitivity"} <= {drawn.id for drawn in figures(evidence)}
+    assert "Accuracy on labelled images" in page and "within 0.5 points" in page
+    assert "**Accuracy.** PyTorch FP32 answers 99.00 % of 1,000 test images correctly" in text
+    assert {row["top-1, %"] for row in document["accuracy"]["runs"]} == {97.0, 98.7, 98.9, 99.0}
+    with pytest.raises(ProfilerError, match="no run here was given labelled images"):
+        labelled_study(tmp_path / "nothing")
