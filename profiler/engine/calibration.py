@@ -19,7 +19,7 @@ from profiler.runtime.images import image_folder, preprocess
 
 CALIBRATORS = ("entropy", "max", "percentile")
 RANDOM = "random"
-RANDOM_WARNING = "calibrated on random data: the INT8 scales are meaningless (speed only, no statement on accuracy)"
+RANDOM_WARNING = "calibrated on random data: this engine is about speed, and says nothing about accuracy"
 ADVISED_IMAGES = 500
 RANDOM_IMAGES = 16
 _RESIZE_PER_CROP = 256 / 224
