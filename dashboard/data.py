@@ -25,7 +25,7 @@ from profiler.analysis.custom_layer.cost import RunCost, activations_of, run_cos
 from profiler.analysis.custom_layer.measurement import Measurement, is_measurement, read_measurement
 from profiler.analysis.fusion.counterparts import Counterparts
 from profiler.analysis.fusion.decompose import ChainStep, chain
-from profiler.analysis.fusion.ledger import Ledger
+from profiler.analysis.fusion.ledger import Ledger, read_ahead
 from profiler.analysis.fusion.traffic import Traffic
 from profiler.analysis.run.autotuning import Autotuning, autotuning, build_log_of
 from profiler.analysis.run.run import Run
@@ -46,6 +46,9 @@ from profiler.trace import Trace, open_trace
 from profiler.trace.build_log import read_build_log
 
 _SLOW_TO_DIGEST_BYTES = 1 << 28
+_LARGE_KERNELS = 2_000_000
+"""Kernels of a trace whose frames are forgotten once its figures are there; a page that draws single kernels reads them again."""
+_one_large = threading.Lock()  # the frames of two would not fit into memory
 MAX_PATTERN = 200
 T = TypeVar("T")
 
@@ -175,6 +178,9 @@ def _analysis(key: Key) -> Run:
     try:
         if nvtx is not None:
             _check_pattern(analysis.trace, nvtx)
+        if analysis.trace.kernel_count >= _LARGE_KERNELS:
+            with _one_large:
+                read_ahead(analysis, whole=True)
         for number_of, name in enumerate(_PARTS):
             report(f"analysing: {name.replace('_', ' ')}", number_of / len(_PARTS))
             getattr(analysis, name)

@@ -128,6 +128,8 @@ def fusion(
         NotComparableError: they are of different models, or one side hides its kernels, or their order makes no sense.
         TraceError: one side has no inferences or no kernels.
     """
+    for side, engine in ((before, before_engine), (after, after_engine)):
+        ledger.read_ahead(side, engine)
     check_pair(before, after).require()
     return ledger.fusion(before, after, before_engine, after_engine)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from profiler.analysis.compare import Comparison, compare
 from profiler.analysis.fusion.decompose import Decomposition, decompose
-from profiler.analysis.fusion.ledger import Ledger
+from profiler.analysis.fusion.ledger import Ledger, read_ahead
 from profiler.analysis.fusion.strip import Strip, strip
 from profiler.analysis.fusion.traffic import Traffic, memory_traffic
 from profiler.analysis.pair import fusion
@@ -111,6 +111,8 @@ def gather(
     accuracy: AccuracyStudy | None = None,
 ) -> Evidence:
     """Hold two traces against each other for a hand-over."""
+    for side, engine in zip((before, after), engines):
+        read_ahead(side, engine, whole=True)
     return Evidence(compare(before, after), engines, accuracy)
 
 

@@ -13,11 +13,12 @@ import pytest
 
 from profiler.analysis.fusion.decompose import decompose
 from profiler.analysis.fusion.layers import align, engine_side
-from profiler.analysis.fusion.ledger import Ledger, fusion
+from profiler.analysis.fusion.ledger import Ledger, fusion, read_ahead
 from profiler.analysis.fusion.traffic import memory_traffic
 from profiler.analysis.run.autotuning import autotuning, build_log_of
 from profiler.analysis.run.run import Run
 from profiler.analysis.run.work import gpu_work
+from profiler.report.documents import ledger_document
 from profiler.trace import Trace, open_trace
 from profiler.trace.build_log import read_build_log
 from tests.support.ledgers import check_sums
@@ -218,3 +219,19 @@ def test_a_second_network_works_unchanged(run: str, traces: dict[str, Trace]) ->
         ("Conv2d", "kept"): 52, ("BatchNorm2d", "absorbed"): 52, ("ReLU6", "fused"): 35, ("operation", "fused"): 10,
         ("Dropout", "absorbed"): 1, ("Linear", "kept"): 1, ("operation", "kept"): 1,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_ledger_of_what_was_read_ahead_is_the_same(whole: bool) -> None:
+    paths = [TRACES / name / "trace.sqlite.xz" for name in ("torch-fp32-eager-b8", "trt-fp16-stream-b8")]
+    documents = []
+    for ahead in (False, True):
+        with open_trace(paths[0]) as before, open_trace(paths[1]) as after:
+            runs = Run(before), Run(after)
+            for run in runs if ahead else ():
+                read_ahead(run, least_kernels=0, whole=whole)
+                assert "kernels" not in run.trace.events.__dict__
+            documents.append(ledger_document(fusion(*runs)))
+            for run in runs if ahead else ():  # and none of them was needed again
+                assert not {"kernels", "api_calls", "nvtx_ranges"} & run.trace.events.__dict__.keys()
+    assert documents[0] == documents[1]

@@ -7,11 +7,13 @@ first); the other units' rows say that they are fused into it.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import pandas as pd
 
@@ -25,15 +27,17 @@ from profiler.analysis.fusion.alignment import (
     named_by_modules,
 )
 from profiler.analysis.fusion.join import EngineRows, Sides, UnitRows
-from profiler.analysis.fusion.placement import KERNEL, LAYER, RANGE, Placement
+from profiler.analysis.fusion.placement import KERNEL, LAYER, RANGE, Placement, Told
 from profiler.analysis.fusion.rows import NEW, STATUSES, UNEXPLAINED, Row, collapse_equal
+from profiler.analysis.run.kernels import classifications
 from profiler.analysis.run.run import Run
 from profiler.analysis.tabular import Tabular
-from profiler.errors import NotComparableError, TraceError
+from profiler.errors import NotComparableError, ProfilerError, TraceError
 from profiler.text import duration, number, plural
 from profiler.trace.manifest import companion
 
 MAX_UNITS = 250_000
+MANY_KERNELS = 500_000
 _MUCH_ADDED_PCT = 10.0
 _LITTLE_PCT = 99.0
 _OF_TENSORRT = re.compile(r"\bnvinfer1::|\b__myl_|\bgenericReformat::")
@@ -177,12 +181,44 @@ def fusion(before: Run, after: Run, before_engine: Path | None = None, after_eng
 
 
 def _place(run: Run, engine_file: Path | None, known: frozenset[str] = frozenset()) -> Placement:
-    described = engine_file or engine_file_of(run)
-    placed = placement.place(run.trace, run.inferences, described, known, run.facts.manifest)
+    placed = placement.place(told(run, engine_file), run.inferences.count, known, run.facts.manifest)
     listed = run.facts.manifest.extra.get("modules") if run.facts.manifest else None
     if placed.basis != KERNEL or not isinstance(listed, list):
         return placed
     return named_by_modules(placed, [m for m in listed if isinstance(m, dict)])
+
+
+_read: WeakKeyDictionary[Run, tuple[Path | None, Told]] = WeakKeyDictionary()
+
+
+def told(run: Run, engine_file: Path | None = None) -> Told:
+    """What a trace tells of its GPU work, read once; ``engine_file``: by default the one that its manifest names."""
+    described = engine_file or engine_file_of(run)
+    if run not in _read or _read[run][0] != described:
+        _read[run] = described, placement.told_of(run.trace, run.inferences, described)
+    return _read[run][1]
+
+
+def read_ahead(
+    run: Run, engine_file: Path | None = None, least_kernels: int = MANY_KERNELS, whole: bool = False
+) -> None:
+    """Read of a large trace what a ledger needs, and forget its frames, so that those of two traces are never in memory together.
+
+    A trace of fewer kernels, and one that has no ledger, stays as it is.
+
+    Args:
+        whole: compute also what a comparison needs.
+    """
+    if run.trace.kernel_count < least_kernels or run.trace.has_hidden_graph_kernels:
+        return
+    _ = run.facts, run.range_texts
+    with contextlib.suppress(ProfilerError):  # it is said where the ledger is made
+        if run.inferences.count:
+            told(run, engine_file)
+            if whole:
+                run.compute_and_release()
+            _ = run.inferences.table, run.inferences.outside, run.inferences.notes
+            run.release()
 
 
 REVERSED = "The order looks reversed: swap the two traces to see what TensorRT did."
@@ -278,7 +314,7 @@ def _findings(ledger: Ledger) -> list[str]:
 
 def _runs_an_engine(run: Run) -> bool:
     """Whether kernels ran that only TensorRT launches: in a CUDA graph it leaves no ranges."""
-    return any(_OF_TENSORRT.search(str(name)) for name in run.trace.kernels["name"].cat.categories)
+    return any(_OF_TENSORRT.search(name) for name in classifications(run.trace)["name"])
 
 
 def _advice(ledger: Ledger) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from profiler.analysis.fusion.kernel_units import kernel_side
+from profiler.analysis.fusion.kernel_units import KernelSide, kernel_side
 from profiler.analysis.fusion.layer_names import LayerName, OnnxNode, parse_layer_name, resolve_calls
 from profiler.analysis.fusion.layers import EngineSide, find_layers, is_dla_transfer
 from profiler.analysis.fusion.modules import ModuleSide, Unit, module_side
@@ -117,44 +117,67 @@ class Placement:
         return f"Placement({self.source}: {len(self.holdings):,} units, {len(self.work):,} GPU operations)"
 
 
-def place(
-    trace: Trace,
-    inferences: Inferences,
-    engine_file: Path | None = None,
-    known: frozenset[str] = frozenset(),
-    manifest: Manifest | None = None,
-) -> Placement:
-    """Place all GPU work of the inferences of one trace.
+@dataclass(frozen=True)
+class Told:
+    """What a trace tells of its GPU work: by engine layers, module ranges, or kernels alone. A ledger needs nothing more of the trace."""
+
+    by: EngineSide | ModuleSide | KernelSide
+    work: pd.DataFrame
+    refused: str | None
+
+
+def told_of(trace: Trace, inferences: Inferences, engine_file: Path | None = None) -> Told:
+    """Read what a trace tells of the GPU work of its inferences.
 
     Args:
         engine_file: an engine inspector's JSON, used where the trace does not describe its layers.
-        known: module paths of the other side, to tell a repeated call from a module with a number in its name.
-        manifest: of the run; its list of modules says of what class each is.
     """
     work = gpu_work(trace, inferences)
     engine, refused = find_layers(trace, inferences, work, engine_file)
     if engine is not None:
-        return _copies_apart(_place_layers(engine, inferences.count, known, refused))
+        return Told(replace(engine, work=_placed(engine.work)), _placed(engine.work), refused)
     modules = module_side(trace, inferences, work)
     if modules.source is not None:
-        return _copies_apart(_place_modules(modules, inferences.count, refused, manifest))
-    found = kernel_side(work, inferences.count)
+        return Told(replace(modules, work=_placed(modules.work)), _placed(modules.work), refused)
+    return Told(kernel_side(work, inferences.count), _placed(work), refused)
+
+
+def _placed(work: pd.DataFrame) -> pd.DataFrame:
+    """Without what only placing needs: tens of millions of rows take memory."""
+    return work.drop(columns=["nvtx", "api_call"])
+
+
+def place(
+    told: Told, inferences: int, known: frozenset[str] = frozenset(), manifest: Manifest | None = None
+) -> Placement:
+    """Place all GPU work of the inferences of one trace.
+
+    Args:
+        inferences: how many there are.
+        known: module paths of the other side, to tell a repeated call from a module with a number in its name.
+        manifest: of the run; its list of modules says of what class each is.
+    """
+    if isinstance(told.by, EngineSide):
+        return _copies_apart(_place_layers(told.by, inferences, known, told.refused))
+    if isinstance(told.by, ModuleSide):
+        return _copies_apart(_place_modules(told.by, inferences, told.refused, manifest))
+    found = told.by
     holdings = {u.unit: Holding(u.work, inside=u.inside, by_order=True, kinds=u.kinds) for u in found.units}
     extras = [
         Extra(e.label, BIAS_PADDING if e.pads_bias else LAYOUT, e.why, "", e.work, None, True) for e in found.extras
     ]
     return Placement(
-        work,
+        told.work,
         KERNEL,
         found.source,
         f"{found.how}, as the trace has neither module ranges nor layers",
-        inferences.count,
+        inferences,
         holdings,
         tuple(holdings),
         tuple(extras),
         found.loose,
         nameless=frozenset(holdings),
-        refused=refused,
+        refused=told.refused,
     )
 
 

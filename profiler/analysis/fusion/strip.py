@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from profiler.analysis.fusion.counterparts import Counterparts
 from profiler.analysis.fusion.ledger import Ledger
 from profiler.analysis.fusion.placement import Placement
 from profiler.analysis.fusion.rows import UNEXPLAINED, Cell, Row
@@ -60,32 +59,47 @@ def strip(run: Run, ledger: Ledger | None = None, side: str = "") -> Strip | Non
     if not inferences.count:
         return None
     median = inferences.median_inference()
-    rows = np.flatnonzero(inferences.of_kernel == median)
-    if not len(rows):
+    work = _of_run(run, median) if ledger is None else _of_ledger(ledger, side, median)
+    if not len(work):
         return None
-    frame, classes = run.trace.kernels, classified_names(run.trace)
-    rows = rows[np.argsort(frame["start_ns"].to_numpy()[rows], kind="stable")]
-    names = classes.iloc[frame["name"].cat.codes.to_numpy()[rows]]
-    held: list[Row | None] = _held(ledger, side, rows) if ledger is not None else [None] * len(rows)
-    kernels = pd.DataFrame(
-        {
-            "row": rows,
-            "name": names["name"].to_numpy(),
-            "category": names["category"].to_numpy(),
-            "tensor_cores": names["tensor_cores"].to_numpy(),
-            "duration_ns": frame["duration_ns"].to_numpy()[rows],
-            "block": [row.block if row is not None and row.status != UNEXPLAINED else "" for row in held],
-            "unit": [row.label if row is not None and row.status != UNEXPLAINED else "" for row in held],
-        }
-    )
+    held: list[Row | None] = [None] * len(work) if ledger is None else _held(ledger, side, work.pop("place").to_numpy())
+    labels = [(row.block, row.label) if row is not None and row.status != UNEXPLAINED else ("", "") for row in held]
+    kernels = work.assign(block=[block for block, _ in labels], unit=[unit for _, unit in labels])
     blocks = tuple(dict.fromkeys(block for block in kernels["block"] if block))
     basis = _NO_LEDGER if ledger is None else _basis(ledger, side, kernels, held) if blocks else _NO_MODULES
     return Strip(kernels, str(inferences.table["text"].iloc[median]), blocks, basis)
 
 
-def _held(ledger: Ledger, side: str, rows: np.ndarray) -> list[Row | None]:
-    lookup = Counterparts(ledger)
-    return [lookup.row_of(side, "kernel", int(row)) for row in rows]
+def _of_run(run: Run, inference: int) -> pd.DataFrame:
+    """The kernels of one inference by start."""
+    rows, kernels = np.flatnonzero(run.inferences.of_kernel == inference), run.trace.events.kernels
+    names = classified_names(run.trace).iloc[kernels["name"].codes[rows]]
+    texts = {c: names[c].to_numpy(dtype=object) for c in ("name", "category", "tensor_cores")}
+    return pd.DataFrame({"row": rows, **texts, "duration_ns": kernels["duration_ns"][rows]})
+
+
+def _of_ledger(ledger: Ledger, side: str, inference: int) -> pd.DataFrame:
+    """The same from a ledger's work, with its ``place`` there: the trace itself may have been forgotten."""
+    work: pd.DataFrame = getattr(ledger, f"{side}_placement").work
+    places = np.flatnonzero((work["inference"].to_numpy() == inference) & (work["kind"] == "kernel").to_numpy())
+    places = places[np.argsort(work["source_row"].to_numpy()[places])]  # the trace's kernels are by start
+    part = work.iloc[places]
+    texts = {c: part[c].astype(object).to_numpy() for c in ("name", "category", "tensor_cores")}
+    rows, durations = part["source_row"].to_numpy(dtype=np.int64), part["duration_ns"].to_numpy()
+    return pd.DataFrame({"row": rows, **texts, "duration_ns": durations, "place": places})
+
+
+def _held(ledger: Ledger, side: str, places: np.ndarray) -> list[Row | None]:
+    """The rows of the ledger that hold pieces of work."""
+    found: list[Row | None] = [None] * len(places)
+    for row in ledger.rows:
+        cell: Cell | None = getattr(row, side)
+        if cell is not None and len(cell.rows):
+            rows = cell.rows if (cell.rows[1:] > cell.rows[:-1]).all() else np.sort(cell.rows)  # of several layers
+            at = np.minimum(np.searchsorted(rows, places), len(rows) - 1)
+            for k in np.flatnonzero(rows[at] == places):
+                found[k] = row
+    return found
 
 
 def _basis(ledger: Ledger, side: str, kernels: pd.DataFrame, held: list[Row | None]) -> str:

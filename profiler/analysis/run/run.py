@@ -134,10 +134,16 @@ class Run:
         _ = self.inferences.launch_calls, self.inferences.launch_to_start_ns
         self.trace.release("api_calls")
         _ = self.inferences.table, self.launches
-        self.inferences.__dict__.pop("launch_calls", None)
         _ = self.kernels, self.tensor_cores, self.categories, self.inferences.kernels_per_inference
         _ = self.inferences.outside, self.inferences.notes
-        self.trace.release("kernels", "memcpys", "memsets", "graph_traces", "gpu_metrics")
+        self.release()
+
+    def release(self) -> None:
+        """Forget the frames of the trace. What was computed of them stays; what is asked for later is read again."""
+        self.inferences.__dict__.pop("launch_calls", None)
+        self.trace.release(
+            "nvtx_ranges", "nvtx_index", "api_calls", "kernels", "memcpys", "memsets", "graph_traces", "gpu_metrics"
+        )
 
 
 def open_run(path: str | Path, nvtx: str | None = None, inferences: int | None = None) -> Run:

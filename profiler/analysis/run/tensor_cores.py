@@ -203,5 +203,5 @@ def median_inference_samples(trace: Trace, inferences: Inferences) -> tuple[np.n
 def gpu_index(trace: Trace) -> int:
     """The GPU that did the work: the device of most kernels where metrics exist for it, else the first with metrics."""
     names = trace.gpu_metrics.names
-    device = trace.device_used if len(trace.events.kernels) else None
+    device = trace.device_used if trace.kernel_count else None
     return device if device in names else min(names, default=0)
