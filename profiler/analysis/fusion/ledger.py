@@ -196,6 +196,7 @@ def told(run: Run, engine_file: Path | None = None) -> Told:
     described = engine_file or engine_file_of(run)
     if run not in _read or _read[run][0] != described:
         _read[run] = described, placement.told_of(run.trace, run.inferences, described)
+        _ = run.inferences.table  # of which inference a block is shown: a ledger outlives its traces
     return _read[run][1]
 
 
@@ -217,7 +218,7 @@ def read_ahead(
             told(run, engine_file)
             if whole:
                 run.compute_and_release()
-            _ = run.inferences.table, run.inferences.outside, run.inferences.notes
+            _ = run.inferences.outside, run.inferences.notes
             run.release()
 
 
