@@ -32,7 +32,7 @@ _PARTS = {
     "vanished": "Kernels of modules that are fused or folded away",
 }
 """Parts of the time in words that hold whether they shrank or grew."""
-_VERDICTS = {"yes": "use Tensor Cores", "no": "do not", "unknown": "the name does not tell"}
+_VERDICTS = {"yes": "use Tensor Cores", "no": "do not", "unknown": "undetermined from the name"}
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,7 @@ def test_nothing_is_replaced_unasked(done: tuple[subprocess.CompletedProcess[str
     again = fleet(folder, "-o", done[1])
     assert again.returncode == 2 and "--force" in again.stderr and (done[1] / "fleet.json").read_text() == before
     foreign = fleet(folder, "-o", folder, "--force")
-    assert foreign.returncode == 2 and "holds other files" in foreign.stderr
+    assert foreign.returncode == 2 and "not part of a fleet result" in foreign.stderr
     assert fleet(folder, "-o", done[1], "--force").returncode == 0
     assert (done[1] / "fleet.json").read_text() != before
 
@@ -171,7 +171,7 @@ def test_nothing_is_replaced_unasked(done: tuple[subprocess.CompletedProcess[str
 def test_exit_status(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     nothing = fleet(tmp_path / "none", "-o", tmp_path / "out")
-    assert nothing.returncode == 2 and "no trace in it" in nothing.stderr
+    assert nothing.returncode == 2 and "contains no readable trace" in nothing.stderr
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "x.sqlite").write_bytes(b"")
     broken = fleet(tmp_path / "bad", "-o", tmp_path / "out", "--format", "json")
