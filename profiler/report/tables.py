@@ -59,7 +59,7 @@ def _accuracy(evidence: Evidence) -> Iterator[Table]:
     study = evidence.accuracy
     if study is None:
         return
-    note = f"A row a run, by median latency without a profiler; differences are of the same images. {APART}"
+    note = f"One row per run, by median latency without a profiler; differences are of the same images. {APART}"
     yield Table("accuracy", "Accuracy of the study's runs", note, accuracy_table(study.runs))
     if study.sensitivity is not None:
         note = f"Simulated in float32 on {plural(study.sensitivity.images, 'image')}: one layer quantised alone, and all but it."
