@@ -79,24 +79,27 @@ def forget(*names: str) -> None:
 
 
 def write_early() -> None:
-    """In the middle of a run, so that the address is whole while a page is drawn; not in the first run, when the browser does not yet know
-    that a change of the address is no new entry of its history."""
+    """Before a page is drawn, so that the address is whole meanwhile; not in the first run, when the browser does not yet know that a
+    change of the address is no new entry of its history."""
     if _WRITTEN in st.session_state:
-        write()
+        _add()
 
 
 def write() -> None:
     """At the end of a run: the address of what was kept in it. Parameters that nobody keeps stay as they are."""
+    _add()
     shown: dict[str, Any] = st.session_state.get(_SHOWN, {})
-    wanted = {name: _written(value) for name, value in shown.items()}
-    given = _given()
-    changed = {name: values for name, values in wanted.items() if values and given.get(name) != values}
-    if changed:
-        st.query_params.update(changed)
     for name in st.session_state.get(_KEPT, {}):
-        if name in given and not wanted.get(name):
+        if name in st.query_params and not _written(shown.get(name)):
             del st.query_params[name]
     st.session_state[_WRITTEN] = _given()
+
+
+def _add() -> None:
+    wanted = {name: _written(value) for name, value in st.session_state.get(_SHOWN, {}).items()}
+    given = _given()
+    if changed := {name: values for name, values in wanted.items() if values and given.get(name) != values}:
+        st.query_params.update(changed)
 
 
 def parameters(**changes: str) -> dict[str, list[str]]:
