@@ -10,6 +10,7 @@ from profiler.cli.runs import inference_lines, pair_of
 from profiler.cli.verb import add_pair, pick, warn
 from profiler.errors import NotComparableError
 from profiler.report.documents import comparison_document
+from profiler.report.notices import notices
 from profiler.text import number, printable
 from profiler.trace import open_trace
 
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
         },
     )
     emit(args, document, "\n".join([*head, "", table, *([""] if notes else []), *notes]), rows)
-    warn(w for w in result.warnings if w not in (*result.refusals, result.pair.refusal))
+    warn(n.sentence for n in notices(w for w in result.warnings if w not in (*result.refusals, result.pair.refusal)))
     if result.pair.refusal:
         raise NotComparableError(result.pair.refusal, "The figures of each side were printed, without ratios.")
     if result.refusals:

@@ -24,8 +24,10 @@ from profiler.report.accuracy import APART
 from profiler.report.accuracy import sentences as accuracy_sentences
 from profiler.report.evidence import SIDES, Evidence
 from profiler.report.gates import GateResult
+from profiler.report.notices import notices
 from profiler.report.spreadsheet import FORMULA, QUANTITY
 from profiler.report.story import sentences, story
+from profiler.report.story import title as headline_of
 from profiler.report.tables import Table
 from profiler.report.words import HEADLINES, before_after, change, spread
 from profiler.text import number, plural, visible
@@ -122,6 +124,7 @@ def render(
             script=Markup(own),
             formula=FORMULA.pattern,
             quantity=QUANTITY.pattern,
+            headline=headline_of(evidence),
             summary=" ".join(sentences(evidence)),
             refusals=(*comparison.refusals, *([comparison.pair.refusal] if comparison.pair.refusal else ())),
             cards=_cards(evidence),
@@ -184,7 +187,8 @@ def _warnings(evidence: Evidence) -> list[str]:
         "No fusion ledger": evidence.no_ledger,
         "No split of the latency": evidence.split if isinstance(evidence.split, str) else None,
     }
-    found = [w for w in evidence.comparison.warnings if w not in evidence.comparison.refusals]
+    comparison = evidence.comparison
+    found = [n.details or n.sentence for n in notices(w for w in comparison.warnings if w not in comparison.refusals)]
     return found + [f"{what}: {why}" for what, why in missing.items() if why]
 
 

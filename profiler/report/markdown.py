@@ -15,7 +15,8 @@ from profiler.report.accuracy import APART
 from profiler.report.accuracy import sentences as accuracy_sentences
 from profiler.report.evidence import SIDES, Evidence
 from profiler.report.gates import FAILED, UNKNOWN, GateResult
-from profiler.report.story import sentences
+from profiler.report.notices import notices
+from profiler.report.story import sentences, title
 from profiler.report.words import HEADLINES, change
 from profiler.text import number, plural, visible, with_unit
 
@@ -40,7 +41,7 @@ def escape(text: str) -> str:
 def summary(evidence: Evidence, outcomes: Sequence[GateResult] = ()) -> str:
     """The Markdown document."""
     comparison = evidence.comparison
-    lines = ["## What TensorRT did to the model", "", escape_sentences(sentences(evidence)), ""]
+    lines = [f"## {escape(title(evidence))}", "", escape_sentences(sentences(evidence)), ""]
     if comparison.refusals:
         lines += [f"**Kernel counts are not compared.** {escape(' '.join(comparison.refusals))}", ""]
     if outcomes:
@@ -52,7 +53,7 @@ def summary(evidence: Evidence, outcomes: Sequence[GateResult] = ()) -> str:
     lines += ["", *_split(evidence), *_ledger(evidence)]
     if evidence.accuracy is not None:
         lines += [f"**Accuracy.** {escape_sentences([*accuracy_sentences(evidence.accuracy), APART])}", ""]
-    warnings = [w for w in comparison.warnings if w not in comparison.refusals]
+    warnings = [n.sentence for n in notices(w for w in comparison.warnings if w not in comparison.refusals)]
     if warnings:
         lines += ["**What to know before quoting these figures**", ""]
         lines += [f"- {escape(w)}" for w in warnings[:_MAX_WARNINGS]]

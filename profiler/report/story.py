@@ -78,6 +78,13 @@ def headline(facts: StoryFacts) -> str:
     return f"{count} {_sameness(facts)}"
 
 
+def title(evidence: Evidence) -> str:
+    """The headline of a hand-over: :func:`headline`, unless the two are no pair."""
+    if evidence.comparison.pair.refusal:
+        return "Two traces that are not compared"
+    return headline(story_facts(evidence))
+
+
 def _missing_sides(figure: BeforeAfter) -> str:
     missing = [name for name, value in (("before", figure.before), ("after", figure.after)) if value is None]
     return "on either side" if len(missing) == 2 else missing[0]

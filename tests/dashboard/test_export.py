@@ -24,7 +24,7 @@ from profiler.report import evidence as report_evidence
 from profiler.report.evidence import Evidence, gather
 from profiler.report.tables import tables, to_csv
 from profiler.trace import open_trace
-from tests.support.pages import DEMO, GRAPH_LEVEL, app, kernels, text
+from tests.support.pages import DEMO, GRAPH_LEVEL, app, counts, kernels, text
 from tests.support.traces import bundled
 
 
@@ -49,7 +49,9 @@ def test_the_page_offers_everything() -> None:
     assert ("slides_pdf" in offered) == (images.missing_browser() is None)
     if images.missing() is None:
         assert {"figure_pdf", "figure_png", "figures_pdf", "figures_png"} <= offered
-    assert any(c.value.startswith("## What TensorRT did to the model") for c in test.code)
+    assert any(
+        c.value.startswith(f"## {counts()} kernels per inference. Same model, same precision.") for c in test.code
+    )
     shown = [d.value for d in test.dataframe]
     assert any("before_over_after" in frame for frame in shown)
     test.selectbox(key="export_table").set_value("kernels_after").run()
