@@ -41,7 +41,7 @@ class Drawn:
 
     def for_html(self) -> Figure:
         """For the report, which sets colours by the reader's theme and shows the title itself."""
-        figure = go.Figure(self.figure)
+        figure = labels.copied(self.figure)
         figure.update_layout(template=go.layout.Template(), title_x=0, title_xanchor="left", title_font_size=15)
         figure.update_xaxes(automargin=True).update_yaxes(
             automargin=True

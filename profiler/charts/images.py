@@ -17,6 +17,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from profiler.charts import labels
 from profiler.charts.figures import Drawn
 from profiler.errors import MissingToolError, OutputError
 from profiler.files import private_folder, write_file
@@ -109,7 +110,7 @@ def _drawn(job: dict[str, Any], folder: Path) -> str | None:
 
 def _alone(drawn: Drawn) -> go.Figure:
     """A figure for a page of its own: white, with its title."""
-    figure = go.Figure(drawn.figure)
+    figure = labels.copied(drawn.figure)
     title = figure.layout.title.text
     shown = f"{drawn.title}: {title}" if title else drawn.title
     figure.update_layout(

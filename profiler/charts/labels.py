@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import textwrap
+import threading
 from collections.abc import Iterable, Mapping
 
 import plotly.graph_objects as go
@@ -16,6 +17,7 @@ _TITLE_WIDTH, _LINE_WIDTH = 46, 56  # characters that fit a phone at 15 and 12 p
 _MAX_LINES = 8
 _TITLE_PX, _LINE_PX, _TEXT_PX = 15, 12, 12
 _UNKNOWN = "unknown"
+_copying = threading.Lock()
 
 
 def runs(sides: Mapping[str, RunFacts]) -> list[str]:
@@ -30,6 +32,12 @@ def runs(sides: Mapping[str, RunFacts]) -> list[str]:
     return [*lines, ", ".join(shared)] if sides else lines
 
 
+def copied(figure: go.Figure) -> go.Figure:
+    """A copy of a figure. Plotly takes the original apart while it copies, so one copy at a time is made of what sessions share."""
+    with _copying:
+        return go.Figure(figure)
+
+
 def labelled(figure: go.Figure, lines: Iterable[str] = (), *, theme: str | None = None) -> go.Figure:
     """A copy of a figure with lines under its title, wrapped so that they fit a phone.
 
@@ -39,7 +47,7 @@ def labelled(figure: go.Figure, lines: Iterable[str] = (), *, theme: str | None 
         lines: plain text; escaped here. Without any, those that the figure has are kept.
         theme: "light" or "dark" sets the colour of all texts; None leaves it to the template.
     """
-    made = go.Figure(figure)
+    made = copied(figure)
     title, *more = _wrap(html.unescape(str(made.layout.title.text or "")), _TITLE_WIDTH) or [""]
     # Plotly lets a title of several lines reach over its upper edge, so what does not fit one goes on below it
     under = [f"<b>{plotly_text(part, 200)}</b>" for part in _wrap(" ".join(more), _LINE_WIDTH)]
