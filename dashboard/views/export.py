@@ -59,7 +59,7 @@ def render(selection: Selection) -> None:
     outcomes = _gates(evidence)
     with above:
         _report(evidence, outcomes, drawn, name)
-    _slides(presenting.slides_of(selection), name)
+        _slides(presenting.slides_of(selection), name)
     _tables(data.tables(evidence), name)
     _figures(drawn, name)
     st.subheader("The timeline, for Perfetto")
@@ -140,10 +140,10 @@ def _report(evidence: Evidence, outcomes: list[GateResult], drawn: list[Drawn], 
 def _slides(slides: Sequence[Slide], name: str) -> None:
     st.subheader("Slides")
     st.markdown(
-        f"{plural(len(slides), 'slide')} made from these two traces: {markdown('; '.join(slide.title for slide in slides))}. “Present” in "
-        "the sidebar shows the same slides here. In the PPTX file, texts and pictures can be edited, and the speaker notes say how each "
-        "figure was obtained."
+        f"{plural(len(slides), 'slide')} made from these two traces; “Present” in the sidebar shows them here. In the PPTX file, text and "
+        "pictures can be edited, and the speaker notes say how each figure was obtained."
     )
+    st.caption(markdown(" · ".join(slide.title for slide in slides)))
     place = st.container(horizontal=True)
     _save(place, "PPTX", partial(_pptx, slides), f"{name}.pptx", "slides_pptx")
     absent = images.missing_browser()

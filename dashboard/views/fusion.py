@@ -183,7 +183,7 @@ def _kernels(selection: Selection, side: str, box: Box) -> None:
     st.caption(
         markdown(
             f"{box.row.label} is {box.row.status}{f' into {box.row.into}' if box.row.into else ''}: {box.row.why}. "
-            f"{plural(len(box.work), 'kernel, copy or set', 'kernels, copies and sets')} {side}, {duration(box.time_ns)}."
+            f"{side.capitalize()}: {collapse.counted(box.work)}."
         )
     )
     for place, work in enumerate(box.work[:_MAX_KERNELS], 1):

@@ -61,10 +61,14 @@ def _side(boxes: Sequence[Box], scale: float) -> list[Place]:
 
 def heading(block: Block, side: str) -> str:
     """“before: 20 kernels, 118 µs”, of the block's own units in the inference that is drawn."""
-    own = block.own(side)
-    copies = sum(w.kind != KERNEL for w in own)
+    return f"{side}: {counted(block.own(side))}"
+
+
+def counted(work: Sequence[Work]) -> str:
+    """“3 kernels and 2 copies and sets, 118 µs”."""
+    copies = sum(w.kind != KERNEL for w in work)
     beside = f" and {plural(copies, 'copy or set', 'copies and sets')}" if copies else ""
-    return f"{side}: {plural(len(own) - copies, 'kernel')}{beside}, {duration(sum(w.duration_ns for w in own))}"
+    return f"{plural(len(work) - copies, 'kernel')}{beside}, {duration(sum(w.duration_ns for w in work))}"
 
 
 def figure(block: Block, chosen: tuple[str, str, int] | None = None) -> go.Figure | None:

@@ -22,9 +22,10 @@ from profiler.charts.slide_html import deck_html, deck_pdf
 from profiler.charts.slide_pptx import deck_pptx
 from profiler.errors import MissingToolError, OutputError
 from profiler.report.evidence import gather
-from profiler.report.slides import Bar, Bars, Figure, Segment, Slide, slides
+from profiler.report.slides import Bar, Bars, Figure, Segment, Slide, slides, slides_of_one
 from profiler.trace import open_trace
 from tests.support.hostile import ATTACKS, MARK, hostile_run
+from tests.support.make_trace import TraceMaker, simple
 from tests.support.traces import bundled
 
 PAIRS = [
@@ -75,6 +76,21 @@ def test_everything_is_on_the_canvas(pair: tuple[str, str], theme: str) -> None:
     found = slides_of(*map(bundled, pair))
     for place, slide in enumerate(found, 1):
         check(canvas(slide, place, len(found), theme))
+
+
+def test_traces_that_hold_little_have_slides(tmp_path: Path) -> None:
+    bare, ranges = simple(), TraceMaker()
+    bare.without_tables = {"NVTX_EVENTS", "TARGET_INFO_GPU", "CUPTI_ACTIVITY_KIND_RUNTIME"}
+    ranges.range("forward", 0, 100)
+    for name, maker in (("bare", bare), ("nothing", TraceMaker()), ("ranges", ranges), ("simple", simple())):
+        maker.write(tmp_path / f"{name}.sqlite")
+    held = [Run(open_trace(path)) for path in sorted(tmp_path.iterdir())]
+    decks = [slides_of_one("before", run) for run in held]
+    decks += [slides(gather(before, after)) for before in held for after in held]
+    for found in decks:
+        assert 2 <= len(found) <= 6 and found[-1].id == "unknown"
+        for place, slide in enumerate(found, 1):
+            check(canvas(slide, place, len(found)))
 
 
 def test_every_kernel_of_the_strip_is_a_tick(deck: tuple[Slide, ...]) -> None:
