@@ -27,11 +27,6 @@ _QUESTIONS = {
     "tensor_cores": "Use of Tensor Cores",
     "memory": "Memory traffic",
 }
-_PARTS = {
-    "same": "Kernels of modules that run on both sides",
-    "vanished": "Kernels of modules that are fused or folded away",
-}
-"""Parts of the time in words that hold whether they shrank or grew."""
 _VERDICTS = {"yes": "use Tensor Cores", "no": "do not", "unknown": "undetermined from the name"}
 
 
@@ -167,7 +162,9 @@ def _count(evidence: Evidence, facts: StoryFacts, claim: Claim, foot: str) -> Sl
             Figure(_arrow(facts.kernel_time_ms, "ms"), "kernel time per inference", "sum of kernel durations, median")
         )
     if facts.by_name_pct.known is not None:
-        figures.append(Figure(_arrow(facts.by_name_pct, "%"), "of it uses Tensor Cores", "inferred from kernel names"))
+        figures.append(
+            Figure(_arrow(facts.by_name_pct, "%"), "of kernel time uses Tensor Cores", "inferred from kernel names")
+        )
     strips = evidence.strips if not evidence.comparison.refusals else {}
     points = [rest.rstrip("."), subject(facts)] if rest else [subject(facts)]
     points += evidence.comparison.refusals
@@ -213,7 +210,7 @@ def _time(evidence: Evidence, facts: StoryFacts, claim: Claim, foot: str) -> Sli
             low = min(level, level - part.saved_ns)
             key = "less" if part.saved_ns >= 0 else "more"
             text = f"{signed(-part.saved_ns / 1e3)} µs"
-            bars.append(Bar(_PARTS.get(part.id, part.label), text, (Segment(key, abs(part.saved_ns), low),)))
+            bars.append(Bar(part.label, text, (Segment(key, abs(part.saved_ns), low),)))
             level -= part.saved_ns
     bars.append(Bar("after", duration(split.after_latency_ns), (Segment("after", split.after_latency_ns),)))
     title = f"Where the time went: {duration(split.before_latency_ns)} → {duration(split.after_latency_ns)} under nsys"
