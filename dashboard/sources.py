@@ -17,7 +17,7 @@ from profiler.trace.files import TRACE_SUFFIXES
 from profiler.trace.manifest import Manifest, manifest_of, read_manifest
 
 BUNDLED = bundled_traces()
-BUNDLED_ACCURACY = BUNDLED / "accuracy"
+BUNDLED_ACCURACY = BUNDLED  # the runs among them that were given labelled images
 SIDES = ("before", "after")
 MAX_LISTED = 500
 OPENING = ("torch-fp16-eager-b8", "trt86-fp16-stream-b8")

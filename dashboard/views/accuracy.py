@@ -73,7 +73,13 @@ def render(selection: Selection) -> None:
     if figure is not None:
         chart(figure, "accuracy_differences", about=about)
         st.caption(f"Dashed: {TOLERANCE_POINTS} points lower. A line that crosses 0 is no proven difference.")
-    show_table(st, table(runs), hide_index=True, key="accuracy_runs", placeholder="")
+    two = st.column_config.NumberColumn
+    config = {name: two(format="%.2f") for name in ("top-1, %", "95 %, from", "to")}
+    config |= {name: two(format="%+.2f") for name in ("against FP32, points", "95 %, from (points)", "to (points)")}
+    show_table(st, table(runs), hide_index=True, key="accuracy_runs", placeholder="", column_config=config)
+    st.caption(
+        "What INT8 costs depends on the network, its training and the task: these figures hold for these weights and images."
+    )
     _answers(study, runs, about)
     if study.sensitivity is not None:
         _layers(study.sensitivity)
@@ -185,7 +191,8 @@ def _layers(found: Sensitivity) -> None:
     whole = "unknown" if found.whole_db is None else f"{found.whole_db:.1f} dB"
     st.caption(
         f"Each layer that reads INT8 tensors is quantised alone with the engine's own scales; with all of them quantised the outputs' SQNR "
-        f"is {whole}. Simulated: what rounding costs, not what an engine that fuses layers does on top of it."
+        f"is {whole}. The parts do not add up to 100 %, as layers pass "
+        f"noise on. Simulated: what rounding costs, not what an engine that fuses layers does on top of it."
     )
     show_table(st, layer_table(found), hide_index=True, key="accuracy_layers_table", height=320)
 

@@ -111,7 +111,7 @@ def costly_layers(layers: Sequence[LayerCost], title: str) -> go.Figure | None:
         )
     )
     figure.update_layout(**PLAIN, title=title, height=130 + 22 * len(shown))
-    figure.update_xaxes(title="noise, % of the power of the outputs", rangemode="tozero")
+    figure.update_xaxes(title="noise, % of the noise of quantising all layers", rangemode="tozero")
     figure.update_yaxes(automargin=True, **ticks)
     return figure
 

@@ -22,6 +22,7 @@ from profiler.trace.streams import read_regular
 TOLERANCE_POINTS = 0.5
 SENSITIVITY, TRAINING = "sensitivity.json", "training.json"
 _REFERENCE = ("PyTorch", "fp32", "eager")
+_SMALLEST_POINTS = 0.005
 _MAX_DOCUMENT_BYTES = 16 << 20
 
 
@@ -89,7 +90,7 @@ class LabelledRun:
 class LayerCost:
     """One layer: outputs' SQNR in dB and top-1 agreement with float, quantised alone, and left in float while all others are quantised.
 
-    ``noise_pct``: the noise of quantising it alone, in percent of the outputs' power (from the SQNR); None: unknown.
+    ``noise_pct``: the noise of quantising it alone, in percent of the noise of quantising all of them; None: unknown.
     """
 
     layer: str
@@ -98,10 +99,7 @@ class LayerCost:
     alone_agreement_pct: float | None
     all_but_db: float | None
     all_but_top1_pct: float | None
-
-    @property
-    def noise_pct(self) -> float | None:
-        return None if self.alone_db is None else 100 * 10 ** (-self.alone_db / 10)
+    noise_pct: float | None
 
 
 @dataclass(frozen=True)
@@ -142,14 +140,16 @@ class AccuracyStudy:
 
     @property
     def memory(self) -> list[LabelledRun]:
-        """The runs whose weights and activations are known, by model and batch."""
-        known = [r for r in self.runs if r.weights_mib is not None and r.activations_mib is not None]
+        """The runs whose weights and activations are known, by model and batch; of INT8 engines the one that is quantised as usual."""
+        known = [
+            r for r in self.runs if "(" not in r.title and r.weights_mib is not None and r.activations_mib is not None
+        ]
         return sorted(known, key=lambda r: (r.model, r.batch, -(r.p50_ms or 0)))
 
 
 def points(value: float) -> str:
     """Percentage points, with their sign."""
-    return f"{value:+.2f}".replace("-", "−")
+    return f"{value:+.2f}".replace("-", "−") if abs(value) >= _SMALLEST_POINTS else "0.00"
 
 
 def read_study(folder: Path) -> AccuracyStudy | None:
@@ -247,7 +247,7 @@ def sentences(study: AccuracyStudy) -> list[str]:
         fastest = min(good, key=lambda run: run.p50_ms or 0.0)
         said.append(
             f"The fastest run that loses at most {TOLERANCE_POINTS} points with 95 % confidence is {fastest.title}: "
-            f"{number(fastest.p50_ms, 'ms')}, {number(reference.p50_ms / (fastest.p50_ms or 1.0))}× faster than PyTorch FP32."
+            f"{number(fastest.p50_ms, 'ms')}, {number(reference.p50_ms / (fastest.p50_ms or 1.0))}× faster than PyTorch FP32 eager."
         )
     return said
 
@@ -326,24 +326,27 @@ def _mib(count: float | None) -> float | None:
 
 def _sensitivity(document: JsonPart) -> Sensitivity | None:
     layers = []
+    whole = next(iter(document.parts("models")), JsonPart(None))
+    all_db = whole.number("sqnr_db")
     for part in document.parts("layers"):
         alone, rest = part.part("alone"), part.part("all_but")
+        own_db = alone.number("sqnr_db")
         layers.append(
             LayerCost(
                 part.text("layer") or "unnamed",
                 part.text("operator") or "",
-                alone.number("sqnr_db"),
+                own_db,
                 alone.number("top1_agreement_pct"),
                 rest.number("sqnr_db"),
                 rest.number("top1_pct"),
+                None if own_db is None or all_db is None else 100 * 10 ** ((all_db - own_db) / 10),
             )
         )
     images = document.whole("images")
     if not layers or images is None:
         return None
-    whole = next(iter(document.parts("models")), JsonPart(None))
     top1 = document.part("float").number("top1_pct")
-    return Sensitivity(images, top1, whole.number("sqnr_db"), whole.number("top1_pct"), tuple(layers))
+    return Sensitivity(images, top1, all_db, whole.number("top1_pct"), tuple(layers))
 
 
 def _trained(document: JsonPart) -> str | None:

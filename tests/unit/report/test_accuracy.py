@@ -48,11 +48,12 @@ def test_the_noise_of_a_layer_is_its_sqnr(tmp_path: Path) -> None:
     study = read_study(write_study(tmp_path))
     assert study is not None and study.sensitivity is not None
     first, second = study.sensitivity.layers
-    assert (first.noise_pct, second.noise_pct) == (pytest.approx(1.0), pytest.approx(0.1))
+    share = 100 * 10**-0.2  # 20 dB alone, 18 dB all
+    assert (first.noise_pct, second.noise_pct) == (pytest.approx(share), pytest.approx(share / 10))
     figure = charts.costly_layers(study.sensitivity.layers, "t")
     assert figure is not None and list(figure.data[0].x) == [
-        pytest.approx(0.1),
-        pytest.approx(1.0),
+        pytest.approx(share / 10),
+        pytest.approx(share),
     ]  # the costliest at the top
 
 
