@@ -10,6 +10,7 @@ from typing import Any
 
 from profiler.capture.manifest import read_document
 from profiler.files import write_file, write_json
+from profiler.text import number, plural
 from profiler.trace.manifest import JsonPart, model_label
 
 COLUMNS = {
@@ -106,10 +107,11 @@ def _mib(count: float | None) -> float | None:
 def one_line(document: Mapping[str, Any]) -> str:
     """For a progress line."""
     r = row("", document)
+    kernels = r["kernels_per_inference"]
     parts = [
-        f"{r['p50_ms']:.3f} ms p50" if r["p50_ms"] is not None else "",
-        f"{r['images_per_s']:,.0f} images/s" if r["images_per_s"] else "",
-        f"{r['kernels_per_inference']:.0f} kernels an inference" if r["kernels_per_inference"] else "",
+        f"{number(r['p50_ms'], 'ms')} p50" if r["p50_ms"] is not None else "",
+        number(r["images_per_s"], "images/s") if r["images_per_s"] else "",
+        f"{plural(round(kernels), 'kernel')} per inference" if kernels else "",
     ]
     return ", ".join(filter(None, parts))
 
@@ -149,7 +151,7 @@ def markdown(rows: list[dict[str, Any]], study: Mapping[str, Any]) -> str:
         f"| {' | '.join(shown.values())} |",
         f"|{'|'.join('---' if k in ('name', 'framework', 'precision', 'mode') else '---:' for k in shown)}|",
     ]
-    lines += [f"| {' | '.join(_cell(k, r.get(k)) for k in shown)} |" for r in rows]
+    lines += [f"| {' | '.join(_cell(r.get(k)) for k in shown)} |" for r in rows]
     if any(r.get("cosine") is not None for r in rows):
         lines += ["", "Agreement, cosine and SQNR are against PyTorch FP32 on the same inputs: they are not accuracy."]
     left_out = study.get("left_out") or []
@@ -162,9 +164,5 @@ def markdown(rows: list[dict[str, Any]], study: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *(["", *notes] if notes else []), ""])
 
 
-def _cell(key: str, value: Any) -> str:
-    if value is None:
-        return "—"
-    if isinstance(value, float):
-        return f"{value:,.{_DIGITS.get(key, 3 if key.endswith('_ms') else 1)}f}"
-    return str(value).replace("|", "\\|")
+def _cell(value: Any) -> str:
+    return number(value, digits=4) if value is None or isinstance(value, float) else str(value).replace("|", "\\|")

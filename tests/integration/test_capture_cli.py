@@ -61,7 +61,7 @@ def test_a_run(machine: Machine, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert record(machine, tmp_path / "run") == 0
     assert listing(tmp_path / "run") == ["manifest.json", "trace.sqlite.xz"]
     out, err = capsys.readouterr()
-    assert "PyTorch FP16, eager, batch 8: 1.000 ms p50, 8,000 images/s, 4 kernels an inference" in out
+    assert "PyTorch FP16, eager, batch 8: 1 ms p50, 8,000 images/s, 4 kernels per inference" in out
     assert "recording under nsys" in err
     document = read(tmp_path / "run" / "manifest.json")
     assert document["bench"]["latency_ms"]["p50"] == 1.0 and document["bench"]["telemetry"]["power_w"]["mean"] == 300
