@@ -30,7 +30,7 @@ from profiler.cli.capture_options import (
 from profiler.cli.output import render_table
 from profiler.cli.verb import warn
 from profiler.errors import EXIT_FAILED, EXIT_OK, MissingToolError, UsageError
-from profiler.runtime.arguments import positive, seconds, words
+from profiler.runtime.arguments import listed, positive, seconds, words
 from profiler.runtime.trt_modules import MODULES
 from profiler.text import plural, printable
 
@@ -63,34 +63,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help="record only these under nsys; latency is measured for all (default: record all)",
     )
-    matrix.add_argument(
-        "--torch-precisions",
-        type=_choices(PRECISIONS["pytorch"]),
-        default=TORCH_PRECISIONS,
-        metavar="LIST",
-        help="default: fp32,tf32,fp16; also bf16",
-    )
-    matrix.add_argument(
-        "--trt-precisions",
-        type=_choices(PRECISIONS["tensorrt"]),
-        default=TRT_PRECISIONS,
-        metavar="LIST",
-        help="default: fp32,tf32,fp16,int8; also fp8 (TensorRT-RTX)",
-    )
-    matrix.add_argument(
-        "--torch-modes",
-        type=_choices(MODES["pytorch"]),
-        default=MODES["pytorch"],
-        metavar="LIST",
-        help="default: eager,graph,compile",
-    )
-    matrix.add_argument(
-        "--trt-modes",
-        type=_choices(MODES["tensorrt"]),
-        default=MODES["tensorrt"],
-        metavar="LIST",
-        help="default: stream,graph",
-    )
+    for option, known, default, more in (
+        ("--torch-precisions", PRECISIONS["pytorch"], TORCH_PRECISIONS, "; also bf16"),
+        ("--trt-precisions", PRECISIONS["tensorrt"], TRT_PRECISIONS, "; also fp8 (TensorRT-RTX)"),
+        ("--torch-modes", MODES["pytorch"], MODES["pytorch"], ""),
+        ("--trt-modes", MODES["tensorrt"], MODES["tensorrt"], ""),
+    ):
+        text = f"default: {listed(default)}{more}"
+        matrix.add_argument(option, type=_choices(known), default=default, metavar="LIST", help=text)
     matrix.add_argument(
         "--only",
         action="append",

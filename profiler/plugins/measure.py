@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -40,21 +40,6 @@ HUNDRED_PERCENT = (
     "and without one. In a graph small copies are faster, as launching takes longer than copying; on one H200 copies of 1 GiB "
     "were slower in it, and why is not known."
 )
-
-
-class Launcher(Protocol):
-    """Kernels to measure: see :meth:`profiler.plugins.library.Kernels.launch`."""
-
-    def launch(
-        self,
-        precision: str,
-        source: int,
-        target: int,
-        count: int,
-        alpha: float,
-        scales: tuple[float, float] = ...,
-        stream: int = ...,
-    ) -> None: ...
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -143,7 +128,7 @@ def _dtype(torch: Any, precision: str) -> Any:
 
 def _run(
     torch: Any,
-    kernels: Launcher,
+    kernels: library.Kernels,
     precision: str,
     x: Any,
     y: Any,
@@ -174,7 +159,7 @@ def _inputs(torch: Any, precision: str) -> Iterator[tuple[str, Any]]:
     yield f"{_SWEEP // 2:,} standard normal values", torch.randn(_SWEEP // 2, device=DEVICE)
 
 
-def _agreement(torch: Any, kernels: Launcher, precision: str) -> Iterator[dict[str, Any]]:
+def _agreement(torch: Any, kernels: library.Kernels, precision: str) -> Iterator[dict[str, Any]]:
     if precision == "int8":
         yield from _agreement_int8(torch, kernels)
         return
@@ -211,7 +196,7 @@ def _errors(torch: Any, precision: str, x: Any, values: Any, variant: str) -> di
     }
 
 
-def _agreement_int8(torch: Any, kernels: Launcher) -> Iterator[dict[str, Any]]:
+def _agreement_int8(torch: Any, kernels: library.Kernels) -> Iterator[dict[str, Any]]:
     q = torch.arange(-128, 128, dtype=torch.int32, device=DEVICE).to(torch.int8).repeat(64)
     for scales in _SCALES:
         source, target = (float(np.float32(s)) for s in scales)
@@ -234,7 +219,7 @@ def _agreement_int8(torch: Any, kernels: Launcher) -> Iterator[dict[str, Any]]:
         }
 
 
-def _edges(torch: Any, kernels: Launcher, precision: str) -> dict[str, Any]:
+def _edges(torch: Any, kernels: library.Kernels, precision: str) -> dict[str, Any]:
     """Sizes, alignments and aliasing. What is checked: every element, and that nothing behind the output was touched."""
     wrong: list[str] = []
     skipped: list[str] = []
@@ -270,7 +255,7 @@ def _edges(torch: Any, kernels: Launcher, precision: str) -> dict[str, Any]:
     return {"precision": precision, "cases": cases, "wrong": wrong, "skipped": skipped}
 
 
-def _beyond_31_bits(torch: Any, kernels: Launcher, precision: str) -> bool:
+def _beyond_31_bits(torch: Any, kernels: library.Kernels, precision: str) -> bool:
     x = torch.zeros(_MANY, dtype=_dtype(torch, precision), device=DEVICE)
     tail = _random(torch, precision, 4096)
     x[-4096:] = tail
@@ -291,7 +276,9 @@ def _eager(torch: Any, x: Any) -> Any:
     return x * torch.sigmoid(ALPHA * x)
 
 
-def _bandwidth(torch: Any, kernels: Launcher, sizes_mib: Sequence[int], repeats: int) -> Iterator[dict[str, Any]]:
+def _bandwidth(
+    torch: Any, kernels: library.Kernels, sizes_mib: Sequence[int], repeats: int
+) -> Iterator[dict[str, Any]]:
     """Median times. Bytes are those of one read and one write of the tensor, for the copy too."""
     for size_mib in sizes_mib:
         for precision in BOUNDS:
