@@ -15,9 +15,9 @@ from profiler.text import number, printable
 from profiler.trace import open_trace
 
 DESCRIPTION = (
-    "Compare two traces per inference; if inferences cannot be identified, as a whole. When one side recorded CUDA graphs as "
-    "single events, kernel counts are refused, and runs of different models have no ratio: the other figures are still printed, and "
-    "the exit status is 1."
+    "Compare two traces per inference, or as a whole if no inferences are found. If one trace recorded CUDA graphs as single events, "
+    "kernel counts are not compared, and runs of different models get no ratios; the other figures are still printed, and the exit "
+    "status is 1."
 )
 
 _COLUMNS = ("id", "label", "unit", "before", "after", "ratio", "reason")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from profiler.analysis.fusion.ledger import grouped
@@ -11,15 +10,15 @@ from profiler.analysis.fusion.rows import Row
 from profiler.analysis.pair import fusion
 from profiler.cli.output import add_output_options, check_target, emit, render_table
 from profiler.cli.runs import pair_of
-from profiler.cli.verb import add_pair, warn
+from profiler.cli.verb import add_engine_files, add_pair, warn
 from profiler.report.documents import flat_row, ledger_document
 from profiler.text import number, plural, printable
 from profiler.trace import open_trace
 
 _MOST_SHOWN = 4
 DESCRIPTION = (
-    "For every module of the model: which kernels it cost before, which layer computes it after, or why nothing is "
-    "left of it. Every kernel of both traces is in exactly one row."
+    "For every module of the model: the kernels it ran before, and the layer that computes it after or the reason why no kernel does. "
+    "Every kernel of both traces is in exactly one row."
 )
 
 
@@ -29,15 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--by",
         choices=("module", "block", "stage"),
         default="module",
-        help="a row per module (default), block or stage",
+        help="one row per module (default), block or stage",
     )
-    parser.add_argument(
-        "--before-engine",
-        type=Path,
-        metavar="FILE",
-        help="engine inspector JSON of BEFORE, where its trace has no layers",
-    )
-    parser.add_argument("--after-engine", type=Path, metavar="FILE", help="the same of AFTER")
+    add_engine_files(parser)
     add_output_options(parser)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from profiler.cli import streams
 from profiler.cli.output import check_target
 from profiler.cli.runs import pair_of
-from profiler.cli.verb import add_pair, warn
+from profiler.cli.verb import add_engine_files, add_pair, warn
 from profiler.errors import EXIT_GATE_FAILED, EXIT_GATE_UNKNOWN, UsageError
 from profiler.files import write_file
 from profiler.report import tables
@@ -23,10 +23,10 @@ from profiler.report.slides import slides
 from profiler.trace import open_trace
 
 DESCRIPTION = (
-    "Write what two traces prove. With -o FILE.html one self-contained HTML report (interactive figures, all tables, provenance, "
-    "warnings; it works offline); without -o a Markdown summary on standard output. --fail-if makes the run fail when a figure "
-    "is out of bounds. Exit status: 0 done and no gate failed, 1 failed or refused, 2 wrong usage, 3 a gate failed, 4 no gate "
-    "failed but one could not be decided, as its figure is unknown in these traces. What was asked for is written in any case."
+    "Write the evidence from two traces. With -o FILE.html: one self-contained HTML report (interactive figures, all tables, "
+    "provenance, warnings) that works offline; without -o: a Markdown summary on standard output. --fail-if fails the run when a "
+    "figure is out of bounds. Exit status: 0 done and no gate failed, 1 failed or refused, 2 wrong usage, 3 a gate failed, 4 no gate "
+    "failed but one could not be decided because its figure is unknown. Output is written in every case."
 )
 _FORMATS = {".html": "html", ".htm": "html", ".md": "markdown", ".json": "json"}
 _FIGURE_FORMATS = ("pdf", "png", "svg")
@@ -34,13 +34,7 @@ _FIGURE_FORMATS = ("pdf", "png", "svg")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_pair(parser)
-    parser.add_argument(
-        "--before-engine",
-        type=Path,
-        metavar="FILE",
-        help="engine inspector JSON of BEFORE, where its trace has no layers",
-    )
-    parser.add_argument("--after-engine", type=Path, metavar="FILE", help="the same of AFTER")
+    add_engine_files(parser)
     parser.add_argument(
         "--accuracy",
         type=Path,
@@ -54,11 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="FIGURE OP NUMBER[UNIT], for example 'kernels_per_inference>60', 'latency>0.6ms', 'ratio.latency<5', "
-        "'before.tensor_cores_yes>0%%'; may be given several times; docs/report.md lists the figures",
+        "'before.tensor_cores_yes>0%%'; repeatable; docs/report.md lists the figures",
     )
     output = parser.add_argument_group("output")
     output.add_argument(
-        "--format", choices=("html", "markdown", "json"), help="of the output (default: by its ending; else markdown)"
+        "--format",
+        choices=("html", "markdown", "json"),
+        help="format of the output (default: by file extension, else markdown)",
     )
     output.add_argument("-o", "--output", metavar="FILE", type=Path, help="write to FILE instead of standard output")
     output.add_argument(
@@ -66,7 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     output.add_argument("--tables", metavar="DIR", type=Path, help="also write every table into DIR")
     output.add_argument(
-        "--table-format", metavar="LIST", default="csv", help="csv, parquet or both, with a comma (default: csv)"
+        "--table-format",
+        metavar="LIST",
+        default="csv",
+        help="csv, parquet or both, separated by a comma (default: csv)",
     )
     output.add_argument(
         "--figures", metavar="DIR", type=Path, help="also write every figure into DIR (needs kaleido and a Chromium)"

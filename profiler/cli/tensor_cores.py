@@ -13,8 +13,8 @@ from profiler.text import number, plural
 from profiler.trace import open_trace
 
 DESCRIPTION = (
-    "Two kinds of evidence, never merged: kernel time by what the names say (yes, no, unknown), and the mean of nsys's sampled "
-    "Tensor Active counter over the same window."
+    "Two kinds of evidence, never merged: kernel time by what the names say (yes, no, unknown), and the mean of nsys's sampled Tensor "
+    "Active counter over the same window."
 )
 
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from profiler.cli import streams
@@ -53,6 +54,13 @@ def add_pair(parser: argparse.ArgumentParser, one_is_enough: bool = False) -> No
     _add_count(parser, "--inferences", "number of inferences in each trace, if no NVTX range marks them")
     _add_count(parser, "--inferences-before", "the same for BEFORE only")
     _add_count(parser, "--inferences-after", "the same for AFTER only")
+
+
+def add_engine_files(parser: argparse.ArgumentParser) -> None:
+    """Descriptions of engines whose traces have none."""
+    what = "engine inspector JSON for BEFORE, if its trace has no layer descriptions"
+    parser.add_argument("--before-engine", type=Path, metavar="FILE", help=what)
+    parser.add_argument("--after-engine", type=Path, metavar="FILE", help="the same for AFTER")
 
 
 def _add_count(parser: argparse.ArgumentParser, name: str, what: str) -> None:
