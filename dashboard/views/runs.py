@@ -34,6 +34,8 @@ _SHOWN = {
     "streams": "streams",
     "kernels_per_inference": "kernels",
     "memory_mib": "memory, MiB",
+    "weights_mib": "weights, MiB",
+    "activations_mib": "activations, MiB",
     "power_w": "power, W",
     "top1_pct": "top-1, %",
     "top1_agreement_pct": "top-1 agreement, %",

@@ -73,6 +73,7 @@ def row(name: str, document: Mapping[str, Any]) -> dict[str, Any]:
     bench, profiled = run.part("bench"), run.part("profiled")
     telemetry, throughput = bench.part("telemetry"), bench.part("throughput")
     accurate, agrees = run.part("accuracy").part("accuracy"), run.part("accuracy").part("agreement")
+    engine = run.part("engine")  # runs of earlier versions have these figures there only
     against, parts = accurate.part("against_fp32"), bench.part("memory")
     doubt = agrees.text("warning")
     agrees = JsonPart(None) if doubt else agrees  # figures that say nothing are not shown as if they did
@@ -91,7 +92,8 @@ def row(name: str, document: Mapping[str, Any]) -> dict[str, Any]:
         "kernels_per_inference": kernels / inferences if kernels and inferences else None,
         "profiled_ms": profiled.number("ms_per_inference"),
         "memory_mib": _mib(memory),
-        **{f"{key}_mib": _mib(parts.number(f"{key}_bytes")) for key in ("weights", "activations")},
+        "weights_mib": _mib(parts.number("weights_bytes") or engine.number("plan_bytes")),
+        "activations_mib": _mib(parts.number("activations_bytes") or engine.number("device_memory_bytes")),
         "power_w": telemetry.part("power_w").number("mean"),
         **{key: accurate.number(key) for key in ("top1_pct", "top5_pct")},
         "top1_difference_points": against.number("difference_points"),

@@ -32,12 +32,14 @@ class Drawn:
     Attributes:
         id: its file name without the ending.
         title: what it shows, in the words of the table of contents.
+        about: what stands under its title instead of the two runs.
     """
 
     id: str
     title: str
     caption: str
     figure: go.Figure
+    about: tuple[str, ...] = ()
 
     def for_html(self) -> Figure:
         """For the report, which sets colours by the reader's theme and shows the title itself."""
@@ -52,7 +54,8 @@ class Drawn:
 def figures(evidence: Evidence) -> list[Drawn]:
     """All figures that these traces give."""
     sides = {name: side.facts for name, side in evidence.sides.items()}
-    return [replace(d, figure=labels.labelled(d.figure, labels.runs(sides))) for d in _figures(evidence)]
+    runs = labels.runs(sides)
+    return [replace(d, figure=labels.labelled(d.figure, d.about or runs)) for d in _figures(evidence)]
 
 
 def _figures(evidence: Evidence) -> Iterator[Drawn]:
@@ -126,17 +129,19 @@ def _accuracy(evidence: Evidence) -> Iterator[Drawn]:
         return
     reference = study.reference or study.runs[0]
     runs, images = study.at(reference.model, reference.batch), plural(reference.images, "test image")
+    about = (f"{reference.model}, batch {reference.batch}, {reference.gpu}", images)
     title, differ = "Accuracy beside latency", "Accuracy against PyTorch FP32"
     caption = f"{study.trained or ''} {images.capitalize()}, 95 % intervals. {APART}".strip()
     if (figure := accuracy.accuracy_front(runs, title)) is not None:
-        yield Drawn("accuracy", title, caption, figure)
+        yield Drawn("accuracy", title, caption, figure, about)
     caption = f"On the same {images}, with the 95 % interval of paired images. Dashed: {TOLERANCE_POINTS} points lower."
     if (figure := accuracy.differences(runs, differ)) is not None:
-        yield Drawn("accuracy_differences", differ, caption, figure)
+        yield Drawn("accuracy_differences", differ, caption, figure, about)
     if study.sensitivity is not None:
         title, caption = "Which layer's quantisation costs most", "One layer at a time, simulated in float32."
         if (figure := accuracy.costly_layers(study.sensitivity.layers, title)) is not None:
-            yield Drawn("sensitivity", title, caption, figure)
+            about = (reference.model, plural(study.sensitivity.images, "test image"))
+            yield Drawn("sensitivity", title, caption, figure, about)
 
 
 def _dram(sampled: SampledBytes) -> str:

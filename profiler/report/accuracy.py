@@ -252,6 +252,11 @@ def sentences(study: AccuracyStudy) -> list[str]:
     return said
 
 
+def handed_over(study: AccuracyStudy) -> list[str]:
+    """The sentences, with whose figures these are: for a document about two traces."""
+    return [*sentences(study), *([study.trained] if study.trained else []), APART]
+
+
 def _documents(folder: Path) -> Iterator[tuple[str, JsonPart]]:
     for path in sorted(folder.glob("*/manifest.json")):
         yield path.parent.name, _read(path)

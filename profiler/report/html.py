@@ -20,8 +20,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from profiler.report.accuracy import APART
-from profiler.report.accuracy import sentences as accuracy_sentences
+from profiler.report.accuracy import handed_over
 from profiler.report.evidence import SIDES, Evidence
 from profiler.report.gates import GateResult
 from profiler.report.notices import notices
@@ -129,7 +128,7 @@ def render(
             refusals=(*comparison.refusals, *([comparison.pair.refusal] if comparison.pair.refusal else ())),
             cards=_cards(evidence),
             claims=story(evidence),
-            accuracy=(*accuracy_sentences(evidence.accuracy), APART) if evidence.accuracy else (),
+            accuracy=handed_over(evidence.accuracy) if evidence.accuracy else (),
             gates=gates,
             warnings=_warnings(evidence),
             figures=figures,

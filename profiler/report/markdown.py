@@ -11,8 +11,7 @@ import re
 from collections.abc import Sequence
 
 from profiler.analysis.fusion.decompose import Decomposition
-from profiler.report.accuracy import APART
-from profiler.report.accuracy import sentences as accuracy_sentences
+from profiler.report.accuracy import handed_over
 from profiler.report.evidence import SIDES, Evidence
 from profiler.report.gates import FAILED, UNKNOWN, GateResult
 from profiler.report.notices import notices
@@ -52,7 +51,7 @@ def summary(evidence: Evidence, outcomes: Sequence[GateResult] = ()) -> str:
         lines.append(f"| {m.label} | {with_unit(m.before, m.unit)} | {with_unit(m.after, m.unit)} | {change(m)} |")
     lines += ["", *_split(evidence), *_ledger(evidence)]
     if evidence.accuracy is not None:
-        lines += [f"**Accuracy.** {escape_sentences([*accuracy_sentences(evidence.accuracy), APART])}", ""]
+        lines += [f"**Accuracy.** {escape_sentences(handed_over(evidence.accuracy))}", ""]
     warnings = [n.sentence for n in notices(w for w in comparison.warnings if w not in comparison.refusals)]
     if warnings:
         lines += ["**What to know before quoting these figures**", ""]
