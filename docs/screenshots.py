@@ -13,15 +13,16 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
+from dashboard.sources import OPENING
 from tests.support.serving import CHROMIUM_FLAGS, chromium, serving
 
 FOLDER = Path(__file__).resolve().parent / "images"
 MAX_BYTES = 200_000
-_PAIR = "before=torch-fp32-eager-b8&after=trt-int8-stream-b8"  # named, so that the first-run guide does not show
-_SETTLE_MS = 2500
+_PAIR = "before={}&after={}".format(*OPENING)  # named, so that the first-run guide does not show
+_SETTLE_MS = 6000
 # page in the address, its heading, height in pixels
 PICTURES = {
-    "overview": ("", "What did TensorRT do to the model?", 900),
+    "overview": ("", "kernels per inference. Same model, same precision.", 900),
     "fusion": ("fusion", "Fusion", 1000),
     "timeline": ("timeline", "Timeline", 900),
 }
@@ -30,7 +31,7 @@ PICTURES = {
 def take(page: Any, address: str, name: str) -> bytes:
     """One picture, as the bytes of a PNG with a palette of 256 colours."""
     path, heading, height = PICTURES[name]
-    page.set_viewport_size({"width": 1360, "height": height})
+    page.set_viewport_size({"width": 1440, "height": height})
     page.goto(f"{address}/{path}?{_PAIR}")
     page.get_by_role("heading", name=heading, level=1).wait_for(timeout=60_000)
     page.locator('[data-testid="stStatusWidget"]').wait_for(state="hidden", timeout=60_000)

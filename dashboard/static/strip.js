@@ -5,6 +5,10 @@ const strips = new WeakMap();
 
 export default function ({ data, parentElement, setTriggerValue }) {
   let drawn = strips.get(parentElement);
+  if (drawn && drawn.root !== parentElement.querySelector(".strips")) { // the page has put in the elements anew
+    drawn.stops.abort();
+    drawn = null;
+  }
   if (!drawn) {
     drawn = new Strips(parentElement);
     strips.set(parentElement, drawn);

@@ -112,7 +112,7 @@ def _four_figures(evidence: Evidence, facts: StoryFacts) -> None:
     else:
         card(place, "Latency", "unknown", None, markdown(f"How we know: {facts.traced_reason or 'not recorded'}."))
     metric_card(place, evidence.comparison.metric("kernel_time"), "Kernel time in the trace")
-    metric_card(place, evidence.comparison.metric("tensor_cores_yes"), "Tensor Core share, by name")
+    metric_card(place, evidence.comparison.metric("tensor_cores_yes"), "Tensor Cores, by name")
     _memory_card(place, facts)
 
 

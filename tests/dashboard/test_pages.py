@@ -47,7 +47,7 @@ def test_overview_begins_with_the_kernels_and_four_figures() -> None:
     assert labels == [
         "Latency without profiler",
         "Kernel time in the trace",
-        "Tensor Core share, by name",
+        "Tensor Cores, by name",
         "DRAM traffic, sampled",
     ]
     assert all(m.help.startswith("How we know") and "→" in m.value for m in test.metric)
