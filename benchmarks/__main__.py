@@ -50,6 +50,9 @@ def main() -> int:
         "--folder", type=Path, help="where the traces are kept; by default a folder that goes afterwards"
     )
     parser.add_argument("--only", nargs="+", choices=[c.name for c in CASES], help="only these commands")
+    parser.add_argument(
+        "--pairs-up-to", type=int, metavar="N", help="compare, fusion and report only on traces of up to N kernels"
+    )
     parser.add_argument("--without-nsys", action="store_true", help="leave nsys out")
     parser.add_argument("--write", action="store_true", help=f"also write the tables to {_DOCUMENT.name}")
     args = parser.parse_args()
@@ -60,7 +63,9 @@ def main() -> int:
         load = os.getloadavg()[0]
         measured: Measured = {}
         for size in (SMALL, *args.kernels):
-            _turns(size, folder, args.repeat, args.only, with_nsys, measured)
+            alone = args.pairs_up_to is not None and size > args.pairs_up_to
+            names = [c.name for c in CASES if c.name in (args.only or [c.name]) and not (alone and c.is_of_pair)]
+            _turns(size, folder, args.repeat, names, with_nsys, measured)
     text = _report(measured, load, with_nsys)
     print(text)
     if args.write:
@@ -68,9 +73,9 @@ def main() -> int:
     return 0
 
 
-def _turns(size: int, folder: Path, repeat: int, only: list[str] | None, with_nsys: bool, into: Measured) -> None:
+def _turns(size: int, folder: Path, repeat: int, names: list[str], with_nsys: bool, into: Measured) -> None:
     """Commands and their rivals take turns, so that what else the machine does falls on all of them."""
-    cases = [c for c in CASES if (only is None or c.name in only) and (c.sizes is None or size in c.sizes)]
+    cases = [c for c in CASES if c.name in names and (c.sizes is None or size in c.sizes)]
     if not cases:
         return
     traces = _traces(size, folder, cases)
@@ -86,13 +91,18 @@ def _run(name: str, size: int, arguments: tuple[str, ...], traces: dict[str, Pat
     runs = into.setdefault((name, size), [])
     if turn and runs and runs[-1].wall_s > _ENOUGH_S:
         return
-    runs.append(measure(filled(arguments, traces)))
+    bytecode = traces["before"].parent / "bytecode"
+    if not runs and size == SMALL:  # the first start compiles the modules
+        measure(filled(arguments, traces), bytecode)
+    runs.append(measure(filled(arguments, traces), bytecode))
     print(f"{name}, {_size(size)}: {runs[-1].wall_s:.2f} s", file=sys.stderr, flush=True)
 
 
 def _traces(size: int, folder: Path, cases: list[Case]) -> dict[str, Path]:
     found = {}
     for side, run in (("before", BEFORE), ("after", AFTER)):
+        if side == "after" and not any(case.is_of_pair for case in cases):
+            continue
         found[side] = folder / f"{run}-{size}.sqlite"
         if not found[side].exists():
             unpack(run, found[side]) if size == SMALL else generate(found[side], size, run)

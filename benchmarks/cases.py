@@ -31,6 +31,10 @@ class Case:
     arguments: tuple[str, ...]
     sizes: tuple[int, ...] | None = None
 
+    @property
+    def is_of_pair(self) -> bool:
+        return "{after}" in self.arguments
+
 
 @dataclass(frozen=True)
 class Target:

@@ -27,8 +27,12 @@ class Taken:
     peak_bytes: int
 
 
-def measure(command: Sequence[str]) -> Taken:
+def measure(command: Sequence[str], bytecode: Path) -> Taken:
     """Run a command to its end, in an empty folder of its own for what it writes.
+
+    Args:
+        command: ``{folder}`` stands for that folder.
+        bytecode: where Python keeps compiled modules, as an installed program has them.
 
     Raises:
         RuntimeError: it failed.
@@ -37,7 +41,9 @@ def measure(command: Sequence[str]) -> Taken:
         begun = time.perf_counter()
         writes = any("{folder}" in part for part in command)
         command = [part.replace("{folder}", folder) for part in command]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=messages)
+        environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(bytecode)}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=messages, env=environment)
         peaks = [0]
         watcher = threading.Thread(target=_watch, args=(process.pid, peaks), daemon=True)
         watcher.start()

@@ -10,7 +10,7 @@ from profiler.cli.output import add_output_options, check_target, emit, render_t
 from profiler.cli.runs import inference_lines
 from profiler.cli.verb import add_inferences, add_trace, trace_warnings, warn
 from profiler.errors import TraceError
-from profiler.report.documents import kernels_document
+from profiler.report.documents import kernel_rows, kernels_document
 from profiler.runtime.arguments import positive
 from profiler.text import number, plural
 from profiler.trace import open_trace
@@ -54,7 +54,9 @@ def run(args: argparse.Namespace) -> None:
             inferences, summary = found.inferences, found.kernels
             lines = inference_lines(found)
         warn(trace_warnings(trace))
-        document = kernels_document(trace, inferences, summary, args.top)
+        by_name = args.by == "name"
+        document = kernels_document(trace, inferences, summary, args.top) if args.format == "json" else None
+        rows = kernel_rows(summary, args.top) if by_name else summary.categories.rows()[: args.top]
     head = f"{plural(summary.count, 'kernel')}, {number(summary.total_ns)} ns"
     columns = _HEADINGS
     if inferences is None:
@@ -66,10 +68,6 @@ def run(args: argparse.Namespace) -> None:
         per = "kernels unknown" if summary.per_inference is None else plural(summary.per_inference, "kernel")
         counted = plural(summary.inferences, "inference") if summary.inferences else "no inferences"
         head += f"; {counted}, {per} per inference"
-    if args.by == "name":
-        rows = document["kernels"]
-        columns = {**columns, "tensor_cores": "TC", "category": "category", "name": "name"}
-    else:
-        rows = document["categories"]
-        columns = {**columns, "category": "category"}
+    names = {"tensor_cores": "TC", "category": "category", "name": "name"} if by_name else {"category": "category"}
+    columns = {**columns, **names}
     emit(args, document, "\n".join([head, *lines, "", render_table(rows, columns)]), rows)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -36,14 +38,14 @@ class KernelSummary(Tabular):
             ``precision``, ``tensor_cores``, ``rule``, ``count``, ``per_inference`` (None without inferences),
             ``total_ns``, ``mean_ns``, ``median_ns``, ``min_ns``, ``max_ns``, ``stddev_ns`` (sample standard deviation, as
             ``nsys stats`` gives it; 0 for a single kernel), ``share_of_kernel_time_pct``, ``share_of_wall_time_pct``.
-        categories: the same figures per category.
+        make_categories: makes :attr:`categories`, which not every verb prints.
         total_ns: sum of all kernel durations; kernels that ran at the same time count twice.
         wall_ns: first kernel start to last kernel end, the base of ``share_of_wall_time_pct``.
         per_inference: kernels per inference, with a note when the inferences differ.
     """
 
     names: Table
-    categories: Table
+    make_categories: Callable[[], Table] = field(compare=False)
     count: int
     total_ns: int
     wall_ns: int
@@ -55,6 +57,11 @@ class KernelSummary(Tabular):
     def by_name(self) -> pd.DataFrame:
         """:attr:`names` as a frame."""
         return self.names.frame()
+
+    @cached_property
+    def categories(self) -> Table:
+        """The figures of :attr:`names` per category."""
+        return self.make_categories()
 
     @property
     def by_category(self) -> pd.DataFrame:
@@ -110,14 +117,18 @@ def kernel_statistics(trace: Trace) -> KernelSummary:
     if packed is None:
         return summarise_kernels(trace, None)
     classes = _classified_table(trace, packed.names, packed.short_names)
-    ends = np.cumsum(packed.counts)
-    runs = [packed.durations_ns[a:b] for a, b in zip(ends - packed.counts, ends)]
-    kinds = sorted(set(classes["category"]))
-    groups = [[run for run, kind in zip(runs, classes["category"]) if kind == one] for one in kinds]
-    merged = np.concatenate([np.sort(np.concatenate(group)) for group in groups])
-    sizes = np.asarray([sum(map(len, group)) for group in groups], dtype=np.int64)
-    of_names, of_kinds = (statistics_of_runs(*of) for of in ((packed.durations_ns, packed.counts), (merged, sizes)))
-    return _summary({**classes, **of_names}, {"category": kinds, **of_kinds}, packed.last_ns - packed.first_ns, None)
+    of_names = {**classes, **statistics_of_runs(packed.durations_ns, packed.counts)}
+
+    def of_kinds() -> dict[str, Any]:
+        ends = np.cumsum(packed.counts)
+        runs = [packed.durations_ns[a:b] for a, b in zip(ends - packed.counts, ends)]
+        kinds = sorted(set(classes["category"]))
+        groups = [[run for run, kind in zip(runs, classes["category"]) if kind == one] for one in kinds]
+        merged = np.concatenate([np.sort(np.concatenate(group)) for group in groups])
+        sizes = np.asarray([sum(map(len, group)) for group in groups], dtype=np.int64)
+        return {"category": kinds, **statistics_of_runs(merged, sizes)}
+
+    return _summary(of_names, of_kinds, packed.last_ns - packed.first_ns, None)
 
 
 def summarise_kernels(trace: Trace, inferences: Inferences | None) -> KernelSummary:
@@ -125,14 +136,18 @@ def summarise_kernels(trace: Trace, inferences: Inferences | None) -> KernelSumm
     kernels, classes = trace.events.kernels, classifications(trace)
     codes = kernels["name"].codes
     wall = _last_end(kernels) - int(kernels["start_ns"].min()) if len(kernels) else 0
-    kinds = sorted(set(classes["category"]))
-    of_name = np.asarray([kinds.index(kind) for kind in classes["category"]], dtype=np.int8)
-    of_names, of_kinds = (
-        _statistics(kernels["duration_ns"], of, n, inferences)
-        for of, n in ((codes, len(classes)), (of_name[codes] if len(codes) else codes, len(kinds)))
-    )
+    of_names = _statistics(kernels["duration_ns"], codes, len(classes), inferences)
     names = {**classes.take(of_names.pop("code")), **of_names}
-    return _summary(names, {"category": [kinds[k] for k in of_kinds.pop("code")], **of_kinds}, wall, inferences)
+
+    def of_kinds() -> dict[str, Any]:
+        kinds = sorted(set(classes["category"]))
+        of_name = np.asarray([kinds.index(kind) for kind in classes["category"]], dtype=np.int8)
+        kernels = trace.events.kernels  # not kept here: a comparison gives them up
+        codes = kernels["name"].codes
+        found = _statistics(kernels["duration_ns"], of_name[codes] if len(codes) else codes, len(kinds), inferences)
+        return {"category": [kinds[k] for k in found.pop("code")], **found}
+
+    return _summary(names, of_kinds, wall, inferences)
 
 
 def _last_end(kernels: Table) -> int:
@@ -152,14 +167,19 @@ def _statistics(
     return found
 
 
-def _summary(names: dict[str, Any], kinds: dict[str, Any], wall: int, inferences: Inferences | None) -> KernelSummary:
+def _summary(
+    names: dict[str, Any], kinds: Callable[[], dict[str, Any]], wall: int, inferences: Inferences | None
+) -> KernelSummary:
     total = int(names["total_ns"].sum())
-    of_names, of_kinds = (
-        _finished(columns, key, total, wall) for columns, key in ((names, "name"), (kinds, "category"))
-    )
+    of_names = _finished(names, "name", total, wall)
     per, note = (None, None) if inferences is None else inferences.kernels_per_inference
     found = None if inferences is None else inferences.count or None
-    return KernelSummary(of_names, of_kinds, int(names["count"].sum()), total, wall, found, per, note)
+    count = int(names["count"].sum())
+
+    def of_kinds() -> Table:
+        return _finished(kinds(), "category", total, wall)
+
+    return KernelSummary(of_names, of_kinds, count, total, wall, found, per, note)
 
 
 def _finished(columns: dict[str, Any], key: str, total: int, wall: int) -> Table:

@@ -134,7 +134,7 @@ class Run:
         _ = self.inferences.launch_calls, self.inferences.launch_to_start_ns
         self.trace.release("api_calls")
         _ = self.inferences.table, self.launches
-        _ = self.kernels, self.tensor_cores, self.categories, self.inferences.kernels_per_inference
+        _ = self.kernels.categories, self.tensor_cores, self.categories, self.inferences.kernels_per_inference
         _ = self.inferences.outside, self.inferences.notes
         self.release()
 
