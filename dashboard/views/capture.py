@@ -12,6 +12,7 @@ import streamlit as st
 from dashboard import settings, studies
 from dashboard.data import Selection
 from dashboard.show import card, cards
+from profiler.capture.matrix import TORCH_PRECISIONS, TRT_PRECISIONS
 from profiler.capture.spec import PRECISIONS
 from profiler.runtime.arguments import as_argv, listed
 from profiler.text import markdown, number, number_of_bytes
@@ -36,9 +37,9 @@ def render(selection: Selection) -> None:
     shown = shlex.join(["python", *command[1:]])
     if not settings.may_capture():
         st.info(
-            "Recording from this page is off, so it only shows the command. To turn it on, start the dashboard on the machine with the GPU "
-            f"with `tensorrt-evidence dashboard --capture`, or set {settings.CAPTURE_VARIABLE}=1. List other Python interpreters in "
-            f"{settings.PYTHONS_VARIABLE}.",
+            "Recording from this page is off, so it only shows the command. To turn it on, start the dashboard with "
+            f"`tensorrt-evidence dashboard --capture` on the machine with the GPU, or set {settings.CAPTURE_VARIABLE}=1. List other Python "
+            f"interpreters in {settings.PYTHONS_VARIABLE}.",
             icon=":material/lock:",
         )
         st.code(shown, language="bash", wrap_lines=True)
@@ -77,8 +78,8 @@ def _form() -> list[str]:
         "Model", "resnet50", key="capture_model", help="A torchvision name; on the command line also MODULE:FUNCTION"
     )
     left, right = st.columns(2)
-    torch = left.multiselect("PyTorch", PRECISIONS["pytorch"], ["fp32", "tf32", "fp16"], key="capture_torch")
-    trt = right.multiselect("TensorRT", PRECISIONS["tensorrt"], PRECISIONS["tensorrt"], key="capture_trt")
+    torch = left.multiselect("PyTorch", PRECISIONS["pytorch"], TORCH_PRECISIONS, key="capture_torch")
+    trt = right.multiselect("TensorRT", PRECISIONS["tensorrt"], TRT_PRECISIONS, key="capture_trt")
     left, right = st.columns(2)
     batches = left.multiselect("Batches", [1, 2, 4, 8, 16, 32, 64, 128, 256], [1, 8, 64], key="capture_batches")
     python = right.selectbox(
