@@ -37,7 +37,7 @@ def notices(warnings: Iterable[str]) -> list[Notice]:
     """The warnings of a :class:`profiler.analysis.compare.Comparison`, grouped and ordered."""
     sides: dict[tuple[str, str, bool], list[str]] = {}
     for side, lines in _messages(warnings):
-        sides.setdefault(_told(lines), []).append(side)
+        sides.setdefault(_summary(lines), []).append(side)
     found = []
     for (sentence, details, logged), named in sides.items():
         where = " and ".join(dict.fromkeys(name for name in named if name))
@@ -58,7 +58,7 @@ def _messages(warnings: Iterable[str]) -> list[tuple[str, list[str]]]:
     return found
 
 
-def _told(lines: list[str]) -> tuple[str, str, bool]:
+def _summary(lines: list[str]) -> tuple[str, str, bool]:
     """Sentence, details, and whether TensorRT's log says it."""
     whole = "\n".join(lines)
     if lines[0].startswith(_OF_WEIGHTS):

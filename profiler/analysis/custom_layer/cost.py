@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from profiler.analysis.fusion import placement
-from profiler.analysis.fusion.ledger import told
+from profiler.analysis.fusion.ledger import work_source
 from profiler.analysis.fusion.modules import Unit
 from profiler.analysis.fusion.operators import HEAVY_CATEGORIES
 from profiler.analysis.fusion.placement import KERNEL, LAYER, RANGE, Placement
@@ -201,7 +201,7 @@ def run_cost(analysis: Run, activations: Sequence[Activation]) -> RunCost:
         raise TraceError(f"{trace.path}: {inferences.statement}", "Name the ranges with --nvtx PATTERN.")
     known = frozenset(a.unit.module for a in activations)
     paths = known | {str(m.get("name")) for m in _modules(analysis)}
-    placed = placement.place(told(analysis), inferences.count, paths)
+    placed = placement.place(work_source(analysis), inferences.count, paths)
     by_basis = {RANGE: _by_range, LAYER: _by_layer, KERNEL: _by_name}
     costs, how = by_basis[placed.basis](placed, activations)
     manifest = analysis.facts.manifest

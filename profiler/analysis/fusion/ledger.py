@@ -27,7 +27,7 @@ from profiler.analysis.fusion.alignment import (
     named_by_modules,
 )
 from profiler.analysis.fusion.join import EngineRows, Sides, UnitRows
-from profiler.analysis.fusion.placement import KERNEL, LAYER, RANGE, Placement, Told
+from profiler.analysis.fusion.placement import KERNEL, LAYER, RANGE, Placement, WorkSource
 from profiler.analysis.fusion.rows import NEW, STATUSES, UNEXPLAINED, Row, collapse_equal
 from profiler.analysis.run.kernels import classifications
 from profiler.analysis.run.run import Run
@@ -181,21 +181,21 @@ def fusion(before: Run, after: Run, before_engine: Path | None = None, after_eng
 
 
 def _place(run: Run, engine_file: Path | None, known: frozenset[str] = frozenset()) -> Placement:
-    placed = placement.place(told(run, engine_file), run.inferences.count, known, run.facts.manifest)
+    placed = placement.place(work_source(run, engine_file), run.inferences.count, known, run.facts.manifest)
     listed = run.facts.manifest.extra.get("modules") if run.facts.manifest else None
     if placed.basis != KERNEL or not isinstance(listed, list):
         return placed
     return named_by_modules(placed, [m for m in listed if isinstance(m, dict)])
 
 
-_read: WeakKeyDictionary[Run, tuple[Path | None, Told]] = WeakKeyDictionary()
+_read: WeakKeyDictionary[Run, tuple[Path | None, WorkSource]] = WeakKeyDictionary()
 
 
-def told(run: Run, engine_file: Path | None = None) -> Told:
+def work_source(run: Run, engine_file: Path | None = None) -> WorkSource:
     """What a trace tells of its GPU work, read once; ``engine_file``: by default the one that its manifest names."""
     described = engine_file or engine_file_of(run)
     if run not in _read or _read[run][0] != described:
-        _read[run] = described, placement.told_of(run.trace, run.inferences, described)
+        _read[run] = described, placement.work_source_of(run.trace, run.inferences, described)
         _ = run.inferences.table  # of which inference a block is shown: a ledger outlives its traces
     return _read[run][1]
 
@@ -215,7 +215,7 @@ def read_ahead(
     _ = run.facts, run.range_texts
     with contextlib.suppress(ProfilerError):  # it is said where the ledger is made
         if run.inferences.count:
-            told(run, engine_file)
+            work_source(run, engine_file)
             if whole:
                 run.compute_and_release()
             _ = run.inferences.outside, run.inferences.notes

@@ -64,7 +64,7 @@ class ModuleSide:
         neighbours: for an operation of a block the modules executed before and after it.
         paths: all module paths that have a range; empty where the ranges name classes or operators only.
         source: what ranges say so, in words; None when there are none.
-        told: what a range's name says beside the path: class or operator, and the input's shape.
+        range_names: what a range's name says beside the path: class or operator, and the input's shape.
     """
 
     work: pd.DataFrame
@@ -73,7 +73,7 @@ class ModuleSide:
     neighbours: dict[Unit, tuple[str, str]]
     paths: frozenset[str]
     source: str | None
-    told: dict[Unit, RangeName]
+    range_names: dict[Unit, RangeName]
 
 
 def module_side(trace: Trace, inferences: Inferences, work: pd.DataFrame) -> ModuleSide:
@@ -148,7 +148,7 @@ def module_side(trace: Trace, inferences: Inferences, work: pd.DataFrame) -> Mod
     order += [(int(times[k]), found.units[found.of[loose[k]]]) for k in early]
     sequence = tuple(dict.fromkeys(u for _, u in sorted(order, key=lambda item: item[0])))
     late = tuple(u for u in found.by_appearance() if u not in set(sequence))
-    told = {leaves.unit(codes[r], int(call_of[r])): leaves.told[codes[r]] for r in first_leaves}
+    range_names = {leaves.unit(codes[r], int(call_of[r])): leaves.range_names[codes[r]] for r in first_leaves}
     return ModuleSide(
         work.assign(unit=found.of, by_order=by_order),
         tuple(found.units),
@@ -156,7 +156,7 @@ def module_side(trace: Trace, inferences: Inferences, work: pd.DataFrame) -> Mod
         neighbours,
         frozenset(texts[c] for c in np.unique(codes[rows])) if leaves.has_paths else frozenset(),
         leaves.source,
-        {u: name for u, name in told.items() if name is not None},
+        {u: name for u, name in range_names.items() if name is not None},
     )
 
 
@@ -167,7 +167,7 @@ class _Leaves:
     Attributes:
         rows: those ranges, ``codes`` the place of each range's name in ``names`` (-1: none).
         is_leaf: per range, whether it is a piece of its own and not one that holds others.
-        told: per name what the range's name says of class, operator and shape.
+        range_names: per name what the range's name says of class, operator and shape.
         operators: outermost ranges of operators, ``operator_codes`` their places in ``operator_names``.
         source: in words; None when there are no such ranges.
     """
@@ -176,7 +176,7 @@ class _Leaves:
     codes: np.ndarray
     names: list[str]
     is_leaf: np.ndarray
-    told: list[RangeName | None]
+    range_names: list[RangeName | None]
     operators: np.ndarray
     operator_codes: np.ndarray
     operator_names: list[str]
@@ -208,15 +208,15 @@ def _leaves(trace: Trace, inferences: Inferences, of_range: np.ndarray, work: pd
             [place[s.name] if fit and s is not None else -1 for s, fit in zip(said, fits)], dtype=np.int32
         )
         codes = np.where(usable, table[text_codes], -1) if len(table) else np.full(len(ranges), -1, dtype=np.int32)
-        told: list[RangeName | None] = [None] * len(names)
+        range_names: list[RangeName | None] = [None] * len(names)
         for s, fit in zip(said, fits):
-            if fit and s is not None and (told[place[s.name]] is None or s.shape):
-                told[place[s.name]] = s
-        return np.flatnonzero(codes >= 0), codes, names, told
+            if fit and s is not None and (range_names[place[s.name]] is None or s.shape):
+                range_names[place[s.name]] = s
+        return np.flatnonzero(codes >= 0), codes, names, range_names
 
-    operators, operator_codes, operator_names, operator_told = chosen(OPERATOR)
+    operators, operator_codes, operator_names, operator_ranges = chosen(OPERATOR)
     operators = operators[~_inside(index, operators)]
-    rows, codes, names, told = chosen(MODULE)
+    rows, codes, names, range_names = chosen(MODULE)
     there = {names[c] for c in np.unique(codes[rows])}
     containers = there & {path[:k] for path in there for k, c in enumerate(path) if c == "."}
     is_leaf = (codes >= 0) & ~np.asarray([n in containers for n in names], dtype=bool)[codes] if names else codes >= 0
@@ -226,20 +226,22 @@ def _leaves(trace: Trace, inferences: Inferences, of_range: np.ndarray, work: pd
         rows = rows[~np.isin(codes[rows], kept)]
     if is_leaf.any():
         return _Leaves(
-            rows, codes, names, is_leaf, told, operators, operator_codes, operator_names, "module ranges", True
+            rows, codes, names, is_leaf, range_names, operators, operator_codes, operator_names, "module ranges", True
         )
-    rows, codes, names, told = chosen(CLASS)
+    rows, codes, names, range_names = chosen(CLASS)
     if len(rows):
         is_leaf = codes >= 0
         is_leaf[index.parent[rows[index.parent[rows] >= 0]]] = False
         source = "ranges with the class of each module"
-        return _Leaves(rows, codes, names, is_leaf, told, operators, operator_codes, operator_names, source, False)
+        return _Leaves(
+            rows, codes, names, is_leaf, range_names, operators, operator_codes, operator_names, source, False
+        )
     if len(operators):
         is_leaf = np.zeros(len(ranges), dtype=bool)
         is_leaf[operators] = True
         source = "operator ranges of PyTorch (emit_nvtx)"
         return _Leaves(
-            operators, operator_codes, operator_names, is_leaf, operator_told, operators, operator_codes,
+            operators, operator_codes, operator_names, is_leaf, operator_ranges, operators, operator_codes,
             operator_names, source, False,
         )  # fmt: skip
     nothing = np.empty(0, dtype=np.int64)

@@ -118,7 +118,7 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class Told:
+class WorkSource:
     """What a trace tells of its GPU work: by engine layers, module ranges, or kernels alone. A ledger needs nothing more of the trace."""
 
     by: EngineSide | ModuleSide | KernelSide
@@ -126,7 +126,7 @@ class Told:
     refused: str | None
 
 
-def told_of(trace: Trace, inferences: Inferences, engine_file: Path | None = None) -> Told:
+def work_source_of(trace: Trace, inferences: Inferences, engine_file: Path | None = None) -> WorkSource:
     """Read what a trace tells of the GPU work of its inferences.
 
     Args:
@@ -135,11 +135,11 @@ def told_of(trace: Trace, inferences: Inferences, engine_file: Path | None = Non
     work = gpu_work(trace, inferences)
     engine, refused = find_layers(trace, inferences, work, engine_file)
     if engine is not None:
-        return Told(replace(engine, work=_placed(engine.work)), _placed(engine.work), refused)
+        return WorkSource(replace(engine, work=_placed(engine.work)), _placed(engine.work), refused)
     modules = module_side(trace, inferences, work)
     if modules.source is not None:
-        return Told(replace(modules, work=_placed(modules.work)), _placed(modules.work), refused)
-    return Told(kernel_side(work, inferences.count), _placed(work), refused)
+        return WorkSource(replace(modules, work=_placed(modules.work)), _placed(modules.work), refused)
+    return WorkSource(kernel_side(work, inferences.count), _placed(work), refused)
 
 
 def _placed(work: pd.DataFrame) -> pd.DataFrame:
@@ -148,7 +148,7 @@ def _placed(work: pd.DataFrame) -> pd.DataFrame:
 
 
 def place(
-    told: Told, inferences: int, known: frozenset[str] = frozenset(), manifest: Manifest | None = None
+    read: WorkSource, inferences: int, known: frozenset[str] = frozenset(), manifest: Manifest | None = None
 ) -> Placement:
     """Place all GPU work of the inferences of one trace.
 
@@ -157,17 +157,17 @@ def place(
         known: module paths of the other side, to tell a repeated call from a module with a number in its name.
         manifest: of the run; its list of modules says of what class each is.
     """
-    if isinstance(told.by, EngineSide):
-        return _copies_apart(_place_layers(told.by, inferences, known, told.refused))
-    if isinstance(told.by, ModuleSide):
-        return _copies_apart(_place_modules(told.by, inferences, told.refused, manifest))
-    found = told.by
+    if isinstance(read.by, EngineSide):
+        return _copies_apart(_place_layers(read.by, inferences, known, read.refused))
+    if isinstance(read.by, ModuleSide):
+        return _copies_apart(_place_modules(read.by, inferences, read.refused, manifest))
+    found = read.by
     holdings = {u.unit: Holding(u.work, inside=u.inside, by_order=True, kinds=u.kinds) for u in found.units}
     extras = [
         Extra(e.label, BIAS_PADDING if e.pads_bias else LAYOUT, e.why, "", e.work, None, True) for e in found.extras
     ]
     return Placement(
-        told.work,
+        read.work,
         KERNEL,
         found.source,
         f"{found.how}, as the trace has neither module ranges nor layers",
@@ -177,7 +177,7 @@ def place(
         tuple(extras),
         found.loose,
         nameless=frozenset(holdings),
-        refused=told.refused,
+        refused=read.refused,
     )
 
 
@@ -208,14 +208,14 @@ def _place_modules(modules: ModuleSide, inferences: int, refused: str | None, ma
     by_order = modules.work["by_order"].to_numpy()
     holdings = {}
     for unit in modules.order:
-        mine, told = rows.get(unit, NO_ROWS), modules.told.get(unit)
+        mine, named = rows.get(unit, NO_ROWS), modules.range_names.get(unit)
         kinds = table.kinds(mine)
         word = unit.op if unit.op is not None else classes.get(unit.module)
         kinds = kinds_of(word) or kinds
         if unit.op is None and word is None and not kinds:
             kinds = kinds_of(unit.module.rpartition(".")[2])
         holdings[unit] = Holding(
-            mine, by_order=bool(by_order[mine].any()), kinds=kinds, shape=told.shape if told else None
+            mine, by_order=bool(by_order[mine].any()), kinds=kinds, shape=named.shape if named else None
         )
     source = str(modules.source)
     return Placement(
