@@ -67,6 +67,25 @@ def first_of_each(codes: Codes, n: int) -> Int64Array:
     return first
 
 
+def running_number(columns: list[npt.NDArray[np.integer]]) -> npt.NDArray[np.int32]:
+    """For each row how many rows before it have the same values in all columns."""
+    keys = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        codes, values = encode(column)
+        if int(keys.max(initial=0)) >= np.iinfo(np.int64).max // max(len(values), 1):
+            keys = encode(keys)[0].astype(np.int64)
+        keys *= max(len(values), 1)
+        keys += codes
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    places = np.arange(len(keys), dtype=np.int32)
+    first = np.ones(len(keys), dtype=bool)
+    first[1:] = keys[1:] != keys[:-1]
+    found = np.empty(len(keys), dtype=np.int32)
+    found[order] = places - np.maximum.accumulate(np.where(first, places, 0))
+    return found
+
+
 def in_order_of_appearance(codes: Codes) -> Int64Array:
     """The first row of each code that is there, by row."""
     if not len(codes):

@@ -20,7 +20,7 @@ import pandas as pd
 from profiler.analysis.fusion.operators import HEAVY_CATEGORIES, operation_of
 from profiler.analysis.fusion.range_names import CLASS, MODULE, OPERATOR, RangeName, range_name
 from profiler.analysis.run.inferences import Inferences
-from profiler.analysis.statistics import combined, first_of_each
+from profiler.analysis.statistics import combined, first_of_each, running_number
 from profiler.text import ordinal
 from profiler.trace import Trace
 from profiler.trace.nvtx import NvtxIndex
@@ -83,9 +83,8 @@ def module_side(trace: Trace, inferences: Inferences, work: pd.DataFrame) -> Mod
     leaves = _leaves(trace, inferences, of_range, work)
     texts, codes, rows = leaves.names, leaves.codes, leaves.rows
     # ranges are sorted by start, so the running number within the inference is the call
-    call = pd.DataFrame({"inference": of_range[rows], "text": codes[rows]}).groupby(["inference", "text"]).cumcount()
     call_of = np.zeros(len(ranges), dtype=np.int32)
-    call_of[rows] = call.to_numpy()
+    call_of[rows] = running_number([of_range[rows], codes[rows]])
     holder = index.nearest(rows)
     nvtx = work["nvtx"].to_numpy()
     at = _at(holder, nvtx)
@@ -128,15 +127,14 @@ def module_side(trace: Trace, inferences: Inferences, work: pd.DataFrame) -> Mod
                 else str(kinds.categories[kind])
             ),
         )
-        place = pd.DataFrame({"i": part["inference"].to_numpy(), "p": parent, "o": op})
-        number = place.groupby(["i", "p", "o"]).cumcount()
+        held_by = [part["inference"].to_numpy(), parent, op]
+        number = running_number(held_by)
         if (operator >= 0).any():  # the kernels of one operator's range are one operation, others one each
+            place = pd.DataFrame(dict(zip("ipo", held_by)))
             place["g"] = np.where(operator >= 0, operator, -1 - np.arange(len(loose)))
             first = place.drop_duplicates()
-            number = place.merge(first.assign(n=first.groupby(["i", "p", "o"]).cumcount()), how="left")["n"]
-        placed = found.add(
-            loose, [parent, op, number.to_numpy()], lambda p, o, n: Unit(blocks.labels[p], n, ops.labels[o])
-        )
+            number = place.merge(first.assign(n=first.groupby(["i", "p", "o"]).cumcount()), how="left")["n"].to_numpy()
+        placed = found.add(loose, [parent, op, number], lambda p, o, n: Unit(blocks.labels[p], n, ops.labels[o]))
         for unit, row in placed.items():
             neighbours[unit] = (_text(texts, before[row]), _text(texts, after[row]))
     by_order = np.zeros(len(work), dtype=bool)

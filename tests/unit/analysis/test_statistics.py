@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profiler.analysis import statistics
-from profiler.analysis.statistics import combined, count_codes, first_of_each, grouped_statistics, sum_by_code
+from profiler.analysis.statistics import (
+    combined,
+    count_codes,
+    first_of_each,
+    grouped_statistics,
+    running_number,
+    sum_by_code,
+)
 
 VALUES = st.lists(st.tuples(st.integers(-1, 4), st.one_of(st.integers(0, 50), st.integers(0, 2**50))), max_size=60)
 
@@ -46,3 +53,13 @@ def test_combinations_give_back_their_values(rows: list[tuple[int, int]]) -> Non
     codes, pairs = combined([np.asarray([r[k] for r in rows], dtype=np.int64) for k in (0, 1)])
     assert [tuple(pairs[c]) for c in codes] == rows
     assert len(pairs) == len(set(rows))
+
+
+_ANY = st.sampled_from([0, 1, 2, -1, 7, 2**31 - 1, -(2**62), 2**62])
+
+
+@given(st.lists(st.tuples(_ANY, _ANY, _ANY), max_size=60))
+def test_running_numbers_are_those_of_pandas(rows: list[tuple[int, int, int]]) -> None:
+    columns = [np.asarray(column, dtype=np.int64) for column in zip(*rows)] or [np.empty(0, dtype=np.int64)] * 3
+    frame = pd.DataFrame(dict(zip("abc", columns)))
+    assert running_number(columns).tolist() == frame.groupby(["a", "b", "c"]).cumcount().tolist()
