@@ -22,7 +22,7 @@ _DEFAULT_SECONDS = 900.0
 _STEPS_BETWEEN_LOOKS = 20_000
 _MAX_TABLES = 5_000
 _MAX_TEXT_BYTES = 1 << 26
-_MAX_TEXTS_BYTES = 1 << 28
+_MAX_TEXTS_BYTES = 1 << 27
 """Of all texts that one query gives."""
 _QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|--[^\n]*|/\*.*?\*/""", re.DOTALL)
 _CHECK = re.compile(r"\bCHECK\b", re.IGNORECASE)

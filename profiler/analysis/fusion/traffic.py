@@ -11,6 +11,7 @@ from DRAM, so the sampled figure can also be lower.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -143,6 +144,7 @@ class _Minimum:
         facts = analysis.facts
         self.element = element_bytes({"tf32": "fp32"}.get(facts.precision or "", facts.precision or ""))
         self.shapes: Mapping[Unit, _UnitShape] = {}
+        self._following = dict(itertools.pairwise(side.order))
         self.how = ""
         if side.basis == RANGE:
             modules = facts.manifest.extra.get("modules") if facts.manifest else None
@@ -173,15 +175,11 @@ class _Minimum:
 
     def _operation(self, unit: Unit) -> _UnitShape | None:
         """An operation of a block reads two tensors and writes one, of the shape that the unit after it reads (an addition)."""
-        order = self.side.order
-        place = order.index(unit)
-        if unit.op not in ("add", "sub", "mul", "div"):
+        following = self._following.get(unit)
+        shape = self.shapes.get(following) if following is not None else None
+        if unit.op not in ("add", "sub", "mul", "div") or shape is None:
             return None
-        for following in order[place + 1 : place + 2]:
-            shape = self.shapes.get(following)
-            if shape is not None:
-                return _UnitShape(3 * shape.input_elements, shape.input_elements)
-        return None
+        return _UnitShape(3 * shape.input_elements, shape.input_elements)
 
 
 @dataclass(frozen=True)
@@ -225,6 +223,10 @@ def _shape_list(value: Any) -> list[Shape] | None:
 def _engine_shapes(engine: Placement) -> dict[Unit, _UnitShape]:
     """From the tensors of the layers: main operations directly, what is fused or absorbed from the tensor it works on."""
     found: dict[Unit, _UnitShape] = {}
+    inside: dict[Unit, list[Unit]] = {}
+    for unit, held in engine.holdings.items():
+        if held.inside is not None and not held.layers:
+            inside.setdefault(held.inside, []).append(unit)
     for place, main in engine.mains.items():
         layer = engine.layers[place]
         if not layer.inputs or not layer.outputs or layer.inputs[0].dims is None or layer.outputs[0].dims is None:
@@ -233,14 +235,13 @@ def _engine_shapes(engine: Placement) -> dict[Unit, _UnitShape]:
         product = _product_output(layer)
         weights = _weight_count(layer)
         found.setdefault(main, _UnitShape(read + product + weights, read))
-        for unit, held in engine.holdings.items():
-            if held.inside == main and not held.layers:
-                if unit.op == "add":
-                    found.setdefault(unit, _UnitShape(3 * product, product))
-                elif product != last and unit.module.rpartition(".")[2].startswith(("maxpool", "pool", "avgpool")):
-                    found.setdefault(unit, _UnitShape(product + last, product))
-                else:
-                    found.setdefault(unit, _UnitShape(2 * product, product))
+        for unit in inside.get(main, ()):
+            if unit.op == "add":
+                found.setdefault(unit, _UnitShape(3 * product, product))
+            elif product != last and unit.module.rpartition(".")[2].startswith(("maxpool", "pool", "avgpool")):
+                found.setdefault(unit, _UnitShape(product + last, product))
+            else:
+                found.setdefault(unit, _UnitShape(2 * product, product))
         found.update(_normalisations(main, product))
     return found
 
