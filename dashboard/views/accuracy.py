@@ -67,7 +67,8 @@ def render(selection: Selection) -> None:
     if figure is not None:
         chart(figure, "accuracy_front", about=about)
         st.caption(
-            "Lines through the points: 95 % intervals. Dotted: the Pareto front; no run is both faster and more accurate than one on it."
+            "Lines through the points: 95 % intervals; what differs by less is not proven. Dotted: the Pareto front; no run is both faster "
+            "and more accurate than one on it, as measured."
         )
     figure = charts.differences(runs, "Against PyTorch FP32, on the same images")
     if figure is not None:
