@@ -33,6 +33,7 @@
       toImageButtonOptions: { format: "png", filename: place.id, scale: 2 },
     };
     drawn.push(place);
+    place.style.height = `${figure.layout.height}px`; // Plotly takes the height of its place when the window changes
     return Plotly.newPlot(place, figure.data, { ...figure.layout, autosize: true }, options)
       .then(() => Plotly.relayout(place, theme(place.layout, dark.matches)));
   }

@@ -291,7 +291,7 @@ def _unknown(evidence: Evidence, facts: StoryFacts, claims: Mapping[str, Claim])
         share = run.tensor_cores.share_pct("unknown") if run.trace.kernel_count else None
         if share:
             missing.append(
-                f"Tensor Cores {name}: kernels with {with_unit(share, '%')} of the kernel time have names that do not tell."
+                f"Tensor Cores {name}: undetermined from the name for {with_unit(share, '%')} of the kernel time."
             )
     said = {*evidence.comparison.refusals, evidence.comparison.pair.refusal}
     missing += [

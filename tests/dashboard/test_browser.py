@@ -197,6 +197,8 @@ def _look_at_report(browser: Any, report: Path, theme: str) -> None:
         opened.set_viewport_size({"width": width, "height": 900})
         # wide things scroll in their own box; figures are drawn anew for the width
         opened.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width, timeout=15_000)
+        shrunk = "[...document.querySelectorAll('.js-plotly-plot')].filter((p) => p._fullLayout.height < 250).length"
+        assert opened.evaluate(shrunk) == 0  # a figure keeps its height
     if SCREENSHOTS:
         opened.screenshot(path=Path(SCREENSHOTS) / f"report_{report.stem[:20]}_{theme}.png", full_page=True)
     context.close()

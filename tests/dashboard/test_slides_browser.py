@@ -86,7 +86,7 @@ def test_keys_turn_the_slides_and_the_address_remembers(context: Any, address: s
     page.get_by_role("heading", name="Fusion", level=1).wait_for(timeout=30_000)
     page.wait_for_function("!location.search.includes('present') && !location.search.includes('slide')", timeout=30_000)
     assert "after=trt86-fp16-stream-b8" in page.url
-    page.locator('[data-testid="stSidebar"]').first.wait_for(state="visible", timeout=10_000)
+    page.locator('[data-testid="stSidebar"]').first.wait_for(state="visible", timeout=30_000)
 
 
 @pytest.mark.parametrize(
