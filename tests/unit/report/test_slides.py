@@ -10,6 +10,9 @@ from profiler.analysis.fusion.blocks import Block
 from profiler.analysis.run.run import Run
 from profiler.report.evidence import Evidence, gather
 from profiler.report.slides import Bars, Slide, slides, slides_of_one
+from profiler.report.story import claims_from, median_latencies
+from profiler.report.story_facts import story_facts
+from profiler.text import number
 from profiler.trace import open_trace
 from tests.support.make_trace import simple
 from tests.support.traces import bundled
@@ -43,11 +46,10 @@ def test_the_figures_are_those_of_the_evidence(deck: dict[str, Slide], pair: Evi
     assert deck["count"].title == f"{kernels.before:g} → {kernels.after:g} kernels per inference"
     assert "Same model, same precision" in deck["count"].points[0]
     latency, *_ = deck["count"].figures
-    assert (
-        latency.value == "3.28 → 0.540 ms"
-        and latency.label.endswith("6.07× faster")
-        and "without a profiler" in latency.note
-    )
+    found = median_latencies(story_facts(pair))
+    assert found is not None and found.without_profiler
+    assert latency.value == f"{number(found.before_ms)} → {number(found.after_ms, 'ms')}"
+    assert latency.label == f"latency: {found.verdict}" and "without a profiler" in latency.note
     assert isinstance(deck["count"].picture, dict)
     assert [len(strip.kernels) for strip in deck["count"].picture.values()] == [282, 58]
     assert deck["block"].title == "layer1.0: 20 kernels became 4" and isinstance(deck["block"].picture, Block)
@@ -59,7 +61,10 @@ def test_the_parts_of_the_time_lead_from_one_latency_to_the_other(deck: dict[str
     first, *parts, last = (bar.segments[0] for bar in picture.bars)
     saved = sum(s.value if s.key == "less" else -s.value for s in parts)
     assert first.value - saved == last.value and all(s.start >= 0 for s in parts)
-    assert "under nsys" in deck["time"].title and "Without it: 3.28 → 0.540 ms" in deck["time"].points[-1]
+    assert (
+        "under nsys" in deck["time"].title
+        and f"Without it: {deck['count'].figures[0].value}" in deck["time"].points[-1]
+    )
 
 
 def test_shares_are_whole_and_kept_apart_from_the_counter(deck: dict[str, Slide]) -> None:
@@ -70,10 +75,11 @@ def test_shares_are_whole_and_kept_apart_from_the_counter(deck: dict[str, Slide]
     assert "by name" in deck["tensor_cores"].title and "not which kernels used them" in deck["tensor_cores"].points[-1]
 
 
-def test_what_is_unknown_is_said(deck: dict[str, Slide]) -> None:
-    said = " ".join(deck["unknown"].points)
-    assert "Neither accuracy nor agreement is recorded for after." in said and "random" in said
-    assert "these figures hold for NVIDIA H200, batch 8" in said
+def test_what_is_unknown_is_said(deck: dict[str, Slide], pair: Evidence) -> None:
+    (quality,) = (claim for claim in claims_from(story_facts(pair)) if claim.id == "quality")
+    wanted = [s for s in quality.sentences if s.startswith(("Neither", "Weights"))]
+    assert wanted and set(wanted) <= set(deck["unknown"].points)
+    assert "these figures hold for NVIDIA H200, batch 8" in deck["unknown"].points[-1]
 
 
 def test_two_precisions_are_not_called_the_same() -> None:
