@@ -102,10 +102,9 @@ def _add() -> None:
         st.query_params.update(changed)
 
 
-def parameters(**changes: str) -> dict[str, list[str]]:
-    """The parameters of a link to another page that keeps the choice, with changes."""
-    given = {**st.session_state.get(_WRITTEN, {}), **_given()}
-    return {**given, **{name: [value] for name, value in changes.items()}}
+def parameters() -> dict[str, list[str]]:
+    """The parameters of a link to another page that keeps the choice."""
+    return {**st.session_state.get(_WRITTEN, {}), **_given()}
 
 
 def _given() -> dict[str, list[str]]:

@@ -23,7 +23,7 @@ def _component() -> Any:
 
 
 def draw(strips: Mapping[str, Strip], key: str = "strips") -> None:
-    """Draw the strips; a chosen block opens the page Fusion on it (parameter ``fusion_block``)."""
+    """Draw the strips; a chosen block opens the page Fusion on it."""
     sent = for_browser(strips)
     links = len(strips) == 2 and bool(sent["blocks"])
     hint = "Point at a block to see it on both sides; select it to open it on Fusion." if links else ""
@@ -32,4 +32,6 @@ def draw(strips: Mapping[str, Strip], key: str = "strips") -> None:
     page = page_at("fusion")
     if links and isinstance(chosen, int) and 0 <= chosen < len(sent["blocks"]) and page is not None:
         block = list(dict.fromkeys(block for strip in strips.values() for block in strip.blocks))[chosen]
-        st.switch_page(page, query_params=address.parameters(fusion_block=block))
+        address.put("fusion_block", block)
+        # with the parameters of this page: others would first change its own entry of the browser's history
+        st.switch_page(page, query_params=address.parameters())
