@@ -11,7 +11,7 @@ from dashboard import address, data
 from dashboard.data import Selection
 from profiler.charts.palette import GROUNDS, INK
 from profiler.charts.slide_canvas import canvas
-from profiler.charts.slide_html import STYLE, slide_html
+from profiler.charts.slide_html import STYLE, slide_element
 from profiler.report.slides import Slide, slides, slides_of_one
 
 PARAMETER = "present"
@@ -72,7 +72,7 @@ def draw(selection: Selection) -> None:
     """The slides of what is chosen, and the one control that is left on the screen."""
     theme = st.context.theme.type or "light"
     deck = slides_of(selection) or (_nothing(selection),)
-    drawn = [slide_html(canvas(slide, place, len(deck), theme)) for place, slide in enumerate(deck, 1)]
+    drawn = [slide_element(canvas(slide, place, len(deck), theme)) for place, slide in enumerate(deck, 1)]
     _component()(key="slides", data={"slides": drawn, "ground": GROUNDS[theme], "ink": INK[theme]})
     st.button("Leave", key="present_end", icon=":material/close_fullscreen:", on_click=switch)
 

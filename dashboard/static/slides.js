@@ -5,6 +5,15 @@ const KEYS = {
 };
 const POINTED_MS = 2500;
 
+// Texts come from untrusted traces: they are set as text and never parsed.
+function built({ tag, attributes, text, children }) {
+  const element = ["svg", "path"].includes(tag) ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  if (text) element.textContent = text;
+  element.append(...children.map(built));
+  return element;
+}
+
 export default function ({ data, parentElement }) {
   const stage = parentElement.querySelector(".stage"), deck = stage.querySelector(".slides"), stops = new AbortController();
   const listen = (target, name, act) => target.addEventListener(name, act, { signal: stops.signal });
@@ -12,8 +21,8 @@ export default function ({ data, parentElement }) {
   let timer, at = Number(address().searchParams.get("slide") ?? 1) - 1;
   stage.style.background = data.ground;
   stage.style.color = data.ink;
-  deck.innerHTML = data.slides.join("");
-  const slides = [...deck.children];
+  const slides = data.slides.map(built);
+  deck.replaceChildren(...slides);
 
   function show(place) {
     at = Math.min(Math.max(Number.isInteger(place) ? place : place > 0 ? slides.length - 1 : 0, 0), slides.length - 1);

@@ -1,7 +1,7 @@
-"""Slides as HTML without scripts, for the dashboard and for the PDF that a Chromium prints of them.
+"""Slides as elements for the dashboard, and as HTML without scripts for the PDF that a Chromium prints of them.
 
-Names come from untrusted traces: every text is escaped. Lengths are multiples of ``--u``, the width of the slide ÷ 1280, so that a
-slide fills any screen of its shape and stands between bars on others.
+Names come from untrusted traces: the dashboard sets every text as text, and HTML has it escaped. Lengths are multiples of ``--u``, the
+width of the slide ÷ 1280, so that a slide fills any screen of its shape and stands between bars on others.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Sequence
+from typing import TypedDict
 
 from profiler.charts import images
 from profiler.charts.slide_canvas import HEIGHT, LINE, WIDTH, Canvas, Shape, Text, canvas
@@ -44,22 +45,35 @@ _FLAGS = (
 _TIMEOUT_S = 120
 
 
-def slide_html(drawn: Canvas) -> str:
+class Element(TypedDict):
+    """An element of a slide, as JSON; ``text`` is not escaped."""
+
+    tag: str
+    attributes: dict[str, str]
+    text: str
+    children: list[Element]
+
+
+def slide_element(drawn: Canvas) -> Element:
     """One slide as a ``section``; its style is :data:`STYLE`."""
-    seen = html.escape(". ".join(s.label for s in drawn.shapes if s.label)[:2000])
-    shapes = "".join(map(_shape, drawn.shapes))
-    picture = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{seen}">{shapes}</svg>' if shapes else ""
-    texts = "".join(map(_text, drawn.texts))
-    return f'<section class="slide" style="background: {drawn.ground}">{picture}{texts}</section>'
+    children = [_text(text) for text in drawn.texts]
+    if drawn.shapes:
+        seen = ". ".join(s.label for s in drawn.shapes if s.label)[:2000]
+        attributes = {"viewBox": f"0 0 {WIDTH} {HEIGHT}", "role": "img", "aria-label": seen}
+        children.insert(0, _element("svg", attributes, children=[_shape(shape) for shape in drawn.shapes]))
+    return _element("section", {"class": "slide", "style": f"background: {drawn.ground}"}, children=children)
 
 
-def _shape(shape: Shape) -> str:
+def _element(tag: str, attributes: dict[str, str], text: str = "", children: list[Element] | None = None) -> Element:
+    return {"tag": tag, "attributes": attributes, "text": text, "children": children or []}
+
+
+def _shape(shape: Shape) -> Element:
     path = "".join(f"M{'L'.join(f'{x:.2f} {y:.2f}' for x, y in polygon)}Z" for polygon in shape.polygons)
-    return f'<path fill="{shape.colour}" d="{path}"/>'
+    return _element("path", {"fill": shape.colour, "d": path})
 
 
-def _text(text: Text) -> str:
-    tag = "h1" if text.role == "title" else "p"
+def _text(text: Text) -> Element:
     lengths = {
         "left": text.x,
         "top": text.y,
@@ -70,13 +84,21 @@ def _text(text: Text) -> str:
     style = "; ".join(f"{name}: calc({value:.2f} * var(--u))" for name, value in lengths.items())
     style += f"; color: {text.colour}; font-weight: {700 if text.bold else 400}; text-align: {text.align}"
     style += f"; transform: rotate({text.rotated:.0f}deg)" if text.rotated else ""
-    return f'<{tag} style="{style}">{html.escape(text.text)}</{tag}>'
+    return _element("h1" if text.role == "title" else "p", {"style": style}, text.text)
+
+
+def _html(element: Element) -> str:
+    attributes = "".join(f' {name}="{html.escape(value)}"' for name, value in element["attributes"].items())
+    content = html.escape(element["text"]) + "".join(map(_html, element["children"]))
+    return f"<{element['tag']}{attributes}>{content}</{element['tag']}>"
 
 
 def deck_html(slides: Sequence[Slide], theme: str = "light") -> str:
     """All slides as one page, to be printed: a sheet a slide."""
     drawn = [canvas(slide, place, len(slides), theme) for place, slide in enumerate(slides, 1)]
-    return _PAGE.format(title=html.escape(drawn[0].title), style=STYLE, slides="".join(map(slide_html, drawn)))
+    return _PAGE.format(
+        title=html.escape(drawn[0].title), style=STYLE, slides="".join(_html(slide_element(d)) for d in drawn)
+    )
 
 
 def deck_pdf(slides: Sequence[Slide], theme: str = "light") -> bytes:

@@ -136,4 +136,4 @@ for page in ("overview", "help"):
     print(*(element.value for element in (*test.title, *test.markdown)))
 """,
     )
-    assert "174 kernels to 56" in shown and "Tensor Core" in shown
+    assert "282 → 58 kernels per inference" in shown and "Tensor Core" in shown
