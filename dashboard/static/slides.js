@@ -35,7 +35,9 @@ export default function ({ data, parentElement }) {
   }
 
   function leave() {
-    document.querySelector(".st-key-present_end button")?.click();
+    const button = document.querySelector(".st-key-present_end button");
+    if (button) button.click();
+    else if (!stops.signal.aborted) setTimeout(leave, 100); // Streamlit draws it after the slides
   }
 
   listen(window, "keydown", (event) => {

@@ -120,7 +120,9 @@ def test_timeline_zooms_pans_and_tells_of_a_chosen_bar(page: Any) -> None:
     assert high - low == pytest.approx(length / 8, rel=0.01) and low > 0
     page.get_by_text("The same module, after").wait_for(timeout=30_000)
     settled(page, "Timeline")
-    assert page.get_by_text("GPU operations").first.inner_text() != whole  # the window was queried
+    page.get_by_text("GPU operations").first.filter(has_not_text=whole).wait_for(
+        timeout=30_000
+    )  # the window was queried
     _picture(page, "timeline_chosen")
     assert page.locator(".js-plotly-plot").filter(has_text="The same modules before and after").count() == 1
     box = canvas.bounding_box()
