@@ -17,6 +17,7 @@ from dashboard.sources import SIDES
 from profiler.analysis.compare import Comparison, Metric
 from profiler.analysis.run.candidates import Candidate
 from profiler.charts import labels
+from profiler.charts.chart import Chart
 from profiler.charts.layout import CONFIG
 from profiler.errors import ProfilerError
 from profiler.report.notices import notices
@@ -27,7 +28,7 @@ _PAGES = "pages"
 
 
 def chart(
-    figure: go.Figure,
+    figure: Chart,
     key: str,
     sides: Mapping[str, LoadedTrace] | None = None,
     place: DeltaGenerator | None = None,
@@ -41,9 +42,9 @@ def chart(
     known = {name: side.analysis.facts for name, side in (sides or {}).items() if side.analysis is not None}
     lines = [*labels.runs(known), *about]
     theme = st.context.theme.type or "light"
-    title = str(figure.layout.title.text or "").replace("<br>", " ")
+    title = figure.title.replace("<br>", " ")
     (place or st).plotly_chart(
-        labels.labelled(figure, lines, theme=theme),
+        go.Figure(labels.labelled(figure, lines, theme=theme).to_dict()),
         key=key,
         config=CONFIG,
         alt=visible(f"Chart: {title}. {'; '.join(lines)}"),

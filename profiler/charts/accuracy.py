@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
-import plotly.graph_objects as go
 
+from profiler.charts.chart import Chart
 from profiler.charts.latency import quality_front
 from profiler.charts.layout import LAYOUT, PLAIN, category_ticks, paired_bars
 from profiler.charts.palette import AFTER, BEFORE, NEUTRAL
@@ -16,7 +16,7 @@ from profiler.text import plotly_text
 _MOST_LAYERS = 24
 
 
-def accuracy_front(runs: Sequence[LabelledRun], title: str) -> go.Figure | None:
+def accuracy_front(runs: Sequence[LabelledRun], title: str) -> Chart | None:
     """Top-1 with its 95 % interval against median latency, and the Pareto front; None where no latency is known."""
     shown = [run for run in runs if run.p50_ms is not None]
     if not shown:
@@ -31,43 +31,42 @@ def accuracy_front(runs: Sequence[LabelledRun], title: str) -> go.Figure | None:
     )
 
 
-def differences(runs: Sequence[LabelledRun], title: str) -> go.Figure | None:
+def differences(runs: Sequence[LabelledRun], title: str) -> Chart | None:
     """Top-1 against PyTorch FP32 in percentage points, with the 95 % interval of paired images; None where nothing was held against it."""
     shown = [(run, run.difference) for run in runs if run.difference is not None and not run.is_reference]
     if not shown:
         return None
     shown.reverse()  # the first at the top
     ticks = category_ticks([run.title.rpartition(", batch")[0] or run.title for run, _ in shown], 60, 34)
-    figure = go.Figure(
-        go.Scatter(
-            x=[d.points for _, d in shown],
-            y=ticks["tickvals"],
-            mode="markers",
-            marker={"size": 10, "color": [AFTER if run.framework == "TensorRT" else BEFORE for run, _ in shown]},
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [d.high - d.points for _, d in shown],
-                "arrayminus": [d.points - d.low for _, d in shown],
-                "color": NEUTRAL,
-            },
-            text=[
-                f"{plotly_text(run.title)}: {points(d.points)} points ({points(d.low)} to {points(d.high)})<br>{d.verdict}; "
-                f"{d.lost} lost, {d.won} won"
-                for run, d in shown
-            ],
-            hovertemplate="%{text}<extra></extra>",
-        )
+    figure = Chart().add(
+        "scatter",
+        x=[d.points for _, d in shown],
+        y=ticks["tickvals"],
+        mode="markers",
+        marker={"size": 10, "color": [AFTER if run.framework == "TensorRT" else BEFORE for run, _ in shown]},
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [d.high - d.points for _, d in shown],
+            "arrayminus": [d.points - d.low for _, d in shown],
+            "color": NEUTRAL,
+        },
+        text=[
+            f"{plotly_text(run.title)}: {points(d.points)} points ({points(d.low)} to {points(d.high)})<br>{d.verdict}; "
+            f"{d.lost} lost, {d.won} won"
+            for run, d in shown
+        ],
+        hovertemplate="%{text}<extra></extra>",
     )
-    figure.add_vline(x=0, line={"color": NEUTRAL, "width": 1})
-    figure.add_vline(x=-TOLERANCE_POINTS, line={"color": NEUTRAL, "width": 1, "dash": "dash"})
+    figure.vertical_line(x=0, line={"color": NEUTRAL, "width": 1})
+    figure.vertical_line(x=-TOLERANCE_POINTS, line={"color": NEUTRAL, "width": 1, "dash": "dash"})
     figure.update_layout(**PLAIN, title=title, height=130 + 34 * len(shown))
     figure.update_xaxes(title="top-1, percentage points against PyTorch FP32")
     figure.update_yaxes(**ticks)
     return figure
 
 
-def wrong_answers(before: LabelledRun, after: LabelledRun, title: str) -> go.Figure | None:
+def wrong_answers(before: LabelledRun, after: LabelledRun, title: str) -> Chart | None:
     """Wrong answers in each class, of two runs; None where they have no class in common."""
     first = {name: images - right for name, images, right in before.classes}
     second = {name: images - right for name, images, right in after.classes}
@@ -86,7 +85,7 @@ def wrong_answers(before: LabelledRun, after: LabelledRun, title: str) -> go.Fig
     )
 
 
-def costly_layers(layers: Sequence[LayerCost], title: str) -> go.Figure | None:
+def costly_layers(layers: Sequence[LayerCost], title: str) -> Chart | None:
     """The layers whose quantisation alone adds most noise to the outputs, at most 24; None where none is known."""
     known = sorted(
         (layer for layer in layers if layer.noise_pct is not None), key=lambda layer: -(layer.noise_pct or 0)
@@ -95,20 +94,19 @@ def costly_layers(layers: Sequence[LayerCost], title: str) -> go.Figure | None:
     if not shown:
         return None
     ticks = category_ticks([layer.layer for layer in shown], 44)
-    figure = go.Figure(
-        go.Bar(
-            x=[layer.noise_pct for layer in shown],
-            y=ticks["tickvals"],
-            orientation="h",
-            marker_color=AFTER,
-            text=[
-                f"{plotly_text(layer.layer)} ({plotly_text(layer.operator)})<br>alone: SQNR {_db(layer.alone_db)}; "
-                f"all others quantised: {_db(layer.all_but_db)}"
-                for layer in shown
-            ],
-            textposition="none",
-            hovertemplate="%{text}<extra></extra>",
-        )
+    figure = Chart().add(
+        "bar",
+        x=[layer.noise_pct for layer in shown],
+        y=ticks["tickvals"],
+        orientation="h",
+        marker={"color": AFTER},
+        text=[
+            f"{plotly_text(layer.layer)} ({plotly_text(layer.operator)})<br>alone: SQNR {_db(layer.alone_db)}; "
+            f"all others quantised: {_db(layer.all_but_db)}"
+            for layer in shown
+        ],
+        textposition="none",
+        hovertemplate="%{text}<extra></extra>",
     )
     figure.update_layout(**PLAIN, title=title, height=130 + 22 * len(shown))
     figure.update_xaxes(title="noise, % of the noise of quantising all layers", rangemode="tozero")
@@ -116,23 +114,24 @@ def costly_layers(layers: Sequence[LayerCost], title: str) -> go.Figure | None:
     return figure
 
 
-def memory_bars(runs: Sequence[LabelledRun], title: str) -> go.Figure | None:
+def memory_bars(runs: Sequence[LabelledRun], title: str) -> Chart | None:
     """Weights and activations of each run, in MiB; None where none is known."""
     shown = list(runs)[::-1]
     if not shown:
         return None
     ticks = category_ticks([run.title for run in shown], 60, 40)
-    figure = go.Figure()
+    figure = Chart()
     for name, values, colour in (
         ("weights", [run.weights_mib for run in shown], AFTER),
         ("activations and workspace", [run.activations_mib for run in shown], BEFORE),
     ):
-        figure.add_bar(
+        figure.add(
+            "bar",
             x=values,
             y=ticks["tickvals"],
             orientation="h",
             name=name,
-            marker_color=colour,
+            marker={"color": colour},
             hovertext=[plotly_text(run.title) for run in shown],
             hovertemplate=f"%{{hovertext}}, {name}: %{{x:,.4~g}} MiB<extra></extra>",
         )

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import plotly.graph_objects as go
 
 from profiler.analysis.fusion.blocks import KERNEL, Block, Box, Work
 from profiler.analysis.names.classify import CATEGORY_LABELS
+from profiler.charts.chart import Chart
 from profiler.charts.layout import HATCH, LAYOUT
 from profiler.charts.palette import CATEGORY_COLOURS, CHOSEN, NEUTRAL, STATUS_COLOURS
 from profiler.charts.timeline import COPY_LABEL
@@ -71,7 +71,7 @@ def counted(work: Sequence[Work]) -> str:
     return f"{plural(len(work) - copies, 'kernel')}{beside}, {duration(sum(w.duration_ns for w in work))}"
 
 
-def figure(block: Block, chosen: tuple[str, str, int] | None = None) -> go.Figure | None:
+def figure(block: Block, chosen: tuple[str, str, int] | None = None) -> Chart | None:
     """The picture of a block; None when nothing of it runs on one of the sides.
 
     Points of bars carry (side, kind of work, row in the trace's frame) as ``customdata``.
@@ -82,13 +82,13 @@ def figure(block: Block, chosen: tuple[str, str, int] | None = None) -> go.Figur
     if not block.before or not block.after:
         return None
     where = places(block)
-    made = go.Figure()
+    made = Chart()
     _ribbons(made, block, where)
     for category, label in [*CATEGORY_LABELS.items(), (None, COPY_LABEL)]:
         _ticks(made, block, where, category, label, chosen)
     for side, base, up in (("before", _UPPER + _HEIGHT + 0.02, True), ("after", _LOWER - 0.02, False)):
         for box, place in zip(getattr(block, side), where[side]):
-            made.add_annotation(
+            made.annotate(
                 x=place.label_x,
                 xanchor="left",
                 xshift=-4,
@@ -100,7 +100,7 @@ def figure(block: Block, chosen: tuple[str, str, int] | None = None) -> go.Figur
                 font={"size": 11},
             )
     for side, y in (("before", 2.02), ("after", -1.02)):
-        made.add_annotation(
+        made.annotate(
             x=0,
             xanchor="left",
             y=y,
@@ -141,10 +141,11 @@ def ribbons(block: Block, where: Mapping[str, Sequence[Place]]) -> dict[str, lis
     return found
 
 
-def _ribbons(made: go.Figure, block: Block, where: Mapping[str, Sequence[Place]]) -> None:
+def _ribbons(made: Chart, block: Block, where: Mapping[str, Sequence[Place]]) -> None:
     for status, polygons in ribbons(block, where).items():
         for k, polygon in enumerate(polygons):
-            made.add_scatter(
+            made.add(
+                "scatter",
                 x=[x for x, _ in polygon],
                 y=[y for _, y in polygon],
                 fill="toself",
@@ -159,7 +160,7 @@ def _ribbons(made: go.Figure, block: Block, where: Mapping[str, Sequence[Place]]
 
 
 def _ticks(
-    made: go.Figure,
+    made: Chart,
     block: Block,
     where: Mapping[str, Sequence[Place]],
     category: str | None,
@@ -178,7 +179,8 @@ def _ticks(
         return
     height = _HEIGHT if category else _HEIGHT / 2
     lines = [3.0 if (side, w.kind, w.row) == chosen else 0.5 for side, _, w, _ in found]
-    made.add_bar(
+    made.add(
+        "bar",
         x=[(a + b) / 2 for *_, (a, b) in found],
         width=[b - a for *_, (a, b) in found],
         base=[_UPPER if side == "before" else _LOWER + _HEIGHT - height for side, *_ in found],
@@ -205,14 +207,14 @@ def _hover(box: Box, work: Work) -> str:
     )
 
 
-def _ruler(made: go.Figure, longest: int) -> None:
+def _ruler(made: Chart, longest: int) -> None:
     """A bar that shows the scale: 1, 2 or 5 times a power of ten, a tenth to a quarter of the width."""
     power = 10.0 ** np.floor(np.log10(longest / 4))
     length = power * max(f for f in (1, 2, 5) if f * power <= longest / 4 or f == 1)
     made.add_shape(
         type="line", x0=0.85, x1=0.85 + length / longest, y0=-1.0, y1=-1.0, line={"width": 2, "color": NEUTRAL}
     )
-    made.add_annotation(x=0.85, xanchor="left", y=-0.93, text=duration(length), showarrow=False, font={"size": 11})
+    made.annotate(x=0.85, xanchor="left", y=-0.93, text=duration(length), showarrow=False, font={"size": 11})
 
 
 def _ribbon(a: float, b: float, c: float, d: float) -> list[tuple[float, float]]:

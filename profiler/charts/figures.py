@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import plotly.graph_objects as go
-
 from profiler.analysis.fusion.blocks import block, blocks, most_collapsed
 from profiler.analysis.fusion.decompose import Decomposition
 from profiler.analysis.fusion.traffic import SampledBytes, by_stage
 from profiler.analysis.run.tensor_cores import median_inference_samples
 from profiler.analysis.run.timeline import Timeline
 from profiler.charts import accuracy, collapse, labels, strip
+from profiler.charts.chart import Chart
 from profiler.charts.kernels import category_bars
 from profiler.charts.tactics import tuned_layers
 from profiler.charts.tensor_cores import metric_over_time, verdict_bars
@@ -38,17 +37,15 @@ class Drawn:
     id: str
     title: str
     caption: str
-    figure: go.Figure
+    figure: Chart
     about: tuple[str, ...] = ()
 
     def for_html(self) -> Figure:
         """For the report, which sets colours by the reader's theme and shows the title itself."""
-        figure = labels.copied(self.figure)
-        figure.update_layout(template=go.layout.Template(), title_x=0, title_xanchor="left", title_font_size=15)
-        figure.update_xaxes(automargin=True).update_yaxes(
-            automargin=True
-        )  # what Streamlit's and Plotly's templates set
-        return Figure(self.id, self.title, self.caption, str(figure.to_json()))
+        figure = self.figure.copy()
+        figure.update_layout(title={"x": 0, "xanchor": "left", "font": {"size": 15}})
+        figure.update_xaxes(automargin=True).update_yaxes(automargin=True)  # what Streamlit's template sets
+        return Figure(self.id, self.title, self.caption, figure.to_json())
 
 
 def figures(evidence: Evidence) -> list[Drawn]:
@@ -78,10 +75,10 @@ def _figures(evidence: Evidence) -> Iterator[Drawn]:
     ledger = evidence.ledger
     if ledger is not None and (groups := blocks(ledger)):
         shown = block(ledger, most_collapsed(groups))
-        figure = collapse.figure(shown)
-        if figure is not None:
+        collapsed = collapse.figure(shown)
+        if collapsed is not None:
             caption = f"{shown.sentence} {collapse.CAPTION} {shown.label} is the block in which most kernels vanish."
-            yield Drawn("fusion", f"What became of the block {shown.label}", caption, figure)
+            yield Drawn("fusion", f"What became of the block {shown.label}", caption, collapsed)
     with_kernels = {name: side for name, side in evidence.sides.items() if side.trace.kernel_count}
     if with_kernels:
         shares = {

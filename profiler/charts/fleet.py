@@ -1,4 +1,4 @@
-"""Figures of many traces: frames in, Plotly figures out. No Streamlit here."""
+"""Figures of many traces: frames in, figures out. No Streamlit here."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 
+from profiler.charts.chart import Chart
 from profiler.charts.layout import LAYOUT, category_ticks
 from profiler.charts.palette import AFTER, NVTX_COLOUR, STATUS_COLOURS
 from profiler.text import number, plotly_text, signed
@@ -24,7 +24,7 @@ def across_traces(
     band: tuple[float, float, float] | None,
     title: str,
     unit: str,
-) -> go.Figure:
+) -> Chart:
     """One figure of every trace of a group, in the order given, with the median and the band outside of which a trace is an outlier.
 
     Args:
@@ -32,7 +32,7 @@ def across_traces(
         kinds: "usual", "outlier" or "straggler", one a trace; shape and colour say the same.
         band: low, median, high in ``unit``; None where the group is too small to judge.
     """
-    figure = go.Figure()
+    figure = Chart()
     positions = list(range(len(labels)))
     texts = [plotly_text(label, 80) for label in labels]
     looks = {
@@ -43,7 +43,8 @@ def across_traces(
     for kind, (name, colour, symbol, size) in looks.items():
         at = [p for p in positions if kinds[p] == kind]
         if at:
-            figure.add_scatter(
+            figure.add(
+                "scatter",
                 x=at,
                 y=[float(values.iloc[p]) for p in at],
                 mode="markers",
@@ -54,13 +55,22 @@ def across_traces(
             )
     if band is not None:
         low, middle, high = band
-        figure.add_hrect(y0=low, y1=high, fillcolor=_MEDIAN_COLOUR, opacity=0.15, line_width=0, layer="below")
-        figure.add_hline(
-            y=middle,
-            line={"color": _MEDIAN_COLOUR, "dash": "dash"},
-            annotation_text=f"median {number(middle)} {unit}",
-            annotation_position="top left",
+        across = {"xref": "x domain", "x0": 0, "x1": 1, "yref": "y"}
+        figure.add_shape(
+            type="rect",
+            y0=low,
+            y1=high,
+            fillcolor=_MEDIAN_COLOUR,
+            opacity=0.15,
+            line={"width": 0},
+            layer="below",
+            **across,
         )
+        figure.add_shape(type="line", y0=middle, y1=middle, line={"color": _MEDIAN_COLOUR, "dash": "dash"}, **across)
+        figure.annotate(
+            x=0, xanchor="left", xref="x domain", y=middle, yanchor="bottom", yref="y", showarrow=False,
+            text=f"median {number(middle)} {unit}",
+        )  # fmt: skip
     figure.update_layout(**LAYOUT, title=plotly_text(title, 140), height=420, showlegend=True)
     figure.update_yaxes(title=unit)
     figure.update_xaxes(**_axis(texts), title="trace", automargin=True)
@@ -77,21 +87,20 @@ def _axis(texts: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def excess_bars(labels: Sequence[str], excess_us: Sequence[float], notes: Sequence[str], title: str) -> go.Figure:
+def excess_bars(labels: Sequence[str], excess_us: Sequence[float], notes: Sequence[str], title: str) -> Chart:
     """What a straggler's excess time consists of: a bar a cause, to the right when it is slower than the others."""
     ticks = category_ticks(labels, 70)
-    figure = go.Figure(
-        go.Bar(
-            x=list(excess_us),
-            y=ticks["tickvals"],
-            orientation="h",
-            marker_color=[STRAGGLER if e >= 0 else USUAL for e in excess_us],
-            text=[signed(e, "µs") for e in excess_us],
-            textposition="outside",
-            cliponaxis=False,
-            hovertext=[plotly_text(f"{label}: {note}", 200) for label, note in zip(labels, notes, strict=True)],
-            hovertemplate="%{hovertext}<extra></extra>",
-        )
+    figure = Chart().add(
+        "bar",
+        x=list(excess_us),
+        y=ticks["tickvals"],
+        orientation="h",
+        marker={"color": [STRAGGLER if e >= 0 else USUAL for e in excess_us]},
+        text=[signed(e, "µs") for e in excess_us],
+        textposition="outside",
+        cliponaxis=False,
+        hovertext=[plotly_text(f"{label}: {note}", 200) for label, note in zip(labels, notes, strict=True)],
+        hovertemplate="%{hovertext}<extra></extra>",
     )
     figure.update_layout(**LAYOUT, title=plotly_text(title, 140), height=190 + 30 * len(labels), showlegend=False)
     reach = max((abs(e) for e in excess_us), default=0.0) * 1.25 or 1.0

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-
-from plotly.offline import get_plotlyjs
 
 from profiler.charts.figures import Drawn, figures
 from profiler.report.evidence import Evidence
@@ -17,7 +16,14 @@ from profiler.report.tables import tables
 def html_report(evidence: Evidence, outcomes: Sequence[GateResult] = (), drawn: Sequence[Drawn] | None = None) -> str:
     """One HTML file with everything; ``drawn`` where the figures are made already."""
     shown = figures(evidence) if drawn is None else drawn
-    return render(evidence, [d.for_html() for d in shown], tables(evidence), str(get_plotlyjs()), outcomes, _version())
+    return render(evidence, [d.for_html() for d in shown], tables(evidence), _plotly_js(), outcomes, _version())
+
+
+def _plotly_js() -> str:
+    """What ``plotly.offline.get_plotlyjs`` returns, without importing what stands beside it."""
+    source = pkgutil.get_data("plotly", "package_data/plotly.min.js")
+    assert source is not None
+    return source.decode("utf-8")
 
 
 def _version() -> str | None:

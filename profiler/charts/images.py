@@ -17,7 +17,6 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from profiler.charts import labels
 from profiler.charts.figures import Drawn
 from profiler.errors import MissingToolError, OutputError
 from profiler.files import private_folder, write_file
@@ -110,8 +109,8 @@ def _drawn(job: dict[str, Any], folder: Path) -> str | None:
 
 def _alone(drawn: Drawn) -> go.Figure:
     """A figure for a page of its own: white, with its title."""
-    figure = labels.copied(drawn.figure)
-    title = figure.layout.title.text
+    figure = go.Figure(drawn.figure.to_dict())
+    title = drawn.figure.title
     shown = f"{drawn.title}: {title}" if title else drawn.title
     figure.update_layout(
         template="plotly_white",

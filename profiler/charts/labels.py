@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import html
 import textwrap
-import threading
 from collections.abc import Iterable, Mapping
-
-import plotly.graph_objects as go
+from typing import Any
 
 from profiler.analysis.run.facts import RunFacts
+from profiler.charts.chart import Chart
 from profiler.charts.palette import INK
 from profiler.text import plotly_text
 
@@ -17,7 +16,6 @@ _TITLE_WIDTH, _LINE_WIDTH = 46, 56  # characters that fit a phone at 15 and 12 p
 _MAX_LINES = 8
 _TITLE_PX, _LINE_PX, _TEXT_PX = 15, 12, 12
 _UNKNOWN = "unknown"
-_copying = threading.Lock()
 
 
 def runs(sides: Mapping[str, RunFacts]) -> list[str]:
@@ -32,13 +30,7 @@ def runs(sides: Mapping[str, RunFacts]) -> list[str]:
     return [*lines, ", ".join(shared)] if sides else lines
 
 
-def copied(figure: go.Figure) -> go.Figure:
-    """A copy of a figure. Plotly takes the original apart while it copies, so one copy at a time is made of what sessions share."""
-    with _copying:
-        return go.Figure(figure)
-
-
-def labelled(figure: go.Figure, lines: Iterable[str] = (), *, theme: str | None = None) -> go.Figure:
+def labelled(figure: Chart, lines: Iterable[str] = (), *, theme: str | None = None) -> Chart:
     """A copy of a figure with lines under its title, wrapped so that they fit a phone.
 
     The title may be escaped already; it is escaped once.
@@ -47,18 +39,20 @@ def labelled(figure: go.Figure, lines: Iterable[str] = (), *, theme: str | None 
         lines: plain text; escaped here. Without any, those that the figure has are kept.
         theme: "light" or "dark" sets the colour of all texts; None leaves it to the template.
     """
-    made = copied(figure)
-    title, *more = _wrap(html.unescape(str(made.layout.title.text or "")), _TITLE_WIDTH) or [""]
+    made = figure.copy()
+    title, *more = _wrap(html.unescape(made.title), _TITLE_WIDTH) or [""]
     # Plotly lets a title of several lines reach over its upper edge, so what does not fit one goes on below it
     under = [f"<b>{plotly_text(part, 200)}</b>" for part in _wrap(" ".join(more), _LINE_WIDTH)]
     given = [plotly_text(w, 200) for line in lines for w in _wrap(line, _LINE_WIDTH)][:_MAX_LINES]
-    kept = made.layout.title.subtitle.text
+    layout = made.layout
+    kept = layout.get("title", {}).get("subtitle", {}).get("text")
     under += given or (kept.split("<br>") if kept else [])
     ink = {"color": INK[theme]} if theme else {}
     top = round(1.3 * (_TITLE_PX + len(under) * _LINE_PX)) + 22
-    annotated = any(a.yref == "paper" and (a.y or 0) > 0.98 for a in made.layout.annotations)  # headings of subplots
+    annotations = layout.get("annotations", ())
+    annotated = any(a.get("yref") == "paper" and a["y"] > 0.98 for a in annotations)  # headings of subplots
     top += 24 if annotated else 0
-    old = made.layout.margin.t or 0
+    old = layout.get("margin", {}).get("t", 0)
     made.update_layout(
         title={
             "text": plotly_text(title, 200),
@@ -73,19 +67,18 @@ def labelled(figure: go.Figure, lines: Iterable[str] = (), *, theme: str | None 
             "pad": {"t": 6, "l": 8},
         },
         font={"size": _TEXT_PX, **ink},
-        legend_font={"size": _TEXT_PX, **ink},
-        margin_t=top,
-        height=(made.layout.height or 400) - old + top,
+        legend={"font": {"size": _TEXT_PX, **ink}},
+        margin={"t": top},
+        height=layout.get("height", 400) - old + top,
     )
-    axis = {
+    axis: dict[str, Any] = {
         "tickfont": {"size": _TEXT_PX, **ink},
-        "title_font": {"size": _TEXT_PX, **ink},
+        "title": {"font": {"size": _TEXT_PX, **ink}},
         "separatethousands": True,
     }
     made.update_xaxes(**axis).update_yaxes(**axis)
-    for annotation in made.layout.annotations:
-        if annotation.font.color is None and ink:
-            annotation.font.color = INK[theme or "light"]
+    for annotation in annotations:
+        annotation["font"] = {**ink, **annotation.get("font", {})}
     return made
 
 

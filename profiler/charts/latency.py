@@ -6,37 +6,37 @@ import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
-import plotly.graph_objects as go
 
+from profiler.charts.chart import Chart
 from profiler.charts.layout import LAYOUT, PLAIN, category_ticks, log_axis
 from profiler.charts.palette import AFTER, BEFORE, NEUTRAL, NVTX_COLOUR
 from profiler.text import number, plotly_text
 
 
-def latency_bars(labels: Sequence[str], runs: pd.DataFrame, title: str) -> go.Figure:
+def latency_bars(labels: Sequence[str], runs: pd.DataFrame, title: str) -> Chart:
     """Median latency a run, with a line to the 99th percentile; ``runs`` has ``framework``, ``p50_ms``, ``p99_ms``, ``mean_ms``."""
     p50, p99 = runs["p50_ms"].astype(float), runs["p99_ms"].astype(float)
     ends = p99.fillna(p50).clip(lower=p50)
     ticks = category_ticks(labels, 60, 30)
-    figure = go.Figure(
-        go.Bar(
-            x=p50,
-            y=ticks["tickvals"],
-            orientation="h",
-            marker_color=[AFTER if f == "TensorRT" else BEFORE for f in runs["framework"]],
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": ends - p50,
-                "arrayminus": [0] * len(p50),
-                "color": NVTX_COLOUR,
-            },
-            hovertext=ticks["ticktext"],
-            hovertemplate="%{hovertext}: median %{x:.4~g} ms<extra></extra>",
-        )
+    figure = Chart().add(
+        "bar",
+        x=p50,
+        y=ticks["tickvals"],
+        orientation="h",
+        marker={"color": [AFTER if f == "TensorRT" else BEFORE for f in runs["framework"]]},
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": ends - p50,
+            "arrayminus": [0] * len(p50),
+            "color": NVTX_COLOUR,
+        },
+        hovertext=ticks["ticktext"],
+        hovertemplate="%{hovertext}: median %{x:.4~g} ms<extra></extra>",
     )
     # behind the line, as the bars of the fastest runs are too short for a number; it says that it is not the line's end
-    figure.add_scatter(
+    figure.add(
+        "scatter",
         x=ends,
         y=ticks["tickvals"],
         mode="text",
@@ -52,12 +52,13 @@ def latency_bars(labels: Sequence[str], runs: pd.DataFrame, title: str) -> go.Fi
     return figure
 
 
-def throughput_lines(series: Mapping[str, pd.DataFrame], title: str) -> go.Figure:
+def throughput_lines(series: Mapping[str, pd.DataFrame], title: str) -> Chart:
     """Images per second against batch size, a line a kind of run; frames have ``batch``, ``images_per_s`` and ``label`` (which run)."""
-    figure = go.Figure()
+    figure = Chart()
     dashes = ("solid", "dash", "dot", "dashdot")
     for place, (name, part) in enumerate(series.items()):
-        figure.add_scatter(
+        figure.add(
+            "scatter",
             x=part["batch"],
             y=part["images_per_s"],
             name=plotly_text(name, 50),
@@ -82,7 +83,7 @@ def quality_front(
     unit: str,
     title: str,
     intervals: Sequence[tuple[float, float]] | None = None,
-) -> go.Figure:
+) -> Chart:
     """Quality against latency, a point a run, with the Pareto front: runs than which none is both faster and better.
 
     ``intervals``: from and to of each value, drawn as a line through its point; values are then told apart to two decimals, else to one.
@@ -95,8 +96,9 @@ def quality_front(
     shown = ordered["y"].round(2 if intervals else 1)  # what differs by less than is shown is no better
     front = ordered[shown > shown.cummax().shift(fill_value=-math.inf)]
     places = {index: str(place) for place, index in enumerate(front.index, 1)}
-    figure = go.Figure()
-    figure.add_scatter(
+    figure = Chart()
+    figure.add(
+        "scatter",
         x=front["x"],
         y=front["y"],
         mode="lines",
@@ -104,7 +106,8 @@ def quality_front(
         hoverinfo="skip",
         showlegend=False,
     )
-    figure.add_scatter(
+    figure.add(
+        "scatter",
         x=points["x"],
         y=points["y"],
         mode="markers+text",
@@ -118,7 +121,8 @@ def quality_front(
         showlegend=False,
     )
     for index, place in places.items():
-        figure.add_scatter(
+        figure.add(
+            "scatter",
             x=[None],
             y=[None],
             mode="markers",

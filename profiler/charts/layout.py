@@ -7,8 +7,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import plotly.graph_objects as go
-
+from profiler.charts.chart import Chart
 from profiler.charts.palette import AFTER, BEFORE
 from profiler.text import plotly_text, shorten, visible
 
@@ -31,14 +30,6 @@ PLAIN: dict[str, Any] = {**LAYOUT, "margin": {**LAYOUT["margin"], "b": 56}, "sho
 CONFIG = {"displaylogo": False, "scrollZoom": False}
 """For ``st.plotly_chart``: no link to elsewhere, and the wheel scrolls the page."""
 UNIFORM_TEXT = {"minsize": 10, "mode": "hide"}  # a label that does not fit at this size is left out
-
-
-def stacked_panels(rows: int, vertical_spacing: float, titles: Sequence[str], **options: Any) -> go.Figure:
-    from plotly.subplots import make_subplots  # noqa: PLC0415 - slow to import, and not every page needs it
-
-    figure = make_subplots(rows=rows, cols=1, vertical_spacing=vertical_spacing, subplot_titles=titles, **options)
-    figure.update_annotations(x=0, xanchor="left", font_size=15)  # headings at the left, like every other title
-    return figure
 
 
 def category_ticks(labels: Sequence[str], width: int, line: int | None = None) -> dict[str, Any]:
@@ -75,17 +66,18 @@ def paired_bars(
     title: str,
     names: tuple[str, str] = ("before", "after"),
     horizontal: bool = False,
-) -> go.Figure:
+) -> Chart:
     """Two values side by side per label; ``horizontal`` bars leave room for long labels."""
-    figure = go.Figure()
+    figure = Chart()
     ticks = category_ticks(labels, 28 if horizontal else 40)
     value, label = ("x", "y") if horizontal else ("y", "x")
     for name, values, colour in zip(names, (before, after), (BEFORE, AFTER), strict=True):
-        figure.add_bar(
+        figure.add(
+            "bar",
             **{label: ticks["tickvals"], value: list(values)},
             orientation="h" if horizontal else "v",
             name=name,
-            marker_color=colour,
+            marker={"color": colour},
             hovertext=[plotly_text(full, 200) for full in labels],
             hovertemplate=f"%{{hovertext}}, {name}: %{{{value}:,.4~g}} {unit}<extra></extra>",
         )
@@ -93,7 +85,7 @@ def paired_bars(
     figure.update_layout(**LAYOUT, barmode="group", title=title, height=height)
     values_axis, labels_axis = ("xaxis", "yaxis") if horizontal else ("yaxis", "xaxis")
     figure.update_layout(
-        {values_axis: {"title": unit, "rangemode": "tozero"}, labels_axis: {"automargin": True, **ticks}}
+        **{values_axis: {"title": unit, "rangemode": "tozero"}, labels_axis: {"automargin": True, **ticks}}
     )
     if horizontal:
         figure.update_yaxes(autorange="reversed")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 
 from profiler.analysis.fusion.strip import Strip
 from profiler.analysis.names.classify import CATEGORY_LABELS
+from profiler.charts.chart import Chart
 from profiler.charts.layout import LAYOUT
 from profiler.charts.palette import AFTER, CATEGORY_COLOURS
 from profiler.text import duration, number, plotly_text, plural, visible
@@ -61,14 +61,14 @@ def extents(strip: Strip) -> dict[str, Extent]:
     return {block: found[block] for block in strip.blocks}
 
 
-def strip_figure(strips: Mapping[str, Strip], lit: str | None = None) -> go.Figure:
+def strip_figure(strips: Mapping[str, Strip], lit: str | None = None) -> Chart:
     """One strip a side on one axis of kernel time.
 
     Args:
         strips: "before" and "after", or one of them.
         lit: a block to point out; the kernels of the others are drawn fainter.
     """
-    figure = go.Figure()
+    figure = Chart()
     places = {name: float(len(strips) - 1 - k) for k, name in enumerate(strips)}
     longest = max(strip.time_ns for strip in strips.values()) / 1e3
     if len(strips) == 2:
@@ -78,7 +78,7 @@ def strip_figure(strips: Mapping[str, Strip], lit: str | None = None) -> go.Figu
         if any((strip.kernels["category"] == category).any() for strip in strips.values()):
             _ticks(figure, strips, places, category, label, lit)
     for name, strip in strips.items():
-        figure.add_annotation(
+        figure.annotate(
             x=0, xanchor="left", y=places[name] + (0.32 if places[name] or len(strips) == 1 else -0.32), showarrow=False,
             text=f"<b>{plotly_text(heading(name, strip), 120)}</b>", font={"size": 14},
         )  # fmt: skip
@@ -95,7 +95,7 @@ def strip_figure(strips: Mapping[str, Strip], lit: str | None = None) -> go.Figu
 
 
 def _ticks(
-    figure: go.Figure,
+    figure: Chart,
     strips: Mapping[str, Strip],
     places: Mapping[str, float],
     category: str,
@@ -119,7 +119,8 @@ def _ticks(
             f"{plotly_text(unit or 'no module known', 80)}<br>{plotly_text(kernel, 90)}<br>{duration(ns)}"
             for unit, kernel, ns in zip(mine["unit"], mine["name"], mine["duration_ns"])
         ]
-    figure.add_bar(
+    figure.add(
+        "bar",
         x=x,
         base=base,
         y=y,
@@ -132,12 +133,13 @@ def _ticks(
     )
 
 
-def _bands(figure: go.Figure, before: Strip, after: Strip, lit: str | None) -> None:
+def _bands(figure: Chart, before: Strip, after: Strip, lit: str | None) -> None:
     upper, lower = extents(before), extents(after)
     edges = 1 - _HEIGHT / 2, _HEIGHT / 2
     for order, block in enumerate(b for b in upper if b in lower):
         (a, b), (c, d) = ((e.low_ns / 1e3, e.high_ns / 1e3) for e in (upper[block], lower[block]))
-        figure.add_scatter(
+        figure.add(
+            "scatter",
             x=[a, b, d, c, a],
             y=[edges[0], edges[0], edges[1], edges[1], edges[0]],
             mode="lines",
@@ -148,7 +150,7 @@ def _bands(figure: go.Figure, before: Strip, after: Strip, lit: str | None) -> N
             showlegend=False,
         )
         if block == lit:
-            figure.add_annotation(
+            figure.annotate(
                 x=(a + b + c + d) / 4, y=0.5, showarrow=False, text=plotly_text(block, 24), font={"size": 11}
             )
 

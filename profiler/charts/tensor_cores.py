@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import plotly.graph_objects as go
 
+from profiler.charts.chart import Chart
 from profiler.charts.layout import HATCH, LAYOUT
 from profiler.charts.palette import AFTER, SIDES, VERDICT_COLOURS, text_on
 from profiler.text import number, plotly_text
 
 
-def verdict_bars(shares: Mapping[str, Mapping[str, float]], title: str) -> go.Figure:
+def verdict_bars(shares: Mapping[str, Mapping[str, float]], title: str) -> Chart:
     """Share of kernel time by Tensor Core verdict, one bar a side; the pattern repeats the colour's message."""
-    figure = go.Figure()
+    figure = Chart()
     names = {"yes": "uses Tensor Cores", "no": "does not", "unknown": "undetermined from the name"}
     shapes = {"yes": "", "no": "/", "unknown": "x"}
     for verdict, colour in VERDICT_COLOURS.items():
         values = [by_verdict.get(verdict, 0.0) for by_verdict in shares.values()]
-        figure.add_bar(
+        figure.add(
+            "bar",
             x=values,
             y=[plotly_text(label, 24) for label in shares],
             orientation="h",
@@ -37,11 +38,12 @@ def verdict_bars(shares: Mapping[str, Mapping[str, float]], title: str) -> go.Fi
     return figure
 
 
-def metric_over_time(series: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str, unit: str) -> go.Figure:
+def metric_over_time(series: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str, unit: str) -> Chart:
     """Samples of a counter over one inference of each side: side → (times in µs from its start, values)."""
-    figure = go.Figure()
+    figure = Chart()
     for side, (times, values) in series.items():
-        figure.add_scatter(
+        figure.add(
+            "scatter",
             x=times,
             y=values,
             mode="lines+markers",

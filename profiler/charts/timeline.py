@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from profiler.analysis.fusion.blocks import Box, Module
 from profiler.analysis.names.classify import CATEGORY_LABELS
 from profiler.analysis.run.timeline import GRAPH, KERNEL, MEMCPY, NVTX, Bars, Part, Timeline
-from profiler.charts.layout import HATCH, LAYOUT, UNIFORM_TEXT, stacked_panels
+from profiler.charts.chart import Chart, panels
+from profiler.charts.layout import HATCH, LAYOUT, UNIFORM_TEXT
 from profiler.charts.palette import CATEGORY_COLOURS, NEUTRAL, NVTX_COLOUR, SIDES, text_on
 from profiler.text import duration, plotly_text, visible
 
@@ -147,7 +147,7 @@ def for_figure(timeline: Timeline, part: Part) -> tuple[pd.DataFrame, Bars]:
 
 def timeline_figure(
     sides: Mapping[str, pd.DataFrame], lanes: Mapping[str, Sequence[str]], titles: Mapping[str, str]
-) -> go.Figure:
+) -> Chart:
     """Two aligned timelines, one above the other, on one time axis.
 
     Args:
@@ -157,20 +157,19 @@ def timeline_figure(
         titles: side → heading.
     """
     heights = [max(len(lanes[s]), 2) for s in sides]
-    drawn = stacked_panels(
+    drawn = panels(
         rows=len(sides),
-        vertical_spacing=0.16 if len(sides) > 1 else 0.0,
+        gap=0.16 if len(sides) > 1 else 0.0,
         titles=[plotly_text(titles[s], 100) for s in sides],
-        shared_xaxes=True,
-        row_heights=[h / sum(heights) for h in heights],
+        heights=[h / sum(heights) for h in heights],
     )
     seen: set[str] = set()
     for row, (side, bars) in enumerate(sides.items(), 1):
         for key, part in bars.groupby("colour_key", sort=False, observed=True):
             name = CATEGORY_LABELS.get(str(key), "NVTX range")
-            drawn.add_bar(
+            drawn.add(
+                "bar",
                 row=row,
-                col=1,
                 base=part["start_us"],
                 x=part["duration_us"],
                 y=part["lane"],
@@ -199,9 +198,7 @@ def timeline_figure(
                 textfont={"color": text_on(NVTX_COLOUR)},
             )
             seen.add(str(key))
-        drawn.update_yaxes(
-            categoryorder="array", categoryarray=list(reversed(lanes[side])), row=row, col=1, fixedrange=True
-        )
+        drawn.update_yaxes(row, categoryorder="array", categoryarray=list(reversed(lanes[side])), fixedrange=True)
     drawn.update_layout(
         **LAYOUT,
         title="Timeline of one inference of each side",
@@ -211,24 +208,24 @@ def timeline_figure(
         dragmode="pan",
         uniformtext=UNIFORM_TEXT,
     )
-    drawn.update_xaxes(title="µs since the start of the inference", row=len(sides), col=1)
+    drawn.update_xaxes(len(sides), title="µs since the start of the inference")
     return drawn
 
 
-def module_timelines(found: Sequence[Module]) -> go.Figure | None:
+def module_timelines(found: Sequence[Module]) -> Chart | None:
     """The same module's kernels before and after, one under the other, on an axis of its own a module, from its first kernel."""
     if not found:
         return None
-    drawn = stacked_panels(
+    drawn = panels(
         rows=len(found),
-        vertical_spacing=min(0.46 / len(found), 0.3),
+        gap=min(0.46 / len(found), 0.3),
         titles=[plotly_text(_module_title(module), 120) for module in found],
     )
     seen: set[str] = set()
     for row, module in enumerate(found, 1):
         for side, boxes in (("before", module.before), ("after", (module.after,) if module.after else ())):
             _lane(drawn, row, side, boxes, seen)
-        drawn.update_yaxes(categoryorder="array", categoryarray=["after", "before"], row=row, col=1)
+        drawn.update_yaxes(row, categoryorder="array", categoryarray=["after", "before"])
     drawn.update_layout(
         **LAYOUT,
         title="The same modules before and after",
@@ -252,18 +249,18 @@ def span_ns(boxes: Iterable[Box]) -> int:
     return max((w.start_ns + w.duration_ns for w in work), default=0) - min((w.start_ns for w in work), default=0)
 
 
-def _lane(drawn: go.Figure, row: int, lane: str, boxes: Sequence[Box], seen: set[str]) -> None:
+def _lane(drawn: Chart, row: int, lane: str, boxes: Sequence[Box], seen: set[str]) -> None:
     work = [(box, w) for box in boxes for w in box.work]
     zero = min((w.start_ns for _, w in work), default=0)
-    drawn.add_bar(
-        row=row, col=1, x=[0], y=[lane], base=0, orientation="h", showlegend=False, hoverinfo="skip"
+    drawn.add(
+        "bar", row=row, x=[0], y=[lane], base=0, orientation="h", showlegend=False, hoverinfo="skip"
     )  # keeps the lane
     for category, label in [*CATEGORY_LABELS.items(), ("", COPY_LABEL)]:
         mine = [(box, w) for box, w in work if (w.category if w.kind == KERNEL else "") == category]
         if mine:
-            drawn.add_bar(
+            drawn.add(
+                "bar",
                 row=row,
-                col=1,
                 base=[(w.start_ns - zero) / 1e3 for _, w in mine],
                 x=[w.duration_ns / 1e3 for _, w in mine],
                 y=[lane] * len(mine),

@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pandas as pd
-import plotly.graph_objects as go
 
+from profiler.charts.chart import Chart
 from profiler.charts.layout import LAYOUT, paired_bars
 from profiler.charts.palette import AFTER, NEUTRAL
 from profiler.text import plotly_text
 
 
-def traffic_by_stage(stages: Mapping[str, tuple[int, int]]) -> go.Figure:
+def traffic_by_stage(stages: Mapping[str, tuple[int, int]]) -> Chart:
     """Computed minimum of memory traffic: stage of the model → bytes before and after (see ``traffic.by_stage``)."""
     before, after = ([sums[i] / 1e6 for sums in stages.values()] for i in (0, 1))
     return paired_bars(list(stages), before, after, "MB", "Computed minimum of traffic, by stage")
 
 
-def bandwidth_lines(series: Mapping[str, pd.DataFrame], title: str) -> go.Figure:
+def bandwidth_lines(series: Mapping[str, pd.DataFrame], title: str) -> Chart:
     """Bandwidth against a copy's over the size of the tensor, a line a kernel; frames have ``size_mib``, ``pct_of_copy``, ``gb_per_s``."""
-    figure = go.Figure()
+    figure = Chart()
     for place, (name, part) in enumerate(series.items()):
-        figure.add_scatter(
+        figure.add(
+            "scatter",
             x=part["size_mib"],
             y=part["pct_of_copy"],
             customdata=part["gb_per_s"],

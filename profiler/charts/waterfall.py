@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import plotly.graph_objects as go
-
 from profiler.analysis.fusion.decompose import Decomposition
+from profiler.charts.chart import Chart
 from profiler.charts.layout import PLAIN, category_ticks
 from profiler.charts.palette import AFTER, BEFORE, STATUS_COLOURS, VERDICT_COLOURS
 from profiler.text import duration, number, plotly_text, signed
@@ -19,7 +18,7 @@ def waterfall(
     after_us: float,
     title: str,
     start: str = "before",
-) -> go.Figure:
+) -> Chart:
     """From the latency before, part by part and downwards, to the latency after; all in µs.
 
     Args:
@@ -34,19 +33,18 @@ def waterfall(
     values = [before_us, *[abs(s) for s in saved_us], after_us]
     shown = [number(before_us), *[_change(s) for s in saved_us], number(after_us)]
     ticks = category_ticks([start, *labels, "after"], 60, 24)
-    figure = go.Figure(
-        go.Bar(
-            y=ticks["tickvals"],
-            x=values,
-            base=bases,
-            orientation="h",
-            marker_color=[*colours, AFTER],
-            text=shown,
-            textposition="outside",
-            cliponaxis=False,
-            hovertext=ticks["ticktext"],
-            hovertemplate="%{hovertext}: %{text}, in µs<extra></extra>",
-        )
+    figure = Chart().add(
+        "bar",
+        y=ticks["tickvals"],
+        x=values,
+        base=bases,
+        orientation="h",
+        marker={"color": [*colours, AFTER]},
+        text=shown,
+        textposition="outside",
+        cliponaxis=False,
+        hovertext=ticks["ticktext"],
+        hovertemplate="%{hovertext}: %{text}, in µs<extra></extra>",
     )
     figure.update_layout(**PLAIN, title=title, height=110 + 42 * len(values))
     ends = [b + v for b, v in zip(bases, values, strict=True)]
@@ -60,7 +58,7 @@ def _change(saved_us: float) -> str:
     return f"{signed(-saved_us)} {'faster' if saved_us > 0 else 'slower'}" if saved_us else "0"
 
 
-def split_waterfall(split: Decomposition) -> go.Figure:
+def split_waterfall(split: Decomposition) -> Chart:
     """The exact split of a latency difference as a waterfall; parts that are 0 on both sides are left out."""
     parts = [p for p in split.parts if p.before_ns or p.after_ns]
     title = f"Latency {duration(split.before_latency_ns)} → {duration(split.after_latency_ns)}, nsys attached"

@@ -259,7 +259,7 @@ def test_the_pictures_numbers_are_the_ledgers() -> None:
     assert picture is not None
     (box,) = (b for b in shown_block.after if b.label == "conv2")
     assert [w.kind for w in box.work] == ["memset", "kernel"]
-    drawn = {t.name: len(t.x) for t in picture.data if t.type == "bar"}
+    drawn = {t["name"]: len(t["x"]) for t in picture.data if t["type"] == "bar"}
     assert drawn.pop("memory copy or set") == 1 and sum(drawn.values()) == 20 + 4
     assert (
         shown["after_time_ns"]

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import plotly.graph_objects as go
 import pytest
 
+from profiler.charts.chart import Chart
 from profiler.charts.labels import labelled
 
 
@@ -22,7 +23,7 @@ def hurried() -> Iterator[None]:
 
 
 def test_one_figure_is_labelled_by_many_sessions_at_once(hurried: None) -> None:
-    figure = go.Figure([go.Bar(base=[k], x=[1], orientation="h") for k in range(10)])
+    figure = Chart([{"type": "bar", "base": [k], "x": [1], "orientation": "h"} for k in range(10)])
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda k: labelled(figure, [f"session {k}"]), range(60)))
+        made = list(pool.map(lambda k: go.Figure(labelled(figure, [f"session {k}"]).to_dict()), range(60)))
     assert all([trace.type for trace in one.data] == ["bar"] * 10 for one in made)

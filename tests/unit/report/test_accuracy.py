@@ -51,7 +51,7 @@ def test_the_noise_of_a_layer_is_its_sqnr(tmp_path: Path) -> None:
     share = 100 * 10**-0.2  # 20 dB alone, 18 dB all
     assert (first.noise_pct, second.noise_pct) == (pytest.approx(share), pytest.approx(share / 10))
     figure = charts.costly_layers(study.sensitivity.layers, "t")
-    assert figure is not None and list(figure.data[0].x) == [
+    assert figure is not None and figure.data[0]["x"] == [
         pytest.approx(share / 10),
         pytest.approx(share),
     ]  # the costliest at the top
@@ -66,15 +66,15 @@ def test_charts_and_table(tmp_path: Path) -> None:
     )
     front = charts.accuracy_front(study.runs, "t")
     assert front is not None and {"1: TensorRT INT8, CUDA graph", "2: TensorRT FP16, CUDA graph"} <= {
-        d.name for d in front.data
+        d.get("name") for d in front.data
     }
     found = charts.differences(study.runs, "t")
-    assert found is not None and sorted(found.data[0].x) == [-2.0, -0.3, -0.1, 0.0]
+    assert found is not None and sorted(found.data[0]["x"]) == [-2.0, -0.3, -0.1, 0.0]
     assert charts.memory_bars(study.memory, "t") is not None
     reference = study.reference
     assert reference is not None
     wrong = charts.wrong_answers(reference, study.at("resnet50", 8)[0], "t")
-    assert wrong is not None and list(wrong.data[0].y) == [5, 5]
+    assert wrong is not None and list(wrong.data[0]["y"]) == [5, 5]
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_every_kernel_of_the_block_is_a_tick_once(fp16: Ledger) -> None:
     assert len(set(rows)) == 20
     picture = collapse.figure(shown)
     assert picture is not None
-    assert sum(len(t.x) for t in picture.data if t.type == "bar") == 24
+    assert sum(len(t["x"]) for t in picture.data if t["type"] == "bar") == 24
     widths = {side: sum(p.high - p.low for p in found) for side, found in collapse.places(shown).items()}
     times = {side: sum(w.duration_ns for w in shown.own(side)) for side in widths}
     assert widths["after"] / widths["before"] == pytest.approx(times["after"] / times["before"])  # one scale
@@ -71,8 +71,8 @@ def test_copies_are_no_kernels(fp16: Ledger) -> None:
     assert "memory copies and sets: 2 before, 0 after" in shown.sentence
     picture = collapse.figure(shown)
     assert picture is not None
-    (copies,) = (t for t in picture.data if t.name == "memory copy or set")
-    assert len(copies.x) == 2 and set(copies.y) == {0.15}
+    (copies,) = (t for t in picture.data if t.get("name") == "memory copy or set")
+    assert len(copies["x"]) == 2 and set(copies["y"]) == {0.15}
 
 
 def test_a_unit_that_another_block_computes_is_drawn_beside_it_and_not_counted(fp16: Ledger) -> None:

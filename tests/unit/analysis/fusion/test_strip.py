@@ -67,7 +67,7 @@ def test_without_modules_no_block_is_claimed(tmp_path: Path) -> None:
     assert [made.blocks for made in known.values()] == [(), ()]
     assert [len(made.kernels) for made in known.values()] == [2, 1]
     assert "not known" in caption(known) and "Bands" not in caption(known)
-    assert not strip_figure(known).layout.annotations[0].text.startswith("layer")
+    assert not strip_figure(known).layout["annotations"][0]["text"].startswith("layer")
     alone = strip(before)
     assert alone is not None and alone.blocks == () and "no fusion ledger" in alone.basis
 
@@ -91,9 +91,9 @@ def test_the_picture_holds_every_kernel_once_and_says_what_it_shows(ledger: Ledg
     strips = {side: strip(getattr(ledger, side), ledger, side) for side in ("before", "after")}
     known = {name: made for name, made in strips.items() if made is not None}
     counts = {name: len(made.kernels) for name, made in known.items()}
-    bars = [trace for trace in strip_figure(known, "layer1.0").data if trace.type == "bar"]
-    assert sum(len(bar.x) for bar in bars) == sum(counts.values())
-    assert sum(sum(bar.x) for bar in bars) == pytest.approx(sum(made.time_ns for made in known.values()) / 1e3)
+    bars = [trace for trace in strip_figure(known, "layer1.0").data if trace["type"] == "bar"]
+    assert sum(len(bar["x"]) for bar in bars) == sum(counts.values())
+    assert sum(sum(bar["x"]) for bar in bars) == pytest.approx(sum(made.time_ns for made in known.values()) / 1e3)
     said = description(known)
     assert all(f"{name}: {n} kernels" in said for name, n in counts.items())
     sent = for_browser(known)
