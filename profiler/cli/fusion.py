@@ -12,6 +12,7 @@ from profiler.cli.output import add_output_options, check_target, emit, render_t
 from profiler.cli.runs import pair_of
 from profiler.cli.verb import add_engine_files, add_pair, warn
 from profiler.report.documents import flat_row, ledger_document
+from profiler.report.notices import notices
 from profiler.text import number, plural, printable
 from profiler.trace import open_trace
 
@@ -74,7 +75,8 @@ def run(args: argparse.Namespace) -> None:
         "became": "what became of it",
     }  # fmt: skip
     emit(args, document, "\n".join([*lines, *map(printable, ledger.findings), "", render_table(shown, columns)]), rows)
-    warn(w for side in sides for w in [t.message for t in side.trace.warnings])
+    found = [f"{name}: {w.message}" for name, side in zip(("before", "after"), sides) for w in side.trace.warnings]
+    warn(notice.sentence for notice in notices(found))
 
 
 def _us(cell: dict[str, Any] | None) -> float | None:

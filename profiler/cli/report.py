@@ -18,6 +18,7 @@ from profiler.report.documents import report_document
 from profiler.report.evidence import Evidence, gather
 from profiler.report.gates import FAILED, UNKNOWN, GateResult, check, parse_gate
 from profiler.report.markdown import summary
+from profiler.report.notices import notices
 from profiler.report.plain import json_text
 from profiler.report.slides import slides
 from profiler.trace import open_trace
@@ -110,7 +111,7 @@ def run(args: argparse.Namespace) -> int | None:
             _figures(evidence, args.figures, figure_formats, args.force)
         if args.pptx is not None or args.pdf is not None:
             _slides(evidence, args.pptx, args.pdf)
-        warn(evidence.comparison.warnings)
+        warn(notice.sentence for notice in notices(evidence.comparison.warnings))
     return gate_status(outcomes)
 
 

@@ -42,6 +42,16 @@ def test_everything_in_one_run(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob(".*"))  # nothing half-written is left
 
 
+def test_the_terminal_says_a_message_of_tensorrt_once() -> None:
+    pair = str(bundled("torch-fp16-eager-b8")), str(bundled("trt-fp16-stream-b8"))
+    said = [line for line in profiler("report", *pair).stderr.splitlines() if line.startswith("warning: ")]
+    weights = "warning: after: TensorRT's log: 54 weights subnormal in FP16, 17 weights too small for FP16"
+    assert weights in said and not any("modify the weights" in line or "verbose logs" in line for line in said)
+    assert len(said) == len(set(said)) == 3
+    twice = [line for line in profiler("report", pair[1], pair[1]).stderr.splitlines() if "weights subnormal" in line]
+    assert twice == [weights.replace("after:", "before and after:")]
+
+
 def test_slides_are_written_whole_and_never_over_a_file(tmp_path: Path) -> None:
     target = tmp_path / "deck.pptx"
     asked = ("report", BEFORE, AFTER, "-o", str(tmp_path / "r.md"), "--pptx", str(target))

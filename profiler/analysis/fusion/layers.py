@@ -177,15 +177,14 @@ def _layers_by_range(
 
     Where no inference has layer ranges of its own (a replayed graph), those of another enqueue describe the layers.
     """
-    ranges, index = trace.nvtx_ranges, trace.nvtx_index
-    categories = ranges["text"].cat.categories
-    calls = np.asarray([bool(_CALL.match(str(t))) for t in categories], dtype=bool)
-    mine = is_tensorrt(ranges) & (ranges["kind"] == "push/pop").to_numpy()
+    ranges, index = trace.events.nvtx_ranges, trace.nvtx_index
+    calls = np.asarray([bool(_CALL.match(text)) for text in ranges["text"].texts], dtype=bool)
+    mine = is_tensorrt(ranges) & ranges["kind"].are("push/pop")
     if len(calls):
-        mine &= ~calls[ranges["text"].cat.codes.to_numpy()]
+        mine &= ~calls[ranges["text"].codes]
     if not mine.any():
         return None
-    payloads = parse_payloads(trace.payloads(ranges["json_id"].to_numpy()[mine]))
+    payloads = parse_payloads(trace.payloads(ranges["json_id"][mine]))
     of_range = inference_of_ranges(trace, inferences, work)
     for allowed in (mine & (of_range >= 0), mine):
         if allowed.any():
@@ -212,26 +211,26 @@ def _holds_another(index: NvtxIndex, layer_of: npt.NDArray[np.int64]) -> set[int
 def _read_ranges(
     trace: Trace, mine: npt.NDArray[np.bool_], payloads: dict[int, EngineLayer]
 ) -> tuple[list[EngineLayer], npt.NDArray[np.int64]]:
-    ranges, index = trace.nvtx_ranges, trace.nvtx_index
-    texts, ids = ranges["text"].cat, ranges["json_id"].to_numpy()
+    ranges, index = trace.events.nvtx_ranges, trace.nvtx_index
+    texts, ids = ranges["text"], ranges["json_id"]
     id_codes, id_values = encode(ids)
     described = np.asarray([int(i) in payloads for i in id_values], dtype=bool)[id_codes]
-    compiled = np.asarray([bool(_MYELIN_LAYER.search(str(t))) for t in texts.categories], dtype=bool)
+    compiled = np.asarray([bool(_MYELIN_LAYER.search(text)) for text in texts.texts], dtype=bool)
     rows = np.flatnonzero(mine)
     own = np.zeros(
         len(ranges), dtype=bool
     )  # a range that a layer opens inside its own is no layer, unless Myelin made it one
-    own[rows] = described[rows] | compiled[texts.codes.to_numpy()[rows]]
+    own[rows] = described[rows] | compiled[texts.codes[rows]]
     others = rows[~own[rows]]
     for at in index.by_level(others):
         around = index.parent[at]
         own[at] = (around < 0) | ~own[around]
     rows = np.flatnonzero(own)
     codes, combinations = combined(
-        [np.where(described[rows], ids[rows], -1), np.where(described[rows], -1, texts.codes.to_numpy()[rows])]
+        [np.where(described[rows], ids[rows], -1), np.where(described[rows], -1, texts.codes[rows])]
     )
     layer_of = np.full(len(ranges), -1, dtype=np.int64)
-    found = [payloads[int(i)] if i >= 0 else named_layer(str(texts.categories[t])) for i, t in combinations]
+    found = [payloads[int(i)] if i >= 0 else named_layer(texts.texts[t]) for i, t in combinations]
     layers: list[EngineLayer] = []
     places: dict[str, int] = {}
     table = np.empty(len(found), dtype=np.int64)

@@ -23,6 +23,7 @@ from profiler.analysis.run.inferences import Inferences
 from profiler.analysis.statistics import combined, first_of_each, running_number
 from profiler.text import ordinal
 from profiler.trace import Trace
+from profiler.trace.columns import Table
 from profiler.trace.nvtx import NvtxIndex
 
 _TENSORRT_DOMAIN = re.compile(r"tensorrt|nvinfer|myelin", re.IGNORECASE)
@@ -78,7 +79,7 @@ class ModuleSide:
 
 def module_side(trace: Trace, inferences: Inferences, work: pd.DataFrame) -> ModuleSide:
     """Place every piece of GPU work of the inferences in the model."""
-    ranges, index = trace.nvtx_ranges, trace.nvtx_index
+    ranges, index = trace.events.nvtx_ranges, trace.nvtx_index
     of_range = inference_of_ranges(trace, inferences, work)
     leaves = _leaves(trace, inferences, of_range, work)
     texts, codes, rows = leaves.names, leaves.codes, leaves.rows
@@ -100,12 +101,10 @@ def module_side(trace: Trace, inferences: Inferences, work: pd.DataFrame) -> Mod
     part = work.iloc[loose]
     times = part["start_ns"].to_numpy()
     if len(loose):
-        launch, called = trace.api_calls["start_ns"].to_numpy(), part["api_call"].to_numpy()
+        launch, called = trace.events.api_calls["start_ns"], part["api_call"].to_numpy()
         if len(launch):
             times = np.where(called >= 0, launch[np.maximum(called, 0)], times)
-        before, after = _around(
-            ranges["start_ns"].to_numpy(), leaf_rows, codes, of_range, part["inference"].to_numpy(), times
-        )
+        before, after = _around(ranges["start_ns"], leaf_rows, codes, of_range, part["inference"].to_numpy(), times)
         if not leaves.has_paths:  # class and operator names give no place in the model
             before, after = np.full_like(before, -1), np.full_like(after, -1)
         own = np.where((at[loose] >= 0) & leaves.has_paths, codes[at[loose]], -1) if len(ranges) else before
@@ -141,7 +140,7 @@ def module_side(trace: Trace, inferences: Inferences, work: pd.DataFrame) -> Mod
     by_order[loose] = at[loose] < 0
 
     first_leaves = leaf_rows[of_range[leaf_rows] == 0]
-    order = [(int(ranges["start_ns"].iloc[r]), leaves.unit(codes[r], int(call_of[r]))) for r in first_leaves]
+    order = [(int(ranges["start_ns"][r]), leaves.unit(codes[r], int(call_of[r]))) for r in first_leaves]
     early = np.flatnonzero(part["inference"].to_numpy() == 0)
     order += [(int(times[k]), found.units[found.of[loose[k]]]) for k in early]
     sequence = tuple(dict.fromkeys(u for _, u in sorted(order, key=lambda item: item[0])))
@@ -186,9 +185,9 @@ class _Leaves:
 
 
 def _leaves(trace: Trace, inferences: Inferences, of_range: np.ndarray, work: pd.DataFrame) -> _Leaves:
-    ranges, index = trace.nvtx_ranges, trace.nvtx_index
-    said = [range_name(str(t)) for t in ranges["text"].cat.categories]
-    text_codes = ranges["text"].cat.codes.to_numpy()
+    ranges, index = trace.events.nvtx_ranges, trace.nvtx_index
+    said = [range_name(text) for text in ranges["text"].texts]
+    text_codes = ranges["text"].codes
     usable = (of_range >= 0) & ~is_tensorrt(ranges)
     if inferences.count:
         own = inferences.ranges["row"].to_numpy()
@@ -266,8 +265,8 @@ def inference_of_ranges(trace: Trace, inferences: Inferences, work: pd.DataFrame
 
     An inference that was inferred from its kernels begins with its first launch, inside the range of the first module or layer.
     """
-    ranges, parent = trace.nvtx_ranges, trace.nvtx_index.parent
-    found = inferences.assign_calls(ranges[["tid", "pid", "start_ns"]]).copy()
+    ranges, parent = trace.events.nvtx_ranges, trace.nvtx_index.parent
+    found = inferences.assign_calls(ranges)
     least, most = np.full(len(ranges), np.iinfo(np.int64).max), np.full(len(ranges), -1, dtype=np.int64)
     at, of = work["nvtx"].to_numpy(), work["inference"].to_numpy()
     while len(at):
@@ -283,12 +282,13 @@ def inference_of_ranges(trace: Trace, inferences: Inferences, work: pd.DataFrame
     return found
 
 
-def is_tensorrt(ranges: pd.DataFrame) -> npt.NDArray[np.bool_]:
+def is_tensorrt(ranges: Table) -> npt.NDArray[np.bool_]:
     """Which ranges TensorRT makes itself: in its own domain and in those of its compiler Myelin."""
-    domains = ranges["domain"].cat
-    wanted = [bool(_TENSORRT_DOMAIN.search(str(d))) for d in domains.categories]
-    codes = domains.codes.to_numpy()
-    return np.asarray([*wanted, False], dtype=bool)[codes]  # code -1: no domain
+    wanted = [bool(_TENSORRT_DOMAIN.search(domain)) for domain in ranges["domain"].texts]
+    found: npt.NDArray[np.bool_] = np.asarray([*wanted, False], dtype=bool)[
+        ranges["domain"].codes
+    ]  # code -1: no domain
+    return found
 
 
 def _at(holder: np.ndarray, nvtx: np.ndarray) -> np.ndarray:

@@ -56,6 +56,8 @@ class RangeName:
 def range_name(text: str) -> RangeName | None:
     """Read a range's name; None when it names nothing of a model."""
     text = text.strip()
+    if " " in text and ":" not in text and "=" not in text:
+        return None  # "inference 7", of which a recording has a name a range; every dialect above with a space has one of the two
     shaped = _SHAPE.search(text[:2000])
     shape = tuple(int(d) for d in shaped[1].split(",") if d.strip()) if shaped else None
     hook = _HOOK.match(text)

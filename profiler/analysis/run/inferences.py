@@ -266,15 +266,9 @@ class Inferences(Tabular):
             "count": float(len(waits)),
         }
 
-    def assign_calls(self, calls: pd.DataFrame) -> IntArray:
-        """The inference of each API call or range (a slice of a frame with ``tid``, ``pid`` and ``start_ns``), or -1."""
-        return assign_by_host(
-            self.marks,
-            calls["tid"].to_numpy(),
-            calls["pid"].to_numpy(),
-            calls["start_ns"].to_numpy(),
-            self.helpers,
-        )
+    def assign_calls(self, calls: Table) -> IntArray:
+        """The inference of each API call or range, or -1."""
+        return assign_by_host(self.marks, calls["tid"], calls["pid"], calls["start_ns"], self.helpers)
 
     @cached_property
     def kernels_per_inference(self) -> tuple[float | None, str | None]:
