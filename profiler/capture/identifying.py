@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from profiler.capture.sanitise_rules import FACTS
+
 REMOVED = "…"
 
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|CRED|AUTH|API_?KEY|ACCESS_?KEY|PRIVATE", re.IGNORECASE)
@@ -187,7 +189,7 @@ def _environment(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _named_values(db: sqlite3.Connection, schema: str) -> Iterator[tuple[str, str]]:
-    for table in ("META_DATA_CAPTURE", "META_DATA_EXPORT", "TARGET_INFO_SYSTEM_ENV"):
+    for table in FACTS:
         if _has(db, schema, table, "name", "value"):
             yield from ((str(n), str(v)) for n, v in db.execute(f"SELECT name, value FROM {schema}.{table}") if v)  # noqa: S608 - literals
 

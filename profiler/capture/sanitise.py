@@ -209,7 +209,7 @@ class _Copy:
                 )
             if kind == "table" and not str(name).startswith("sqlite_"):
                 tables.append(str(name))
-        if not {STRINGS, NVTX, "META_DATA_EXPORT"} & {*tables}:
+        if not {STRINGS, NVTX, *rules.EXPORT_FACTS} & {*tables}:
             raise TraceError(
                 f"{self.source}: an SQLite database, but not an nsys export.",
                 "Export with: nsys export --type sqlite REPORT",

@@ -166,7 +166,7 @@ def fact(table: str, name: str, value: str) -> bool:
     if table == "META_DATA_CAPTURE":
         known = _NUMBER_OR_SWITCH.fullmatch(value) or value in _CAPTURE_WORDS
         return bool(_CAPTURE_KEYS.fullmatch(name) and known)
-    if table == "META_DATA_EXPORT":
+    if table in EXPORT_FACTS:
         if name == "EXPORT_TIME_UTC":
             return _UTC.fullmatch(value) is not None
         if _EXPORT_VERSIONS.fullmatch(name):
@@ -177,7 +177,9 @@ def fact(table: str, name: str, value: str) -> bool:
     return name in _SYSTEM and _SYSTEM[name].fullmatch(value) is not None
 
 
-FACTS = ("META_DATA_CAPTURE", "META_DATA_EXPORT", "TARGET_INFO_SYSTEM_ENV")
+EXPORT_FACTS = ("META_DATA_EXPORT", "EXPORT_META_DATA")
+"""What nsys says about the export: the second name is that of 2020 and 2021."""
+FACTS = ("META_DATA_CAPTURE", *EXPORT_FACTS, "TARGET_INFO_SYSTEM_ENV")
 """Tables of names and values; only what :func:`fact` knows is kept."""
 
 

@@ -134,8 +134,10 @@ def _as_a_fact(db: sqlite3.Connection) -> None:
         "START_TRIGGER",
         "COLLECT_NVTX_TRACE",
         "EXPORT_PLATFORM",
+        "EXPORT_SCHEMA_VERSION",
     ):
-        for table in ("META_DATA_CAPTURE", "META_DATA_EXPORT"):
+        for table in ("META_DATA_CAPTURE", "META_DATA_EXPORT", "EXPORT_META_DATA"):
+            db.execute(f"CREATE TABLE IF NOT EXISTS {table} (name TEXT, value TEXT)")
             db.execute(f"INSERT INTO {table} VALUES (?, ?)", (name, SECRET))
 
 

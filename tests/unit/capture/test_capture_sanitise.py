@@ -116,6 +116,24 @@ def test_metrics_of_older_exports_are_kept_and_other_events_are_not(tmp_path: Pa
     assert rows == ['{"Tensor Active": "12", "SM Active": 5}', None]
 
 
+@pytest.mark.parametrize("drop_unused", [False, True])
+def test_versions_of_the_earliest_exports_are_kept(drop_unused: bool, tmp_path: Path) -> None:
+    """nsys 2020 calls the table of the export EXPORT_META_DATA; nothing else of it stays."""
+    source = simple().write(tmp_path / "a.sqlite")
+    db = sqlite3.connect(source)
+    with db:
+        db.execute("CREATE TABLE EXPORT_META_DATA (name TEXT, value TEXT)")
+        kept = [("EXPORT_PRODUCT_VERSION", "2020.3.4.32"), ("EXPORT_SCHEMA_VERSION", "2.7.1")]
+        rows = [*kept, ("EXPORT_HOST", "gpu-node-17"), ("EXPORT_PARAM_INPUT", f"{HOME}/run.qdrep")]
+        db.executemany("INSERT INTO EXPORT_META_DATA VALUES (?, ?)", rows)
+    db.close()
+    sanitise(source, tmp_path / "b.sqlite", drop_unused)
+    with open_trace(tmp_path / "b.sqlite") as copy:
+        assert (copy.session.nsys_version, copy.session.schema_version) == ("2020.3.4.32", "2.7.1")
+        assert copy.database.rows("SELECT name, value FROM EXPORT_META_DATA") == kept
+    assert b"gpu-node-17" not in (tmp_path / "b.sqlite").read_bytes()
+
+
 def test_text_hidden_in_an_integer_column_is_dropped(tmp_path: Path) -> None:
     source = simple().write(tmp_path / "a.sqlite")
     db = sqlite3.connect(source)
