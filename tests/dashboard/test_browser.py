@@ -22,16 +22,18 @@ from profiler.report.evidence import gather
 from profiler.trace import open_trace
 from tests.support.hostile import hostile_pair
 from tests.support.pages import DEMO, counts, kernels
-from tests.support.serving import settled
+from tests.support.serving import at_rest, settled
 from tests.support.traces import bundled
 
 pytestmark = pytest.mark.browser
 OVERVIEW = f"{counts()} kernels per inference. Same model, same precision."
 WHOLE = re.compile(r"^before: ([\d,]+) of \1 GPU operations")
 SCREENSHOTS = os.environ.get("PROFILER_SCREENSHOTS")  # a folder to keep pictures in, for looking at
+# what is done here does not depend on the theme; test_accessibility.py opens every page in both
+THEMES = ("light", "dark") if SCREENSHOTS else ("light",)
 
 
-@pytest.fixture(params=["light", "dark"])
+@pytest.fixture(params=THEMES)
 def page(browser: Any, address: str, request: pytest.FixtureRequest) -> Iterator[Any]:
     """A page that fails the test on a console error, a crash, or a request to anywhere else."""
     context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=request.param)
@@ -236,7 +238,7 @@ def test_first_run_guide_by_keyboard_and_remembered(page: Any, address: str) -> 
     settled(page, OVERVIEW)
     page.get_by_role("button", name="Got it").wait_for()
     page.locator(".js-plotly-plot").last.wait_for()  # what is still being drawn can take the focus away
-    page.wait_for_timeout(1500)
+    at_rest(page)
     _picture(page, "guide")
     for _ in range(80):
         page.keyboard.press("Tab")

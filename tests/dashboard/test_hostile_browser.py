@@ -15,7 +15,7 @@ import pytest
 from dashboard import settings
 from dashboard.views import PAGES
 from tests.support.hostile import MARK, hostile_run
-from tests.support.serving import serving, settled
+from tests.support.serving import at_rest, serving, settled
 from tests.support.traces import bundled
 
 pytestmark = pytest.mark.browser
@@ -81,9 +81,7 @@ def test_every_page_of_a_hostile_run(page: Any, address: str) -> None:
     for view in PAGES:
         page.goto(f"{address}/{view.URL}?before=folder/run/trace.sqlite&after=folder/run/trace.sqlite")
         page.get_by_role("heading", level=1).first.wait_for(timeout=60_000)
-        page.locator('[data-testid="stStatusWidget"]').wait_for(state="hidden", timeout=60_000)
-        page.wait_for_timeout(700)
-        assert page.locator('[data-testid="stException"]').count() == 0, view.TITLE
+        at_rest(page)
         page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
         for icon in page.locator('[data-testid="stMain"] [data-testid="stTooltipHoverTarget"]').all()[:4]:
             icon.hover(force=True)

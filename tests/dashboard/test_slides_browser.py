@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.serving import at_rest
+
 pytestmark = pytest.mark.browser
 SCREENSHOTS = os.environ.get("SCREENSHOTS")
 PAIR = "before=torch-fp16-eager-b8&after=trt86-fp16-stream-b8"
@@ -26,7 +28,11 @@ OVERFLOWS = """() => {
 }"""
 
 
-@pytest.fixture(params=["light", "dark"])
+# sizes and keys do not depend on the theme; test_accessibility.py shows every slide in both
+THEMES = ("light", "dark") if SCREENSHOTS else ("dark",)
+
+
+@pytest.fixture(params=THEMES)
 def context(browser: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
     made = browser.new_context(color_scheme=request.param)
     made.theme = request.param
@@ -39,7 +45,7 @@ def present(context: Any, address: str, query: str, size: tuple[int, int]) -> An
     page.set_viewport_size({"width": size[0], "height": size[1]})
     page.goto(f"{address}/fusion?{query}&present=1")
     page.locator(".slide:not([hidden])").wait_for(timeout=60_000)
-    page.wait_for_timeout(500)
+    at_rest(page)
     return page
 
 

@@ -15,9 +15,9 @@ pytestmark = pytest.mark.browser
 SIZE = {"width": 1440, "height": 900}
 
 
-@pytest.fixture(params=["light", "dark"])
-def page(browser: Any, address: str, request: pytest.FixtureRequest) -> Iterator[Any]:
-    context = browser.new_context(viewport=SIZE, color_scheme=request.param)
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    context = browser.new_context(viewport=SIZE, color_scheme="dark")
     opened = context.new_page()
     problems: list[str] = []
     opened.on("pageerror", lambda error: problems.append(f"page error: {error}"))

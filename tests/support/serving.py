@@ -71,9 +71,35 @@ def serving(
         process.wait(timeout=20)
 
 
+_AT_REST = """seconds => new Promise((resolve, reject) => {
+    const begun = performance.now();
+    let changed = begun;
+    const changes = new MutationObserver(() => { changed = performance.now(); });
+    changes.observe(document, {childList: true, characterData: true, subtree: true});
+    const moves = animation => animation.playState === 'running' && animation.effect.getComputedTiming().endTime !== Infinity;
+    const look = () => {
+        const now = performance.now(), app = document.querySelector('[data-testid=stApp]');
+        const waits = app?.dataset.testScriptState !== 'notRunning' || app.dataset.testConnectionState !== 'CONNECTED'
+            || document.querySelector('[data-testid=stSkeleton], [data-testid=stAppSkeleton], [data-testid=stSpinner]')
+            || document.getAnimations().some(moves);
+        if (waits) changed = now;
+        if (now - changed > 250 || now - begun > 1000 * seconds) {
+            changes.disconnect();
+            if (waits) reject(new Error('the page does not come to rest')); else resolve();
+        } else setTimeout(look, 50);
+    };
+    look();
+})"""
+"""The script has ended, nothing is being loaded or moves, and for a quarter of a second nothing of the page has changed."""
+
+
+def at_rest(page: Any) -> None:
+    """Wait until a page of the browser is at rest; no exception may be on it."""
+    page.evaluate(_AT_REST, 30)
+    assert page.locator('[data-testid="stException"]').count() == 0
+
+
 def settled(page: Any, heading: str) -> None:
     """Wait until a page of the browser shows its heading, and is at rest; no exception may be on it."""
     page.get_by_role("heading", name=heading, level=1).wait_for(timeout=30_000)
-    page.locator('[data-testid="stStatusWidget"]').wait_for(state="hidden", timeout=30_000)
-    page.wait_for_timeout(700)
-    assert page.locator('[data-testid="stException"]').count() == 0
+    at_rest(page)
