@@ -1,4 +1,4 @@
-"""The command line as a process: what users type, what they get back."""
+"""The command line: what users type, what they get back. What depends on the process is run as one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.generate import generate
 from profiler.cli.main import VERBS
-from tests.support.commands import profiler
+from tests.support.commands import called, profiler
 from tests.support.make_trace import simple
 from tests.support.traces import RUNS, bundled
 
@@ -22,7 +22,7 @@ GRAPH = str(bundled("trt-int8-badqdq-b8-graphlevel"))
 
 
 def document(*args: str) -> dict:
-    done = profiler(*args, "--format", "json")
+    done = called(*args, "--format", "json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -46,13 +46,13 @@ def test_compare_document() -> None:
 
 
 def test_graph_level_trace_is_refused_with_advice() -> None:
-    done = profiler("compare", TORCH, GRAPH, "--format", "json")
+    done = called("compare", TORCH, GRAPH, "--format", "json")
     assert done.returncode == 1
     assert "--cuda-graph-trace=node" in done.stderr
     metrics = {m["id"]: m for m in json.loads(done.stdout)["metrics"]}
     assert metrics["kernels_per_inference"]["before"] is None and metrics["kernels_per_inference"]["reason"]
     assert metrics["latency"]["after"] > 0
-    done = profiler("kernels", GRAPH)
+    done = called("kernels", GRAPH)
     assert done.returncode == 1 and "--cuda-graph-trace=node" in done.stderr and not done.stdout
 
 
@@ -79,7 +79,7 @@ def test_kernels_document_and_csv_agree() -> None:
     assert sum(k["per_inference"] for k in result["kernels"]) == 56
     keys = "name short_name category tensor_cores rule count per_inference total_ns mean_ns median_ns min_ns max_ns stddev_ns"
     assert set(keys.split()) <= set(result["kernels"][0])
-    rows = list(csv.DictReader(io.StringIO(profiler("kernels", INT8, "--format", "csv").stdout)))
+    rows = list(csv.DictReader(io.StringIO(called("kernels", INT8, "--format", "csv").stdout)))
     assert [(r["name"], int(r["total_ns"])) for r in rows] == [(k["name"], k["total_ns"]) for k in result["kernels"]]
 
 
@@ -105,7 +105,7 @@ def test_kernels_without_inferences(tmp_path: Path) -> None:
 
 def test_nvtx_pattern_reaches_the_analysis() -> None:
     assert document("kernels", TORCH, "--nvtx", "layer1.0.conv1")["per_inference"] == 1
-    done = profiler("kernels", TORCH, "--nvtx", "nothing")
+    done = called("kernels", TORCH, "--nvtx", "nothing")
     assert done.returncode == 2 and "no NVTX range" in done.stderr
 
 
@@ -133,12 +133,12 @@ def test_output_file_is_whole_and_is_not_replaced_without_force(tmp_path: Path) 
     target = tmp_path / "out.json"
     assert profiler("info", INT8, "--format", "json", "-o", str(target)).returncode == 0
     first = target.read_text()
-    done = profiler("info", TORCH, "--format", "json", "-o", str(target))
+    done = called("info", TORCH, "--format", "json", "-o", str(target))
     assert done.returncode == 2 and "--force" in done.stderr and target.read_text() == first
-    assert profiler("info", TORCH, "--format", "json", "-o", str(target), "--force").returncode == 0
+    assert called("info", TORCH, "--format", "json", "-o", str(target), "--force").returncode == 0
     assert json.loads(target.read_text())["kernels"] == 1740
     assert [p.name for p in tmp_path.iterdir()] == ["out.json"]
-    done = profiler("info", TORCH, "-o", str(tmp_path / "missing" / "out.json"))
+    done = called("info", TORCH, "-o", str(tmp_path / "missing" / "out.json"))
     assert done.returncode == 1 and "cannot be written" in done.stderr
 
 
@@ -159,20 +159,20 @@ def test_control_characters_of_a_trace_do_not_reach_the_terminal(tmp_path: Path)
     maker = simple()
     maker.kernel(20_000, 10, "\x1b]0;owned\x07\u202eevil")
     path = maker.write(tmp_path / "t.sqlite")
-    done = profiler("kernels", str(path))
+    done = called("kernels", str(path))
     assert "\x1b" not in done.stdout and "\u202e" not in done.stdout and "\\u001b" in done.stdout
 
 
 def test_formulas_do_not_reach_a_spreadsheet(tmp_path: Path) -> None:
     maker = simple()
     maker.kernel(20_000, 10, "=cmd|'/c calc'!A0")
-    done = profiler("kernels", str(maker.write(tmp_path / "t.sqlite")), "--format", "csv")
+    done = called("kernels", str(maker.write(tmp_path / "t.sqlite")), "--format", "csv")
     assert not [row for row in csv.reader(io.StringIO(done.stdout)) for cell in row if cell.startswith("=")]
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help_and_is_documented(verb: str) -> None:
-    done = profiler(verb, "--help")
+    done = called(verb, "--help")
     assert done.returncode == 0 and len(done.stdout) > 200
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     assert f"profiler {verb}" in readme
@@ -186,7 +186,7 @@ def test_usage_errors_exit_with_2() -> None:
         ["kernels", TORCH, "--top", "0"],
         ["info", TORCH, "--format", "xml"],
     ):
-        assert profiler(*args).returncode == 2, args
+        assert called(*args).returncode == 2, args
 
 
 def test_unexpected_errors_are_no_traceback_either(

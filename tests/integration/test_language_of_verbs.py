@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from profiler.cli.main import VERBS
-from tests.support.commands import profiler
+from tests.support.commands import called
 from tests.support.language import faults
 from tests.support.make_trace import simple
 from tests.support.pages import DEMO
@@ -23,7 +23,7 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def said(*args: str) -> str:
-    done = profiler(*args)
+    done = called(*args)
     assert "Traceback" not in done.stderr
     return f"{done.stdout}\n{done.stderr}"
 
@@ -48,6 +48,6 @@ def test_two_traces(verb: str, single: Path) -> None:
 def test_summary_for_a_pull_request(tmp_path: Path, single: Path) -> None:
     for place, pair in enumerate(((bundled(DEMO[0]), bundled(DEMO[1])), (single, single))):
         target = tmp_path / f"{place}.md"
-        done = profiler("report", *map(str, pair), "--markdown", str(target), "-o", str(tmp_path / f"{place}.html"))
+        done = called("report", *map(str, pair), "--markdown", str(target), "-o", str(tmp_path / f"{place}.html"))
         assert "Traceback" not in done.stderr
         assert not faults(target.read_text("utf-8"))

@@ -1,14 +1,16 @@
-"""The command line as a process; the commands that the documentation tells people to type, and whether it knows them."""
+"""The command line as a process, or in this one; the commands that the documentation tells people to type, and whether it knows them."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import shlex
 import subprocess
 import sys
 
-from profiler.cli.main import build_parser
+from profiler.cli.main import build_parser, main
 from profiler.report.gates import parse_gate
 
 _PROGRAM = re.compile(r"^\s*!?(?:[A-Z_]+=\S+ )?python -m profiler (?P<rest>.+)$")
@@ -64,3 +66,14 @@ def profiler(
         check=False,
         env={**os.environ, **(env or {})},
     )
+
+
+def called(*args: str) -> subprocess.CompletedProcess[str]:
+    """The same in this process, in a tenth of the time: for tests of what a verb says, not of how it starts and ends."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = main(args)
+        except SystemExit as end:
+            status = int(end.code or 0)
+    return subprocess.CompletedProcess(args, status, out.getvalue(), err.getvalue())
