@@ -85,6 +85,8 @@ def _opening(offered: Mapping[str, Source]) -> tuple[str | None, str | None]:
             f"The link refers to a trace that is not available: {markdown(str(key)[:100])}. Another one is shown as “{side}”."
         )
     known = {side: key for side, key in named.items() if side not in unknown and key is not None}
+    if len(known) == len(SIDES):  # without looking into traces for a pair, which takes as long as opening them
+        return known[SIDES[0]], known[SIDES[1]]
     pair = dict(zip(SIDES, _pair_of(list(offered.values()))))
     beside = [offered[key] for key in known.values() if key in offered]
     found = []

@@ -14,9 +14,11 @@ from dashboard.show import chart, is_comparable, show_error, show_problems
 from dashboard.sources import LADDER, Source
 from dashboard.tables import show_table
 from profiler.analysis.fusion.decompose import ChainStep, Decomposition
+from profiler.analysis.run.measured import latency_without_profiler
 from profiler.charts.waterfall import split_waterfall, waterfall
-from profiler.report.story import speed
-from profiler.text import duration, markdown
+from profiler.report.story import different_work, median_latencies, speed
+from profiler.report.story_facts import StoryFacts, run_identity
+from profiler.text import duration, markdown, number
 
 TITLE = "Speedup"
 ICON = ":material/waterfall_chart:"
@@ -72,7 +74,7 @@ def _chain(selection: Selection) -> None:
         return
     saved = [(a.latency_ns - b.latency_ns) / 1e3 for a, b in itertools.pairwise(steps)]
     first, last = steps[0].latency_ns / 1e3, steps[-1].latency_ns / 1e3
-    title = f"Measured steps: {duration(steps[0].latency_ns)} → {duration(steps[-1].latency_ns)}, nsys attached"
+    title = f"Steps: {duration(steps[0].latency_ns)} → {duration(steps[-1].latency_ns)}, nsys attached"
     chart(
         waterfall([s.title for s in steps[1:]], saved, first, last, title, start=steps[0].title),
         "chain",
@@ -97,12 +99,37 @@ def _gpus(sides: Sequence[data.LoadedTrace]) -> str:
 
 
 def _step(place: str, before: ChainStep, after: ChainStep, first: data.LoadedTrace, second: data.LoadedTrace) -> None:
-    verdict = f": {speed(before.latency_ns, after.latency_ns)} with nsys attached" if after.latency_ns else ""
-    st.subheader(f"{markdown(before.title)} → {markdown(after.title)}{verdict}")
+    verdict, said = _how_much(before, after, first, second)
+    st.subheader(f"{markdown(before.title)} → {markdown(after.title)}{markdown(verdict)}")
+    for sentence in said:
+        st.markdown(markdown(sentence))
     if after.split is None:
         st.warning(markdown(after.reason or ""))
         return
     _split(place, after.split, first, second)
+
+
+def _how_much(
+    before: ChainStep, after: ChainStep, first: data.LoadedTrace, second: data.LoadedTrace
+) -> tuple[str, list[str]]:
+    """How much faster: for the heading, without a profiler where that is known, and in sentences that say how each was measured."""
+    assert first.analysis is not None and second.analysis is not None
+    runs = first.analysis, second.analysis
+    b, a = map(run_identity, runs)
+    facts = StoryFacts(b, a, (latency_without_profiler(runs[0].facts), latency_without_profiler(runs[1].facts)))
+    clean, verdict, said = median_latencies(facts), "", []
+    if clean is not None:
+        verdict = f": {clean.verdict}{'' if different_work(facts) else ' without a profiler'}"
+        medians = f"{number(clean.before_ms, 'ms')} → {number(clean.after_ms, 'ms')}"
+        said.append(f"{clean.origin[0].upper()}{clean.origin[1:]}: {medians}, {clean.verdict}.")
+    if after.latency_ns:
+        traced = different_work(facts) or speed(before.latency_ns, after.latency_ns)
+        medians = f"{duration(before.latency_ns)} → {duration(after.latency_ns)}"
+        said.append(
+            f"In the traces, with nsys attached, which slows launches: {medians}, {traced}. The parts sum to this."
+        )
+        verdict = verdict or f": {traced} with nsys attached"
+    return verdict, said
 
 
 def _split(place: str, split: Decomposition, before: data.LoadedTrace, after: data.LoadedTrace) -> None:

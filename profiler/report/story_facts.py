@@ -109,8 +109,8 @@ def story_facts(evidence: Evidence) -> StoryFacts:
         )
     latency = comparison.metric("latency")
     return StoryFacts(
-        before=_run(before),
-        after=_run(after),
+        before=run_identity(before),
+        after=run_identity(after),
         clean=(latency_without_profiler(before.facts), latency_without_profiler(after.facts)),
         traced=(
             _traced(latency.before, latency.before_range, before.inferences.count),
@@ -135,7 +135,8 @@ def story_facts(evidence: Evidence) -> StoryFacts:
     )
 
 
-def _run(side: Run) -> RunIdentity:
+def run_identity(side: Run) -> RunIdentity:
+    """Who a run is, as its trace and its manifest say."""
     facts = side.facts
     return RunIdentity(
         facts.title,

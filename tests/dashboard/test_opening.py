@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -34,6 +35,23 @@ def run(folder: Path, name: str, recorded: str, title: str = "Mine", **facts: ob
 
 def listed(test: AppTest) -> list[str]:
     return [o for o in test.selectbox(key="before").options if o != "(none)"]
+
+
+def test_a_link_that_names_both_sides_opens_no_trace_to_guess_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first", "second", "third"):
+        simple().write(folder / f"{name}.sqlite")
+    opened: list[str] = []
+    load = data.load
+
+    def noted(source: sources.Source, *args: Any) -> data.LoadedTrace:
+        opened.append(source.path.stem)
+        return load(source, *args)
+
+    monkeypatch.setattr(data, "load", noted)
+    assert chosen(app("help", before="folder/first.sqlite", after="folder/second.sqlite").run())[1]
+    assert set(opened) == {"first", "second"}
 
 
 def test_without_traces_of_ones_own_the_demo_opens() -> None:

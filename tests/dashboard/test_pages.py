@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 import streamlit as st
 
@@ -38,6 +39,8 @@ def test_default_pair_shows_on_every_page(page: str) -> None:
     assert not test.exception
     assert not test.error
     assert test.title
+    for chart in test.get("plotly_chart"):  # nothing else checks what the pages give Plotly
+        go.Figure(json.loads(chart.proto.spec))
 
 
 def test_overview_begins_with_the_kernels_and_four_figures() -> None:
@@ -308,6 +311,11 @@ def test_speedup_parts_sum_to_the_difference() -> None:
     table = test.dataframe[0].value.set_index("part")
     for column in ("before, ns", "after, ns", "saved, ns"):
         assert table[column].iloc[:-1].sum() == table.loc["latency", column]
+    first, said = test.subheader[0].value.replace("\\", ""), [m.value.replace("\\", "") for m in test.markdown]
+    faster = first.rpartition(": ")[2].removesuffix(" without a profiler")
+    assert faster.endswith("× faster") and faster != first.rpartition(": ")[2]
+    assert any(s.startswith("Measured without a profiler: ") and s.endswith(f", {faster}.") for s in said)
+    assert any(s.startswith("In the traces, with nsys attached, ") and faster not in s for s in said)
     assert test.multiselect(key="steps").value == list(LADDER)
     assert len([d for d in test.dataframe if "part" in d.value]) == 1 + len(LADDER) - 1
     test.multiselect(key="steps").set_value([]).run()
