@@ -75,9 +75,15 @@ def render(selection: Selection) -> None:
         chart(figure, "accuracy_differences", about=about)
         st.caption(f"Dashed: {TOLERANCE_POINTS} points lower. A line that crosses 0 is no proven difference.")
     two = st.column_config.NumberColumn
-    config = {name: two(format="%.2f") for name in ("top-1, %", "95 %, from", "to")}
+    config: dict[str, Any] = {name: two(format="%.2f") for name in ("top-1, %", "95 %, from", "to")}
     config |= {name: two(format="%+.2f") for name in ("against FP32, points", "95 %, from (points)", "to (points)")}
-    show_table(st, table(runs), hide_index=True, key="accuracy_runs", placeholder="", column_config=config)
+    config["run"] = st.column_config.TextColumn(width=220)
+    shown = table(runs)
+    first = [
+        name for name in ("run", "top-1, %", "against FP32, points", "p50, ms") if name in shown
+    ]  # in view on a phone
+    shown = shown[[*first, *(name for name in shown if name not in first)]]
+    show_table(st, shown, hide_index=True, key="accuracy_runs", placeholder="", column_config=config)
     st.caption(
         "What INT8 costs depends on the network, its training and the task: these figures hold for these weights and images."
     )

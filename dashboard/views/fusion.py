@@ -246,6 +246,8 @@ def _table(view: data.LedgerView) -> None:
         placeholder="",
         height=min(560, 35 * (len(table) + 1) + 3),
         column_config={
+            "module": st.column_config.TextColumn(width=150),
+            "into": st.column_config.TextColumn(width=120),
             "before, µs": st.column_config.NumberColumn(format="%,.2f"),
             "after, µs": st.column_config.NumberColumn(format="%,.2f"),
             "kernels before": st.column_config.NumberColumn(format="%.4g"),

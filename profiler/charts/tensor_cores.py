@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from profiler.charts.chart import Chart
-from profiler.charts.layout import HATCH, LAYOUT
+from profiler.charts.layout import HATCH, LAYOUT, UNIFORM_TEXT
 from profiler.charts.palette import AFTER, SIDES, VERDICT_COLOURS, text_on
 from profiler.text import number, plotly_text
 
@@ -30,9 +30,12 @@ def verdict_bars(shares: Mapping[str, Mapping[str, float]], title: str) -> Chart
             text=[f"{number(v)} %" if v >= 4 else "" for v in values],
             textposition="inside",
             insidetextanchor="middle",
+            textangle=0,
             hovertemplate="%{x:.4~g} % of kernel time<extra>" + names[verdict] + "</extra>",
         )
-    figure.update_layout(**LAYOUT, barmode="stack", title=title, height=190 + 45 * len(shares))
+    figure.update_layout(
+        **LAYOUT, barmode="stack", title=title, uniformtext=UNIFORM_TEXT, height=190 + 45 * len(shares)
+    )
     figure.update_xaxes(title="% of kernel time", range=[0, 100])
     figure.update_yaxes(autorange="reversed", title=None)
     return figure

@@ -68,3 +68,13 @@ def test_without_inferences_the_whole_traces_are_put_side_by_side(folder: Path) 
     values = {m.label: m.value for m in test.metric}
     assert values["Kernels in the trace"] == "6" and values["Whole trace: kernels"] == "6 → 6"
     assert not [v for v in values.values() if "—" in v]
+
+
+def test_speedup_says_first_what_is_felt_without_a_profiler() -> None:
+    test = app("speedup").run()
+    heading, *_ = (s.value.replace("\\", "") for s in test.subheader)
+    said = [m.value.replace("\\", "") for m in test.markdown]
+    found = re.search(r": (\d[\d.]*× faster) without a profiler$", heading)
+    assert found
+    assert any(s.startswith("Measured without a profiler: ") and s.endswith(f", {found[1]}.") for s in said)
+    assert any(s.startswith("In the traces, with nsys attached, ") and found[1] not in s for s in said)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 
+import plotly.graph_objects as go
 from streamlit.testing.v1 import AppTest
 
 from dashboard.sources import OPENING
@@ -36,6 +38,12 @@ def text(test: AppTest) -> str:
         *test.info,
     ]
     return "\n".join(str(p.value) for p in parts)
+
+
+def check_charts(test: AppTest) -> None:
+    """Hold what a page gives Plotly against Plotly's schema, which nothing else does."""
+    for chart in test.get("plotly_chart"):
+        go.Figure(json.loads(chart.proto.spec))
 
 
 @cache
