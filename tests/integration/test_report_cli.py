@@ -1,4 +1,4 @@
-"""``report`` and ``timeline`` as processes: files, exit statuses, refusals."""
+"""``report`` and ``timeline``, as processes where that matters: files, exit statuses, refusals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pptx import Presentation
 from pypdf import PdfReader
 
 from profiler.charts import images
-from tests.support.commands import profiler
+from tests.support.commands import called, profiler
 from tests.support.make_trace import simple
 from tests.support.traces import bundled
 
@@ -109,14 +109,14 @@ def test_a_hostile_manifest_is_read_or_refused_in_one_line(tmp_path: Path, field
     manifest = {"format": "profiler-run/1", "trace": trace.name, **fields}
     (tmp_path / "t.manifest.json").write_text(json.dumps(manifest))
     for verb in (["report", BEFORE, str(trace), "-o", str(tmp_path / "r.html"), "-f"], ["fusion", BEFORE, str(trace)]):
-        done = profiler(*verb)
+        done = called(*verb)
         assert done.returncode in (0, 1) and "should not have happened" not in done.stderr, done.stderr
         refused = any(key in fields for key in ("batch", "input_shape", "trace"))
         assert not refused or (done.returncode == 1 and "expected" in done.stderr)
 
 
 def test_markdown_is_what_is_printed() -> None:
-    done = profiler("report", BEFORE, AFTER)
+    done = called("report", BEFORE, AFTER)
     assert (
         done.returncode == 0
         and done.stdout.startswith("## ")
@@ -151,7 +151,7 @@ def test_document() -> None:
 )
 def test_exit_status(pair: tuple[str, str], gates: list[str], status: int, tmp_path: Path) -> None:
     target = tmp_path / "report.md"
-    done = profiler("report", *pair, "-o", str(target), *(a for g in gates for a in ("--fail-if", g)))
+    done = called("report", *pair, "-o", str(target), *(a for g in gates for a in ("--fail-if", g)))
     assert done.returncode == status, done.stderr
     assert target.exists() == (status in (0, 3, 4))  # the report is written when a gate fails, and only whole
     if status in (3, 4):
@@ -162,15 +162,15 @@ def test_exit_status(pair: tuple[str, str], gates: list[str], status: int, tmp_p
 def test_files_that_exist_are_not_replaced_unasked(tmp_path: Path) -> None:
     target, tables = tmp_path / "r.html", tmp_path / "tables"
     target.write_text("mine")
-    assert profiler("report", BEFORE, AFTER, "-o", str(target)).returncode == 2
-    assert profiler("report", BEFORE, AFTER, "--markdown", str(target)).returncode == 2
+    assert called("report", BEFORE, AFTER, "-o", str(target)).returncode == 2
+    assert called("report", BEFORE, AFTER, "--markdown", str(target)).returncode == 2
     assert target.read_text() == "mine"
     tables.mkdir()
     (tables / "figures.csv").write_text("mine")
-    done = profiler("report", BEFORE, AFTER, "--tables", str(tables))
+    done = called("report", BEFORE, AFTER, "--tables", str(tables))
     assert done.returncode == 1 and "--force" in done.stderr
     assert [p.name for p in tables.iterdir()] == ["figures.csv"] and (tables / "figures.csv").read_text() == "mine"
-    assert profiler("report", BEFORE, AFTER, "--tables", str(tables), "--force").returncode == 0
+    assert called("report", BEFORE, AFTER, "--tables", str(tables), "--force").returncode == 0
     assert (tables / "figures.csv").read_text() != "mine"
 
 
@@ -179,7 +179,7 @@ def test_files_that_exist_are_not_replaced_unasked(tmp_path: Path) -> None:
     [["-o", "report.docx"], ["--table-format", "xlsx"], ["--figure-format", "pdf,bmp"], ["--figure-format", ","]],
 )
 def test_wrong_usage_is_said_before_any_work(arguments: list[str], tmp_path: Path) -> None:
-    done = profiler("report", "missing.sqlite", "missing.sqlite", *arguments)
+    done = called("report", "missing.sqlite", "missing.sqlite", *arguments)
     assert done.returncode == 2 and done.stderr.startswith("error: ")
 
 
@@ -202,13 +202,13 @@ def test_no_verb_that_writes_figures_as_data_loads_what_draws() -> None:
 
 def test_timeline(tmp_path: Path) -> None:
     plain, packed = tmp_path / "t.json", tmp_path / "t.json.gz"
-    assert profiler("timeline", BEFORE, AFTER, "-o", str(plain)).returncode == 0
-    assert profiler("timeline", BEFORE, AFTER, "-o", str(packed)).returncode == 0
+    assert called("timeline", BEFORE, AFTER, "-o", str(plain)).returncode == 0
+    assert called("timeline", BEFORE, AFTER, "-o", str(packed)).returncode == 0
     assert gzip.decompress(packed.read_bytes()) == plain.read_bytes()
     events = json.loads(plain.read_text())["traceEvents"]
     assert [sum("rule" in e.get("args", {}) and e["pid"] == p for e in events) for p in (1, 2)] == [174, 56]
-    assert profiler("timeline", BEFORE, "-o", str(plain)).returncode == 2  # it is there
-    done = profiler(
+    assert called("timeline", BEFORE, "-o", str(plain)).returncode == 2  # it is there
+    done = called(
         "timeline",
         BEFORE,
         AFTER,
@@ -230,7 +230,7 @@ def test_timeline(tmp_path: Path) -> None:
 
 def test_timeline_of_a_whole_trace_alone(tmp_path: Path) -> None:
     trace, target = simple().write(tmp_path / "one.sqlite"), tmp_path / "t.json"
-    assert profiler("timeline", str(trace), "--inference", "whole", "-o", str(target)).returncode == 0
+    assert called("timeline", str(trace), "--inference", "whole", "-o", str(target)).returncode == 0
     events = json.loads(target.read_text())["traceEvents"]
     assert sum("rule" in e.get("args", {}) for e in events) == 12
 
@@ -246,7 +246,7 @@ def test_timeline_of_a_whole_trace_alone(tmp_path: Path) -> None:
     ],
 )
 def test_timeline_refuses_what_is_not_there(arguments: list[str], says: str, tmp_path: Path) -> None:
-    done = profiler("timeline", BEFORE, AFTER, *arguments, "-o", str(tmp_path / "t.json"))
+    done = called("timeline", BEFORE, AFTER, *arguments, "-o", str(tmp_path / "t.json"))
     assert done.returncode == 2 and says in done.stderr
     assert not list(tmp_path.iterdir())
 
