@@ -123,6 +123,16 @@ def _run(argv: Sequence[str] | None) -> int:
             return found.exit_code
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
+        if (
+            isinstance(error, ModuleNotFoundError)
+            and error.name
+            and error.name.split(".")[0] not in ("profiler", "dashboard")
+        ):
+            streams.say_error(
+                f"{sys.executable} has no Python package {error.name.split('.')[0]}.",
+                "Run this with an environment that pip install -r requirements.txt filled.",
+            )
+            return EXIT_FAILED
         streams.say_error(
             f"this should not have happened: {type(error).__name__}: {str(error)[:500]}",
             f"Please report it, with the output that {TRACEBACK_VARIABLE}=1 gives.",

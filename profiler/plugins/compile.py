@@ -1,7 +1,7 @@
-"""Compiling the plugin library with nvcc: the kernels, and the plugin against the TensorRT headers of one major version.
+"""Compile the plugin library with nvcc: the kernels, and the plugin against the TensorRT headers of one major version.
 
-The headers are NVIDIA's and not part of this project. They are in the Debian package ``libnvinfer-headers-dev`` and in the folder
-``include`` of the open-source release, https://github.com/NVIDIA/TensorRT (branches release/8.5, release/10.x, release/11.x).
+The headers are NVIDIA's and not part of this project. They are in the Debian package libnvinfer-headers-dev and in the folder
+include of the open-source release, https://github.com/NVIDIA/TensorRT (branches release/8.5, release/10.x, release/11.x).
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def test_guide_goes_when_it_is_dismissed_and_the_browser_is_told_once() -> None:
     assert not _scripts(test) and not _steps(test)
 
 
-@pytest.mark.parametrize("query", [{"before": "torch-fp16-b8"}, {"nvtx_after": "iter*"}, {"anything": "1"}])
+@pytest.mark.parametrize("query", [{"before": "torch-fp16-eager-b8"}, {"nvtx_after": "iter*"}, {"anything": "1"}])
 def test_a_shared_link_shows_no_guide(query: dict[str, str]) -> None:
     assert not _dismissal_is_there(app("overview", **query).run())
 
@@ -66,7 +66,7 @@ def test_the_cookie_of_an_earlier_visit_is_heeded(monkeypatch: pytest.MonkeyPatc
 
 
 def test_help_shows_the_documents_and_brings_the_guide_back() -> None:
-    test = app("help", before="torch-fp16-b8").run()
+    test = app("help", before="torch-fp16-eager-b8").run()
     shown = text(test)
     assert "Reading the dashboard" not in shown  # its heading is the tab's name
     for words in ("Which page answers which question", "Where each figure comes from", "The fusion ledger"):

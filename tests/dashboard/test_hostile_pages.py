@@ -114,7 +114,9 @@ def chosen(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("page", [p.URL for p in PAGES])
 @pytest.mark.parametrize(
-    "pair", [(HOSTILE, HOSTILE), (HOSTILE, "trt-fp16-b8"), ("torch-fp16-b8", HOSTILE), (HOSTILE, "none")], ids="-".join
+    "pair",
+    [(HOSTILE, HOSTILE), (HOSTILE, "trt-fp16-stream-b8"), ("torch-fp16-eager-b8", HOSTILE), (HOSTILE, "none")],
+    ids="-".join,
 )
 def test_every_page_shows_attacks_as_text(page: str, pair: tuple[str, str]) -> None:
     test = app(page, before=pair[0], after=pair[1]).run()
@@ -171,7 +173,7 @@ def test_an_upload_with_a_hostile_name(attack: str, runs: Path) -> None:
         "folder//etc/passwd",
         "folder/../../etc/passwd",
         "upload/../x",
-        "../traces/trt-fp16-b8/trace.sqlite.xz",
+        "../traces/trt-fp16-stream-b8/trace.sqlite.xz",
     ],
 )
 def test_the_address_opens_no_file_that_was_not_chosen(key: str, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +189,7 @@ def test_the_address_opens_no_file_that_was_not_chosen(key: str, runs: Path, mon
 
 
 def test_an_environment_in_the_trace_is_mentioned_once_and_quietly() -> None:
-    test = app("overview", before="torch-fp16-b8", after=HOSTILE).run()
+    test = app("overview", before="torch-fp16-eager-b8", after=HOSTILE).run()
     assert len(test.toast) == 1
     said = test.toast[0].value.replace("\\", "")
     assert "“after” holds the environment or the command line" in said and "profiler sanitize" in said
@@ -196,7 +198,9 @@ def test_an_environment_in_the_trace_is_mentioned_once_and_quietly() -> None:
     assert not test.toast
     test.selectbox(key="before").set_value(HOSTILE).run()
     assert not test.toast  # the same trace
-    assert not app("overview", before="torch-fp16-b8", after="trt-fp16-b8").run().toast  # the bundled ones hold none
+    assert (
+        not app("overview", before="torch-fp16-eager-b8", after="trt-fp16-stream-b8").run().toast
+    )  # the bundled ones hold none
 
 
 def test_markdown_and_plotly_text() -> None:
@@ -208,7 +212,7 @@ def test_markdown_and_plotly_text() -> None:
 
 @pytest.mark.parametrize("page", [p.URL for p in PAGES])
 def test_tables_that_are_saved_hold_no_formulas(page: str) -> None:
-    test = app(page, before="torch-fp16-b8" if page in ("fusion", "memory") else HOSTILE, after=HOSTILE).run()
+    test = app(page, before="torch-fp16-eager-b8" if page in ("fusion", "memory") else HOSTILE, after=HOSTILE).run()
     for table in test.dataframe:
         for _, column in table.value.items():
             texts = [value for value in column if isinstance(value, str)]

@@ -81,7 +81,7 @@ def test_the_timeline_starts_at_the_first_kernel_and_reaches_to_the_end(key: str
 
 
 def test_the_whole_trace_can_be_shown_where_there_are_inferences() -> None:
-    test = app("timeline", before="torch-fp16-b8", after="none").run()
+    test = app("timeline", before="torch-fp16-eager-b8", after="none").run()
     one = canvas(test)["length"]
     test.toggle(key="whole_trace_before").set_value(True).run()
     drawn = canvas(test)

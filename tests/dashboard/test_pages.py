@@ -87,9 +87,12 @@ def test_the_title_says_only_what_the_traces_are(before: str, after: str, title:
 
 @pytest.mark.parametrize("page", URLS)
 def test_pair_from_the_address(page: str) -> None:
-    test = app(page, before="torch-fp16-b8", after="trt-fp16-b8").run()
+    test = app(page, before="torch-fp16-eager-b8", after="trt-fp16-stream-b8").run()
     assert not test.exception
-    assert (test.selectbox(key="before").value, test.selectbox(key="after").value) == ("torch-fp16-b8", "trt-fp16-b8")
+    assert (test.selectbox(key="before").value, test.selectbox(key="after").value) == (
+        "torch-fp16-eager-b8",
+        "trt-fp16-stream-b8",
+    )
 
 
 @pytest.mark.parametrize("page", OF_A_PAIR)
@@ -198,7 +201,7 @@ def test_runs_show_measured_latencies_of_the_bundled_study() -> None:
     table = test.dataframe[0].value.set_index("run")
     assert table.loc["trt-int8-graph-b8", "p50, ms"] == pytest.approx(0.3965, abs=1e-3)
     assert "calibrated on random data" in table.loc["trt-int8-graph-b8", "notes"]
-    assert "torch-fp32-b8" not in table.index  # its latency is only stated, not measured
+    assert GRAPH_LEVEL not in table.index  # its latency is only stated, not measured
 
 
 def test_runs_draws_one_bar_a_run_even_if_two_engines_share_precision_and_mode() -> None:
@@ -209,7 +212,7 @@ def test_runs_draws_one_bar_a_run_even_if_two_engines_share_precision_and_mode()
     drawn = dict(zip(names, _numbers(figure["data"][0]["x"]), strict=True))
     table = test.dataframe[0].value.set_index("run")["p50, ms"]
     assert drawn["TensorRT INT8 graph (trt-int8-graph)"] == pytest.approx(table["trt-int8-graph-b8"])
-    assert drawn["TensorRT INT8 graph (trt-int8-badqdq-graph)"] == pytest.approx(table["trt-int8-badqdq-graph-b8"])
+    assert drawn["TensorRT INT8 graph (trt86-int8-badqdq-graph)"] == pytest.approx(table["trt86-int8-badqdq-graph-b8"])
     assert drawn["TensorRT FP16 graph (trt-fp16-graph)"] == pytest.approx(table["trt-fp16-graph-b8"])
 
 

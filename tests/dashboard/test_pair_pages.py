@@ -44,11 +44,14 @@ def test_different_models_are_refused_on_every_page(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_reversed_pair_can_be_swapped_on_every_page(page: str) -> None:
-    test = app(page, before="trt-fp16-b8", after="torch-fp16-b8").run()
+    test = app(page, before="trt-fp16-stream-b8", after="torch-fp16-eager-b8").run()
     assert "The order looks reversed" in text(test)
     test.button(key="swap_reversed").click().run()
     assert not test.exception and "The order looks reversed" not in text(test)
-    assert (test.selectbox(key="before").value, test.selectbox(key="after").value) == ("torch-fp16-b8", "trt-fp16-b8")
+    assert (test.selectbox(key="before").value, test.selectbox(key="after").value) == (
+        "torch-fp16-eager-b8",
+        "trt-fp16-stream-b8",
+    )
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -19,7 +19,7 @@ CANVAS = "timeline_canvas"
 
 
 def opened_pair() -> AppTest:
-    return app("timeline", before="torch-fp32-b8", after="trt-int8-stream-b8").run()
+    return app("timeline", before="torch-fp32-eager-b8", after="trt-int8-stream-b8").run()
 
 
 def drawn(test: AppTest) -> dict[str, Any]:

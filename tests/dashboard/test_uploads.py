@@ -17,7 +17,7 @@ from profiler.analysis.run.autotuning import build_log_of
 from profiler.analysis.run.run import Run
 from profiler.trace import open_trace
 from tests.support.pages import app, text
-from tests.support.traces import TRACES, bundled
+from tests.support.traces import TRACES, bundled, run_folder
 
 TORCH, TRT = "torch-fp32-eager-b8", "trt-int8-graph-b8"
 
@@ -32,7 +32,7 @@ def stream(content: bytes) -> io.BytesIO:
 
 
 def run_file(run: str, name: str) -> bytes:
-    return (TRACES / run / name).read_bytes()
+    return (run_folder(run) / name).read_bytes()
 
 
 def test_two_traces_of_one_name_and_what_belongs_to_them(uploads: Uploads) -> None:

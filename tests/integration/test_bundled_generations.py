@@ -28,6 +28,7 @@ def _is_features(label: str) -> bool:
         ("torch-fp16-eager-b8", "rtx-fp16-graph-b8"),
         ("torch-tf32-eager-b8", "rtx-fp32-stream-b8"),
         ("mobilenet_v2-torch-fp32-eager-b8", "mobilenet_v2-rtx-fp16-stream-b8"),
+        ("mobilenet_v2-torch-fp16-eager-b8", "mobilenet_v2-trt86-fp16-stream-b8"),
     ],
 )
 def test_every_convolution_has_its_kernel_and_all_time_is_in_rows(before: str, after: str) -> None:
@@ -44,6 +45,22 @@ def test_every_convolution_has_its_kernel_and_all_time_is_in_rows(before: str, a
         assert sum(r.after.kernels for r in ledger.rows if r.after is not None) == int(
             (second.inferences.of_kernel >= 0).sum()
         )
+
+
+def test_squeeze_and_excitation_of_tensorrt_rtx() -> None:
+    """EfficientNet-B0: each of 16 blocks keeps its two small products; 49 batch norms are absorbed; one SiLU stays unexplained."""
+    with (
+        profiler.open_run(bundled("efficientnet_b0-torch-fp16-eager-b8")) as before,
+        profiler.open_run(bundled("efficientnet_b0-rtx-fp16-stream-b8")) as after,
+    ):
+        ledger = profiler.fusion(before, after)
+        products = [r for r in ledger.rows if r.label.endswith((".fc1", ".fc2"))]
+        assert len(products) == 32 and {r.status for r in products} == {"kept"}
+        assert all(r.after is not None and r.after.kernels >= after.inferences.count for r in products)
+        norms = [r for r in ledger.rows if r.status == "absorbed" and r.before is not None and r.before.kernels]
+        assert len(norms) == 49
+        assert [r.label for r in ledger.rows if r.status == "unexplained"] == ["features.8.2"]
+        assert ledger.coverage("after").time_pct == pytest.approx(100.0)
 
 
 def test_a_vision_transformer_of_tensorrt_rtx() -> None:

@@ -33,7 +33,7 @@ from profiler.fleet.tables import SCHEMAS
 from profiler.trace import open_trace
 from tests.support.commands import called
 from tests.support.fleet_folder import FACTOR, SLOWED, fleet_folder, rank_trace
-from tests.support.traces import ROOT, RUNS, TRACES
+from tests.support.traces import BUNDLED, ROOT, TRACES
 
 RANKS, SLOW = 8, 5
 
@@ -205,7 +205,7 @@ def test_the_bundled_runs(tmp_path: Path) -> None:
     assert process.returncode == 0, process.stderr
     result = read_fleet(tmp_path / "out")
     traces = result.frame("traces")
-    assert sorted(t.split("/")[0] for t in traces["trace"]) == RUNS and not result.document["errors"]
+    assert sorted(t.split("/")[0] for t in traces["trace"]) == BUNDLED and not result.document["errors"]
     assert result.document["outliers"] == []
     for _, group in traces.groupby("group"):
         assert group[["framework", "model", "precision", "mode", "batch", "onnx"]].drop_duplicates().shape[0] == 1

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.serving import serving
-from tests.support.traces import DATA, ROOT, RUNS
+from tests.support.traces import BUNDLED, DATA, ROOT
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,9 @@ def test_the_sdist_holds_tests_traces_and_documentation(built: tuple[Path, Path]
 def test_the_wheel_holds_what_runs_and_nothing_else(built: tuple[Path, Path]) -> None:
     names = zipfile.ZipFile(built[1]).namelist()
     assert {n.split("/")[0] for n in names if ".dist-info/" not in n} == {"profiler", "dashboard"}
-    assert sum(n.startswith("profiler/bundled/traces/") and n.endswith("/trace.sqlite.xz") for n in names) == len(RUNS)
+    assert sum(n.startswith("profiler/bundled/traces/") and n.endswith("/trace.sqlite.xz") for n in names) == len(
+        BUNDLED
+    )
     for name in (
         "profiler/py.typed", "profiler/plugins/src/plugin.cpp", "profiler/plugins/src/plugin_v3.h",
         "profiler/report/report.css", "profiler/bundled/docs/glossary.md",
@@ -116,7 +118,7 @@ def test_the_command_line_is_known_by_the_name_that_was_typed(installed: Install
 def test_a_bundled_pair_is_compared(installed: Installed) -> None:
     found = installed.run("python", "-c", "from profiler.resources import bundled_traces as b; print(b())").strip()
     assert Path(found).is_relative_to(installed.environment)
-    pair = [f"{found}/{run}/trace.sqlite.xz" for run in ("torch-fp32-b8", "trt-int8-stream-b8")]
+    pair = [f"{found}/{run}/trace.sqlite.xz" for run in ("torch-fp32-eager-b8", "trt-int8-stream-b8")]
     line = next(x for x in installed.run("tensorrt-evidence", "compare", *pair).splitlines() if x.startswith("Kernels"))
     assert line.split()[1:3] == ["174", "56"]
 

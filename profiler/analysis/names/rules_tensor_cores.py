@@ -188,6 +188,17 @@ _INSTRUCTION_RULES: tuple[Rule, ...] = (
         [XMMA_TENSOR],
     ),
     rule(
+        "tc.xmma-winograd",
+        "no",
+        "base",
+        r"_xmma_fprop_wngd_f32f32_f32_f32_",
+        "XMMA's Winograd convolution with FP32 throughout holds no MMA (counted in TensorRT 8.6).",
+        [
+            "sm80_xmma_fprop_wngd_f32f32_f32_f32_nchwkcrs_nchw_tilesize8x16x64x8_warpsize8x1x1_wngd2x2_execute_kernel_trt",
+        ],
+        [XMMA_TENSOR],
+    ),
+    rule(
         "tc.xmma-pooling",
         "no",
         "base",

@@ -16,13 +16,13 @@ from profiler.trace.engine_file import (
     parse_payloads,
     read_engine_file,
 )
-from tests.support.traces import TRACES
+from tests.support.traces import run_folder
 
 FILES = Path(__file__).parents[2] / "data" / "engine_files"
 
 
 def test_inspector_json_of_8_5() -> None:
-    layers = read_engine_file(TRACES / "trt-int8-b8" / "layers.json")
+    layers = read_engine_file(run_folder("trt-int8-b8") / "layers.json")
     assert len(layers) == 57
     conv = layers[2]
     assert (conv.kind, conv.precision) == ("CaskConvolution", "int8")
