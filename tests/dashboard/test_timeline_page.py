@@ -104,7 +104,7 @@ def test_a_chosen_kernel_tells_what_it_is_and_what_became_of_it() -> None:
     choose(test, "before", kernel["row"])
     assert not test.exception
     said = text(test).replace("\\", "")
-    assert "launched in: iter5 › maxpool" in said and "Tensor Cores, by name: no (rule " in said
+    assert "launched in: inference 3 › maxpool" in said and "Tensor Cores, by name: no (rule " in said
     assert "Module **maxpool** is **fused** into **conv1**" in said
     assert kernel["text"] in [c.value for c in test.code]
     table = next(d.value for d in test.dataframe if "module" in d.value)

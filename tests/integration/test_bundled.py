@@ -31,6 +31,8 @@ KERNELS_PER_INFERENCE = {
     "trt86-int8-stream-b8": 56, "trt86-int8-graph-b8": 56, "rtx-fp32-stream-b8": 58, "rtx-fp16-stream-b8": 58, "rtx-fp16-graph-b8": 58,
     "mobilenet_v2-rtx-fp16-stream-b8": 56, "vit_b_16-torch-fp16-eager-b8": 128, "vit_b_16-rtx-fp16-stream-b8": 137,
     "mobilenet_v2-torch-fp32-eager-b8": 151, "mobilenet_v2-trt-fp16-stream-b8": 56, "mobilenet_v2-trt-fp16-graph-b8": 56,
+    "mobilenet_v2-torch-fp16-eager-b8": 255, "mobilenet_v2-trt86-fp16-stream-b8": 56, "efficientnet_b0-torch-fp16-eager-b8": 369,
+    "efficientnet_b0-rtx-fp16-stream-b8": 115,
     "quickgelu-torch-fp16-eager-b8": 380, "quickgelu-torch-fp16-graph-b8": 380, "quickgelu-torch-fp16-compile-b8": 107,
     "quickgelu-trt-fp16-stream-b8": 62, "quickgelu-trt-fp16-graph-b8": 62, "quickgelu-plugin-trt-fp16-stream-b8": 107,
     "quickgelu-plugin-trt-fp16-graph-b8": 107, "quickgelu-plugin-trt-int8-graph-b8": 106,
