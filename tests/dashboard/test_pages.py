@@ -87,12 +87,10 @@ def test_the_title_says_only_what_the_traces_are(before: str, after: str, title:
 
 @pytest.mark.parametrize("page", URLS)
 def test_pair_from_the_address(page: str) -> None:
-    test = app(page, before="torch-fp16-eager-b8", after="trt-fp16-stream-b8").run()
+    pair = ("torch-fp16-eager-b8", "trt-fp16-stream-b8")
+    test = app(page, before=pair[0], after=pair[1]).run()
     assert not test.exception
-    assert (test.selectbox(key="before").value, test.selectbox(key="after").value) == (
-        "torch-fp16-eager-b8",
-        "trt-fp16-stream-b8",
-    )
+    assert (test.selectbox(key="before").value, test.selectbox(key="after").value) == pair
 
 
 @pytest.mark.parametrize("page", OF_A_PAIR)
