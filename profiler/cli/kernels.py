@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> None:
     with open_trace(args.trace) as trace:
         if trace.no_kernels_reason:
             raise TraceError(trace.no_kernels_reason)
+        trace.events.all_at_once = False  # no device, call names or payloads are asked for
         if args.no_inferences:
             inferences, summary, lines = None, kernel_statistics(trace), []
         else:

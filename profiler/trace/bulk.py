@@ -39,8 +39,14 @@ class BulkError(Exception):
 
 
 def integers(
-    uri: str, select: Select, columns: int, bounds: tuple[int, int], what: str, tick: Callable[[], None]
-) -> list[IntArray]:
+    uri: str,
+    select: Select,
+    columns: int,
+    bounds: tuple[int, int],
+    what: str,
+    tick: Callable[[], None],
+    aside: tuple[int, int] | None = None,
+) -> tuple[list[IntArray], Int64Array]:
     """Integer columns of a query.
 
     Args:
@@ -49,9 +55,10 @@ def integers(
         bounds: smallest and largest rowid.
         what: is being read, for :mod:`profiler.progress`.
         tick: called a few times a second; what it raises ends the reading.
+        aside: a column's place and a value: the rows that have it there are not among the others.
 
     Returns:
-        An array a column, in rowid order; NULL is :data:`MISSING`.
+        An array a column, in rowid order; NULL is :data:`MISSING`. And the rows that were put aside, as (rows, columns).
 
     Raises:
         BulkError: a value is not an integer, or the file cannot be read so.
@@ -60,17 +67,23 @@ def integers(
     low, high = bounds
     made = [_Column(high - low + 1) for _ in range(columns)]
 
-    def part(rowids: tuple[int, int]) -> int:
+    def part(rowids: tuple[int, int]) -> tuple[int, list[Int64Array]]:
         at = rowids[0] - low
+        others = []
         for batch in _batches(uri, select(*rowids), done):
-            for k, column in enumerate(made):
-                column.put(at, batch.integers(k))
-            at += len(batch)
-        return at - (rowids[0] - low)
+            values = [batch.integers(k) for k in range(columns)]
+            if aside is not None and (is_other := values[aside[0]] == aside[1]).any():
+                others.append(np.stack([v[is_other] for v in values], axis=1))
+                values = [v[~is_other] for v in values]
+            for column, own in zip(made, values):
+                column.put(at, own)
+            at += len(values[0])
+        return at - (rowids[0] - low), others
 
-    counts = _in_parts(part, bounds, what, done, tick)
-    places = [rowids[0] - low for rowids in _split(*bounds)]
-    return [column.joined(list(zip(places, counts))) for column in made]
+    parts = _in_parts(part, bounds, what, done, tick)
+    places = [(rowids[0] - low, count) for rowids, (count, _) in zip(_split(*bounds), parts)]
+    others = [rows for _, own in parts for rows in own]
+    return [column.joined(places) for column in made], np.concatenate(others or [np.empty((0, columns), np.int64)])
 
 
 def durations(

@@ -233,8 +233,38 @@ class Database:
             return None
         picked = ", ".join(quoted(c) for c in columns)
         select = _part_of(table, picked, where)
-        arrays = self._in_bulk(lambda: bulk.integers(self._uri, select, len(columns), bounds, table, self._tick))
-        return None if arrays is None else dict(zip(columns, arrays))
+        found = self._in_bulk(lambda: bulk.integers(self._uri, select, len(columns), bounds, table, self._tick))
+        return None if found is None else dict(zip(columns, found[0]))
+
+    def with_text_places(
+        self, table: str, columns: Sequence[str], text: str, kind: str, kinds: Sequence[int], other: int
+    ) -> tuple[dict[str, IntArray], dict[str, IntArray]] | None:
+        """Integer columns of a large table's rows of some kinds, and of another kind, in one pass.
+
+        Args:
+            columns: all of them there, ``kind`` among them.
+            text: a text column.
+
+        Returns:
+            Twice the columns, of the rows whose ``kind`` is one of ``kinds``, and of those where it is ``other``. ``text`` holds the
+            rowid where the row has a text and else :data:`MISSING`. None where :meth:`integers` and :meth:`texts` have to do it.
+        """
+        bounds = self.rowids(table)
+        if bounds is None or bounds[1] - bounds[0] < _LARGE_TABLE:
+            return None
+        picked = ", ".join([*(quoted(c) for c in columns), f"CASE WHEN {quoted(text)} IS NOT NULL THEN rowid END"])
+        select = _part_of(table, picked, f"{quoted(kind)} IN ({','.join(map(str, (*kinds, other)))})")
+        names, aside = [*columns, text], (list(columns).index(kind), other)
+        read = self._in_bulk(lambda: bulk.integers(self._uri, select, len(names), bounds, table, self._tick, aside))
+        return None if read is None else (dict(zip(names, read[0])), dict(zip(names, read[1].T)))
+
+    def texts_at(self, table: str, column: str, rowids: IntArray) -> list[str]:
+        """The texts of a few rows, in the order of their rowids."""
+        marks = ",".join("?" * len(rowids))
+        sql = f"SELECT {quoted(column)} FROM {quoted(table)} NOT INDEXED WHERE rowid IN ({marks}) ORDER BY rowid"  # noqa: S608 - quoted
+        found = [text for (text,) in self.rows(sql, [int(r) for r in rowids])]
+        self._check_lengths(table, found)
+        return [str(text) for text in found]
 
     def _in_bulk(self, reading: Callable[[], _Result]) -> _Result | None:
         """A bulk reading under the rules of :meth:`rows`: of an unchanged file, and not for ever.

@@ -19,7 +19,6 @@ from profiler.errors import TraceError
 from profiler.trace.arrays import (
     MAX_NS,
     MISSING,
-    PROCESS_MASK,
     Int64Array,
     IntArray,
     difference,
@@ -34,7 +33,8 @@ from profiler.trace.arrays import (
 from profiler.trace.columns import Labels, Table, categorical, labelled
 from profiler.trace.database import DURATION_BITS, Database
 from profiler.trace.launches import match_launches, ranges_around
-from profiler.trace.nvtx import DOMAIN, KINDS, NvtxIndex
+from profiler.trace.nvtx import KINDS, NvtxIndex
+from profiler.trace.nvtx_rows import is_range, read_ranges
 from profiler.trace.schema import API_CALLS, GPU_WORK, GRAPHS, KERNELS, MEMCPY, MEMSET, NVTX
 
 Columns = dict[str, Any]
@@ -92,11 +92,16 @@ class Events:
 
     Args:
         warn: called with an id and a message for whatever a reader of the figures should know.
+
+    Attributes:
+        all_at_once: columns that most verbs ask for, but not all, are read with the others: a pass over a large table costs more than
+            a column. Where it is off they are read when they are asked for.
     """
 
     def __init__(self, database: Database, warn: Callable[[str, str], None]) -> None:
         self._database = database
         self._warn = warn
+        self.all_at_once = True
         self._kernel_rows: IntArray | None = None
         self._call_rows: IntArray | None = None
         """Which rows of the tables the kernels and the calls are; None for all as they are."""
@@ -106,24 +111,29 @@ class Events:
     @cached_property
     def kernels(self) -> Table:
         names = self._name_columns
-        raw = self._database.integers(KERNELS, [*_TIMED, *_LAUNCHED, names[0]])
+        ahead = {"deviceId": "device_id"} if self.all_at_once else {}
+        raw = self._database.integers(KERNELS, [*_TIMED, *_LAUNCHED, *ahead, names[0]])
         self._kernel_rows = rows = self._valid(raw, "kernels")
         columns = self._timed(raw, rows, small=True)
         columns["name"] = self._names(raw, rows, *names)
+        columns |= self._columns(raw, rows, ahead)
         del columns["end_ns"]  # memory: few ask for it
         me = weakref.proxy(self)  # the table must not keep what keeps it
         later: dict[tuple[str, ...], Later] = {
             ("end_ns",): lambda t: {"end_ns": t["start_ns"] + t["duration_ns"]},
-            ("device_id", "context_id", "stream_id", "short_name", "graph_node_id"): lambda t: me._places(),
+            ("context_id", "stream_id", "short_name", "graph_node_id"): lambda t: me._places(),
         }
+        if not ahead:
+            later["device_id",] = lambda t: me._again(KERNELS, "deviceId", "device_id", me._kernel_rows)
         return self._work(columns, _KERNEL_COLUMNS, later)
 
     def _places(self) -> Columns:
         """What few ask of kernels: where they ran."""
         names = sorted(self._name_columns, key=lambda c: c != "shortName")
-        raw = self._database.integers(KERNELS, [*_PLACED, "graphNodeId", names[0]])
+        wanted = {"contextId": "context_id", "streamId": "stream_id", "graphNodeId": "graph_node_id"}
+        raw = self._database.integers(KERNELS, [*wanted, names[0]])
         rows = self._kernel_rows
-        columns = self._columns(raw, rows, {**_PLACED, "graphNodeId": "graph_node_id"})
+        columns = self._columns(raw, rows, wanted)
         return {**columns, "short_name": self._names(raw, rows, *names)}
 
     def short_names(self, rows: IntArray) -> list[str]:
@@ -242,13 +252,14 @@ class Events:
         for work in (self.kernels, self.graph_traces, self.memcpys, self.memsets):
             _ = work["api_call"]
         me, rows = weakref.proxy(self), self._call_rows
-        self.kernels.forget("correlation_id", lambda t: me._correlation_ids(KERNELS, me._kernel_rows))
-        self.api_calls.forget("correlation_id", lambda t: me._correlation_ids(API_CALLS, rows))
-
-    def _correlation_ids(self, table: str, rows: IntArray | None) -> Columns:
-        return self._columns(
-            self._database.integers(table, ["correlationId"]), rows, {"correlationId": "correlation_id"}
+        self.kernels.forget(
+            "correlation_id", lambda t: me._again(KERNELS, "correlationId", "correlation_id", me._kernel_rows)
         )
+        self.api_calls.forget("correlation_id", lambda t: me._again(API_CALLS, "correlationId", "correlation_id", rows))
+
+    def _again(self, table: str, column: str, name: str, rows: IntArray | None) -> Columns:
+        """A column by itself, under the name that it has here."""
+        return self._columns(self._database.integers(table, [column]), rows, {column: name})
 
     def _work(
         self, columns: Columns, order: Sequence[str] = (), later: Mapping[tuple[str, ...], Later] | None = None
@@ -266,7 +277,8 @@ class Events:
 
     @cached_property
     def api_calls(self) -> Table:
-        raw = self._database.integers(API_CALLS, ["start", "end", "globalTid", "correlationId"])
+        ahead = ["nameId"] if self.all_at_once else []
+        raw = self._database.integers(API_CALLS, ["start", "end", "globalTid", "correlationId", *ahead])
         self._call_rows = rows = self._valid(raw, "API calls")
         starts, ends = take(raw.pop("start"), rows), take(raw.pop("end"), rows)
         duration = difference(ends, starts, small=True)
@@ -281,18 +293,19 @@ class Events:
         }
         me = weakref.proxy(self)
         order = ("start_ns", "duration_ns", "name", "tid", "pid", "correlation_id")
-        return Table(columns, {("name",): lambda t: {"name": me._call_names(rows)}}, order)
+        if ahead:
+            return Table(columns | {"name": self._call_names(raw, rows)}, order=order)
+        return Table(columns, {("name",): lambda t: {"name": me._call_names(None, rows)}}, order)
 
-    def _call_names(self, rows: IntArray | None) -> Labels:
-        raw = self._database.integers(API_CALLS, ["nameId"])
+    def _call_names(self, raw: dict[str, IntArray] | None, rows: IntArray | None) -> Labels:
+        raw = raw or self._database.integers(API_CALLS, ["nameId"])
         return self._names(raw, rows, "nameId", label=lambda name: _VERSION_SUFFIX.sub("", name))
 
     @cached_property
     def nvtx_ranges(self) -> Table:
-        kinds = ",".join(str(k) for k in KINDS)
-        where = f"eventType IN ({kinds})" if self._database.has(NVTX, "eventType") else ""
-        raw = self._database.integers(NVTX, ["start", "end", "eventType", "globalTid", "domainId", "textId"], where)
-        texts = self._nvtx_texts(where, raw.pop("textId"))
+        ahead = {"jsonTextId": "json_id"} if self.all_at_once else {}
+        read = read_ranges(self._database, ["start", "end", "eventType", "globalTid", "domainId", *ahead])
+        raw = read.columns
         is_closed = raw["end"] != MISSING
         ends = raw.pop("end")
         if not is_closed.all():
@@ -307,8 +320,8 @@ class Events:
             "start_ns": starts.astype(np.int64, copy=False),
             "end_ns": take(ends, rows).astype(np.int64, copy=False),
             "closed": take(is_closed, rows),
-            "text": texts.take(rows),
-            "domain": self._domains_of(pid, take(raw.pop("domainId"), rows)),
+            "text": read.texts.take(rows),
+            "domain": self._domains_of(pid, take(raw.pop("domainId"), rows), read.domains),
             "kind": categorical(take(raw.pop("eventType"), rows), lambda kind: KINDS.get(kind, "push/pop")),
             "tid": tid,
             "pid": pid,
@@ -319,11 +332,12 @@ class Events:
                 "nvtx-open",
                 f"{n_open:,} NVTX ranges were still open when the recording ended; they are taken to end with it.",
             )
+        columns |= self._columns(raw, rows, ahead)
         me = weakref.proxy(self)
-        return Table(columns, {("json_id",): lambda t: me._payload_ids(where, rows)})
+        return Table(columns, {} if ahead else {("json_id",): lambda t: me._payload_ids(rows)})
 
-    def _payload_ids(self, where: str, rows: IntArray | None) -> Columns:
-        raw = self._database.integers(NVTX, ["jsonTextId"], where)
+    def _payload_ids(self, rows: IntArray | None) -> Columns:
+        raw = self._database.integers(NVTX, ["jsonTextId"], is_range(self._database))
         return self._columns(raw, rows, {"jsonTextId": "json_id"})
 
     @cached_property
@@ -410,37 +424,11 @@ class Events:
 
         return labelled(codes, [text_of(int(i)) for i in distinct])
 
-    def _nvtx_texts(self, where: str, text_ids: IntArray) -> Labels:
-        """The texts of the rows of a query on NVTX_EVENTS: their own, or the registered one."""
-        codes, distinct = encode(text_ids)
-        registered = self._database.strings(distinct)
-        labels = [registered.get(int(i), "") for i in distinct]
-        if not self._database.has(NVTX, "text"):
-            return labelled(codes, labels)
-        own, texts = self._database.texts(NVTX, "text", where)
-        if not texts:
-            return labelled(codes, labels)
-        # codes of inline texts come after those of the registered ones
-        both = np.where(own >= 0, own.astype(np.int32) + len(labels), codes)
-        return labelled(both, [*labels, *texts])
-
-    @cached_property
-    def _domains(self) -> dict[tuple[int, int], str]:
-        """NVTX domain names by process and domain id."""
-        if not self._database.has(NVTX, "eventType", "domainId", "globalTid"):
-            return {}
-        where = f"eventType = {DOMAIN}"
-        raw = self._database.integers(NVTX, ["globalTid", "domainId", "textId"], where)
-        texts = self._nvtx_texts(where, raw["textId"])
-        return {
-            (int(t) & PROCESS_MASK, int(d)): str(text)
-            for t, d, text in zip(raw["globalTid"], raw["domainId"], texts.to_list())
-        }
-
-    def _domains_of(self, pids: IntArray, domains: IntArray) -> Labels:
+    @staticmethod
+    def _domains_of(pids: IntArray, domains: IntArray, names: Mapping[tuple[int, int], str]) -> Labels:
         """The domain's name for each range."""
         (pid_codes, pid_values), (codes, values) = encode(pids), encode(domains)
-        labels = [self._domains.get((int(p), int(d)), "") for p in pid_values for d in values]
+        labels = [names.get((int(p), int(d)), "") for p in pid_values for d in values]
         if is_constant(codes) and is_constant(pid_codes):
             return labelled(codes, labels)
         return labelled(pid_codes.astype(np.int32) * len(values) + codes, labels)

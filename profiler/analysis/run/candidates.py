@@ -110,26 +110,22 @@ def candidates_of(trace: Trace) -> list[Candidate]:
 def _groups(trace: Trace) -> tuple[list[RangeKind], IntArray, list[str]]:
     """For each range the code of its group (-1: an operation's), and for each group its kind and label."""
     codes, pairs = pairs_of(*(trace.events.nvtx_ranges[c] for c in ("domain", "text")))
-    singles: dict[str, int] = {}
-    named = []
-    for domain, text in pairs:
-        label = normalised(text)
-        singles[label] = singles.get(label, 0) + 1
-        named.append((label, domain, kind_of(text, domain)))
+    named = [(normalised(text), domain, kind_of(text, domain)) for domain, text in pairs]
+    distinct_names = list(dict.fromkeys(named))  # far fewer than texts where these are numbered
     heads: dict[str, set[str]] = {}
-    for label, _, kind in named:
-        head = _head(label)
-        if kind == RangeKind.USER and head != label and names_an_inference(head):
+    for label, _, kind in distinct_names:
+        if kind == RangeKind.USER and (head := _head(label)) != label and names_an_inference(head):
             heads.setdefault(head, set()).add(label)
     merged = {head for head, labels in heads.items() if len(labels) > 1}
     places: dict[tuple[str, str, RangeKind], int] = {}
-    of_pair = np.full(len(pairs), -1, dtype=np.int32)
-    for k, (label, domain, kind) in enumerate(named):
+    group_of = {name: -1 for name in distinct_names}
+    for label, domain, kind in distinct_names:
         if kind == RangeKind.PART:
             continue
-        head = _head(label)
-        name = f"{head}…" if kind == RangeKind.USER and head in merged and names_an_inference(head) else label
-        of_pair[k] = places.setdefault((name, domain, kind), len(places))
+        head = _head(label) if kind == RangeKind.USER else ""
+        group = (f"{head}…" if head in merged else label, domain, kind)
+        group_of[label, domain, kind] = places.setdefault(group, len(places))
+    of_pair = np.asarray([group_of[name] for name in named], dtype=np.int32)
     of_pair = of_pair.astype(np.int16 if len(places) < 1 << 15 else np.int32)
     return [kind for _, _, kind in places], of_pair[codes], [label for label, _, _ in places]
 
