@@ -66,8 +66,9 @@ def _in_one_pass(
     if np.count_nonzero(given) > _FEW_TEXTS:
         return None
     domains = _named(database, others, _placed(given, database.texts_at(NVTX, "text", others["text"][given])))
-    given = ranges["text"] != MISSING
-    rowids = ranges.pop("text")[given] if given.any() else np.empty(0, np.int64)
+    places = ranges.pop("text")
+    given = places != MISSING
+    rowids = places[given]
     if not len(rowids):
         return ranges, (rowids, []), domains
     if len(rowids) > _FEW_TEXTS:

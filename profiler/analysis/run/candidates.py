@@ -118,7 +118,7 @@ def _groups(trace: Trace) -> tuple[list[RangeKind], IntArray, list[str]]:
             heads.setdefault(head, set()).add(label)
     merged = {head for head, labels in heads.items() if len(labels) > 1}
     places: dict[tuple[str, str, RangeKind], int] = {}
-    group_of = {name: -1 for name in distinct_names}
+    group_of = dict.fromkeys(distinct_names, -1)
     for label, domain, kind in distinct_names:
         if kind == RangeKind.PART:
             continue
