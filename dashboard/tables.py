@@ -14,7 +14,7 @@ from profiler.report.kernel_names import short_name
 from profiler.report.spreadsheet import cell
 from profiler.text import visible
 
-NAME_WIDTH = 260
+NAME_WIDTH = 215
 """Pixels of a column of kernel or layer names: on a phone and on a laptop the first figures are in view beside it."""
 KERNEL, FULL_NAME = "kernel", "full name"
 _NAMES = {

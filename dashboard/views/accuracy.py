@@ -201,7 +201,8 @@ def _layers(found: Sensitivity) -> None:
         f"is {whole}. The parts do not add up to 100 %, as layers pass "
         f"noise on. Simulated: what rounding costs, not what an engine that fuses layers does on top of it."
     )
-    show_table(st, layer_table(found), hide_index=True, key="accuracy_layers_table", height=320)
+    config = {"layer": st.column_config.TextColumn(width=170), "operator": st.column_config.TextColumn(width=70)}
+    show_table(st, layer_table(found), hide_index=True, key="accuracy_layers_table", height=320, column_config=config)
 
 
 def _memory(study: AccuracyStudy) -> None:

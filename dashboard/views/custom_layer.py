@@ -227,12 +227,13 @@ def _exchange(found: Exchange, runs: dict[str, RunCost]) -> None:
     table = pd.DataFrame(
         {
             "part of the GPU span": [p.label for p in found.parts],
-            "without the plugin, µs": [p.operators_ns / 1e3 for p in found.parts],
-            "with the plugin, µs": [p.plugin_ns / 1e3 for p in found.parts],
+            "without, µs": [p.operators_ns / 1e3 for p in found.parts],
+            "with, µs": [p.plugin_ns / 1e3 for p in found.parts],
             "added, µs": [p.added_ns / 1e3 for p in found.parts],
         }
     )
-    columns = {name: st.column_config.NumberColumn(format="%,.1f") for name in table.columns[1:]}
+    columns: dict[str, Any] = {name: st.column_config.NumberColumn(format="%,.1f") for name in table.columns[1:]}
+    columns[table.columns[0]] = st.column_config.TextColumn(width=130)  # so that what is added is in view on a phone
     show_table(st, table, hide_index=True, key="custom_layer_exchange", placeholder="", column_config=columns)
     idle = next(p.added_ns for p in found.parts if p.label == IDLE)
     text = (

@@ -21,12 +21,12 @@ URL = "runs"
 _SHOWN = {
     "name": "run",
     "folder": "folder",
+    "p50_ms": "p50, ms",
     "model": "model",
     "framework": "framework",
     "precision": "precision",
     "mode": "mode",
     "batch": "batch",
-    "p50_ms": "p50, ms",
     "p90_ms": "p90, ms",
     "p99_ms": "p99, ms",
     "mean_ms": "mean, ms",

@@ -61,7 +61,7 @@ def differences(runs: Sequence[LabelledRun], title: str) -> Chart | None:
     figure.vertical_line(x=0, line={"color": NEUTRAL, "width": 1})
     figure.vertical_line(x=-TOLERANCE_POINTS, line={"color": NEUTRAL, "width": 1, "dash": "dash"})
     figure.update_layout(**PLAIN, title=title, height=130 + 34 * len(shown))
-    figure.update_xaxes(title="top-1, percentage points against PyTorch FP32")
+    figure.update_xaxes(title="top-1, points against FP32")
     figure.update_yaxes(**ticks)
     return figure
 
@@ -109,7 +109,7 @@ def costly_layers(layers: Sequence[LayerCost], title: str) -> Chart | None:
         hovertemplate="%{text}<extra></extra>",
     )
     figure.update_layout(**PLAIN, title=title, height=130 + 22 * len(shown))
-    figure.update_xaxes(title="noise, % of the noise of quantising all layers", rangemode="tozero")
+    figure.update_xaxes(title="noise, % of that of all layers", rangemode="tozero")
     figure.update_yaxes(automargin=True, **ticks)
     return figure
 

@@ -10,6 +10,8 @@ from profiler.charts.layout import PLAIN, category_ticks
 from profiler.charts.palette import AFTER, BEFORE, STATUS_COLOURS, VERDICT_COLOURS
 from profiler.text import duration, number, plotly_text, signed
 
+_RIGHT = 92  # pixels for the longest label beside a bar, on a phone, too
+
 
 def waterfall(
     labels: Sequence[str],
@@ -46,9 +48,10 @@ def waterfall(
         hovertext=ticks["ticktext"],
         hovertemplate="%{hovertext}: %{text}, in µs<extra></extra>",
     )
-    figure.update_layout(**PLAIN, title=title, height=110 + 42 * len(values))
+    layout = {**PLAIN, "margin": {**PLAIN["margin"], "r": _RIGHT}}
+    figure.update_layout(**layout, title=title, height=110 + 42 * len(values))
     ends = [b + v for b, v in zip(bases, values, strict=True)]
-    figure.update_xaxes(title="latency, µs (nsys attached)", range=[min(0.0, *bases), 1.2 * max(ends)])
+    figure.update_xaxes(title="latency, µs (nsys attached)", range=[min(0.0, *bases), 1.02 * max(ends)])
     figure.update_yaxes(autorange="reversed", automargin=True, **ticks)
     return figure
 
