@@ -77,7 +77,7 @@ def render(selection: Selection) -> None:
     two = st.column_config.NumberColumn
     config: dict[str, Any] = {name: two(format="%.2f") for name in ("top-1, %", "95 %, from", "to")}
     config |= {name: two(format="%+.2f") for name in ("against FP32, points", "95 %, from (points)", "to (points)")}
-    config["run"] = st.column_config.TextColumn(width=220)
+    config["run"] = st.column_config.TextColumn(width=165)
     shown = table(runs)
     first = [
         name for name in ("run", "top-1, %", "against FP32, points", "p50, ms") if name in shown
