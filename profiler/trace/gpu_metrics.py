@@ -7,8 +7,10 @@ in ``GENERIC_EVENTS``. The low 8 bits of ``typeId`` are the GPU's index in both.
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +25,10 @@ _DRAM_READ = re.compile(r"^DRAM Read (Bandwidth|Throughput)\b", re.IGNORECASE)
 _DRAM_WRITE = re.compile(r"^DRAM Write (Bandwidth|Throughput)\b", re.IGNORECASE)
 _PERCENT = re.compile(r"\[Throughput %\]|^(?!.*\[)", re.IGNORECASE)
 _GPU_INDEX_MASK = 0xFF
+_ROWS_A_QUERY = 50_000
+"""Samples in JSON that are read at once: a minute of them holds more text than one query may give."""
+_MAX_METRICS = 10_000
+"""nsys records some dozens."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,8 @@ class GpuMetrics:
     problems: dict[str, str] = field(default_factory=dict)
     _ids: dict[tuple[int, str], list[tuple[int, int]]] = field(default_factory=dict)
     _cache: dict[tuple[int, str], MetricSeries] = field(default_factory=dict)
-    _json_rows: dict[int, list[tuple[int, dict[str, Any]]]] = field(default_factory=dict)
+    _from_json: dict[tuple[int, str], tuple[array[int], array[float]]] = field(default_factory=dict)
+    """Times and values by GPU and metric."""
 
     @classmethod
     def discover(cls, database: Database) -> GpuMetrics:
@@ -103,10 +110,7 @@ class GpuMetrics:
         time = "timestamp" if self._database.has("GENERIC_EVENTS", "timestamp") else "rawTimestamp"
         if not self._database.has("GENERIC_EVENTS", time):
             return
-        found: dict[int, dict[str, None]] = {}
-        for when, type_id, data in self._database.rows(
-            f"SELECT \"{time}\", typeId, data FROM GENERIC_EVENTS WHERE data LIKE '%Active%' ORDER BY 1"  # noqa: S608 - one of two literals
-        ):
+        for when, type_id, data in self._json_rows(time):
             try:
                 sample = json.loads(data)
             except (ValueError, TypeError, RecursionError):
@@ -117,10 +121,34 @@ class GpuMetrics:
                 and isinstance(type_id, int)
                 and any(map(_TENSOR_ACTIVE.match, sample))
             ):
-                gpu = type_id & _GPU_INDEX_MASK
-                self._json_rows.setdefault(gpu, []).append((when, sample))
-                found.setdefault(gpu, {}).update(dict.fromkeys(sample))
-        self.names = {gpu: tuple(names) for gpu, names in found.items()}
+                self._keep(type_id & _GPU_INDEX_MASK, when, sample)
+        names: dict[int, list[str]] = {}
+        for gpu, name in self._from_json:
+            names.setdefault(gpu, []).append(name)
+        self.names = {gpu: tuple(found) for gpu, found in names.items()}
+
+    def _json_rows(self, time: str) -> Iterator[tuple[Any, ...]]:
+        """Time, type and text of each sample, in parts where the rows have numbers."""
+        sql = f"SELECT \"{time}\", typeId, data FROM GENERIC_EVENTS WHERE data LIKE '%Active%'"  # noqa: S608 - one of two literals
+        bounds = self._database.rowids("GENERIC_EVENTS")
+        if bounds is None:
+            yield from self._database.rows(sql)
+            return
+        for first in range(bounds[0], bounds[1] + 1, _ROWS_A_QUERY):
+            yield from self._database.rows(f"{sql} AND rowid BETWEEN ? AND ?", (first, first + _ROWS_A_QUERY - 1))
+
+    def _keep(self, gpu: int, when: int, sample: dict[str, Any]) -> None:
+        for name, value in sample.items():
+            if (kept := self._from_json.get((gpu, name))) is None:
+                if len(self._from_json) == _MAX_METRICS:
+                    raise TraceError(
+                        f"{self._database.label}: GENERIC_EVENTS holds more than {_MAX_METRICS:,} GPU metrics; nsys records some dozens.",
+                        "This file was changed after the export. Export the report again.",
+                    )
+                kept = self._from_json[gpu, name] = (array("q"), array("d"))
+            if (number := _number(value)) is not None:
+                kept[0].append(when)
+                kept[1].append(number)
 
     def series(self, gpu: int, name: str) -> MetricSeries:
         """Samples of metric ``name`` on GPU ``gpu``, by time; empty when there are none."""
@@ -131,7 +159,8 @@ class GpuMetrics:
 
     def _load(self, gpu: int, name: str) -> MetricSeries:
         if self.storage != "GPU_METRICS":
-            return self._series(name, [(when, sample.get(name)) for when, sample in self._json_rows.get(gpu, [])])
+            times, values = self._from_json.get((gpu, name), ((), ()))
+            return self._series(name, list(zip(times, values)))
         where = " OR ".join(f"(typeId = {t} AND metricId = {m})" for t, m in self._ids.get((gpu, name), []))
         if not where:
             return self._series(name, [])
@@ -141,9 +170,9 @@ class GpuMetrics:
             rows = self._database.rows(f"SELECT timestamp, value FROM GPU_METRICS WHERE {where}")  # noqa: S608 - whole numbers
             return self._series(name, rows)
         known = is_time(raw["timestamp"]) & (raw["value"] != MISSING)
-        times = raw["timestamp"][known].astype(np.int64, copy=False)
-        order = np.argsort(times, kind="stable")
-        return MetricSeries(name, times[order], raw["value"][known][order].astype(np.float64))
+        at = raw["timestamp"][known].astype(np.int64, copy=False)
+        order = np.argsort(at, kind="stable")
+        return MetricSeries(name, at[order], raw["value"][known][order].astype(np.float64))
 
     def _series(self, name: str, rows: Sequence[tuple[Any, Any]]) -> MetricSeries:
         """The rows that are a time and a number, by time."""
@@ -186,4 +215,4 @@ def _number(value: Any) -> float | None:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return number if np.isfinite(number) else None
+    return number if math.isfinite(number) else None

@@ -3,7 +3,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from profiler.trace import Trace
+import pytest
+
+from profiler.errors import TraceError
+from profiler.trace import Trace, gpu_metrics, guard
 from tests.support.make_trace import TraceMaker, simple
 
 Open = Callable[[TraceMaker], Trace]
@@ -64,3 +67,30 @@ def test_broken_json_samples_are_passed_over(opened: Open) -> None:
         maker.add("GENERIC_EVENTS", rawTimestamp=1, timestamp=1, typeId=0, data=data)
     series = opened(maker).gpu_metrics.tensor_active()
     assert series is not None and series.values.tolist() == [5]
+
+
+def test_samples_in_json_are_read_in_parts(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a minute of them holds more text than one query may give."""
+    maker = simple()
+    for when in (70, *range(0, 60, 10), 60):
+        data = {"Tensor Active": str(when), "SM Issue": "3"} if when != 30 else {"SM Active": 1}
+        maker.add("GENERIC_EVENTS", rawTimestamp=when, timestamp=when, typeId=0, data=json.dumps(data))
+    trace = opened(maker)
+    monkeypatch.setattr(guard, "_MAX_TEXTS_BYTES", 200)
+    with pytest.raises(TraceError, match="more than 200 bytes"):
+        _ = trace.gpu_metrics
+    monkeypatch.setattr(gpu_metrics, "_ROWS_A_QUERY", 3)
+    metrics = trace.gpu_metrics
+    assert metrics.names == {0: ("Tensor Active", "SM Issue")}
+    series = metrics.tensor_active()
+    assert series is not None
+    assert series.timestamps_ns.tolist() == series.values.tolist() == [0, 10, 20, 40, 50, 60, 70]
+
+
+def test_more_metrics_than_nsys_has_are_refused(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_metrics, "_MAX_METRICS", 2)
+    maker = simple()
+    data = json.dumps({"Tensor Active": 1, "SM Active": 2, "SM Issue": 3})
+    maker.add("GENERIC_EVENTS", rawTimestamp=1, timestamp=1, typeId=0, data=data)
+    with pytest.raises(TraceError, match="more than 2 GPU metrics"):
+        _ = opened(maker).gpu_metrics
