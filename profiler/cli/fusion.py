@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from profiler.analysis.fusion.ledger import grouped
-from profiler.analysis.fusion.rows import Row
+from profiler.analysis.fusion.ledger import Ledger, grouped
+from profiler.analysis.fusion.rows import Cell, Row
 from profiler.analysis.pair import fusion
 from profiler.cli.output import add_output_options, check_target, emit, render_table
 from profiler.cli.runs import pair_of
@@ -40,33 +39,36 @@ def run(args: argparse.Namespace) -> None:
     with open_trace(args.before) as before, open_trace(args.after) as after:
         sides = pair_of(args, before, after)
         ledger = fusion(*sides, args.before_engine, args.after_engine)
-        document = ledger_document(ledger)
-    rows = [flat_row(row, entry) for row, entry in zip(ledger.rows, document["rows"])]
-    n_before, n_after = ledger.before_placement.inferences, ledger.after_placement.inferences
+        # only these show sampled counters and bytes, which take longer to read and compute than the rows
+        document = (
+            ledger_document(ledger) if args.format == "json" or (args.format, args.by) == ("csv", "module") else {}
+        )
+    n = ledger.before_placement.inferences, ledger.after_placement.inferences
     if args.by == "module":
+        rows = [flat_row(row, entry) for row, entry in zip(ledger.rows, document.get("rows", ()))]
         shown = [
             {
-                **row,
-                "before_us": _us(entry["before"]),
-                "after_us": _us(entry["after"]),
-                "became": _became(row, entry),
+                "module": row.label,
+                **_side("before", row.before, n[0]),
+                **_side("after", row.after, n[1]),
+                "became": _became(row),
             }
-            for row, entry in zip(rows, document["rows"])
+            for row in ledger.rows
         ]
     else:
         rows = shown = [
             {
                 "module": g.label,
-                "before_kernels": g.before_kernels / n_before,
-                "before_us": g.before_time_ns / n_before / 1e3,
-                "after_kernels": g.after_kernels / n_after,
-                "after_us": g.after_time_ns / n_after / 1e3,
-                "became": ", ".join(f"{n} {s}" for s, n in _statuses(g.rows).items()),
+                "before_kernels": g.before_kernels / n[0],
+                "before_us": g.before_time_ns / n[0] / 1e3,
+                "after_kernels": g.after_kernels / n[1],
+                "after_us": g.after_time_ns / n[1] / 1e3,
+                "became": ", ".join(f"{count} {status}" for status, count in _statuses(g.rows).items()),
             }
             for g in grouped(ledger.rows, args.by)
         ]
     lines = [
-        *(_source_line(document, side) for side in ("before", "after")),
+        *(_source_line(ledger, side) for side in ("before", "after")),
         f"matched {printable(ledger.match.statement)}",
     ]
     lines += [f"to raise it: {sentence}" for sentence in ledger.advice]
@@ -79,13 +81,15 @@ def run(args: argparse.Namespace) -> None:
     warn(notice.sentence for notice in notices(found))
 
 
-def _us(cell: dict[str, Any] | None) -> float | None:
-    return None if cell is None else cell["gpu_time_ns"] / 1e3
+def _side(name: str, cell: Cell | None, inferences: int) -> dict[str, float | None]:
+    if cell is None:
+        return {f"{name}_kernels": None, f"{name}_us": None}
+    return {f"{name}_kernels": cell.kernels / inferences, f"{name}_us": cell.gpu_time_ns / inferences / 1e3}
 
 
-def _became(row: dict[str, Any], entry: dict[str, Any]) -> str:
-    found = f"{row['status']} into {row['into']}" if row["into"] else str(row["status"])
-    return f"{found} ({entry['change']})" if entry["change"] else found
+def _became(row: Row) -> str:
+    found = f"{row.status} into {row.into}" if row.into else row.status
+    return f"{found} ({row.change})" if row.change else found
 
 
 def _statuses(rows: tuple[Row, ...]) -> dict[str, int]:
@@ -95,14 +99,15 @@ def _statuses(rows: tuple[Row, ...]) -> dict[str, int]:
     return counts
 
 
-def _source_line(document: dict[str, Any], side: str) -> str:
-    coverage, left = document["coverage"][side], document["unexplained"][side]
+def _source_line(ledger: Ledger, side: str) -> str:
+    coverage, left, placed = ledger.coverage(side), ledger.unexplained(side), getattr(ledger, f"{side}_placement")
     explained = (
-        f"{coverage['kernels_explained']:,} of {plural(coverage['kernels'], 'kernel')} and "
-        f"{number(coverage['time_pct'] or 0.0)} % of the time explained"
+        f"{coverage.kernels_explained:,} of {plural(coverage.kernels, 'kernel')} and "
+        f"{number(coverage.time_pct or 0.0)} % of the time explained"
     )
-    shown = ", ".join(f"{printable(u['module'])[:60]} {number(u['time_ns'] / 1e3)} µs" for u in left[:_MOST_SHOWN])
+    shown = ", ".join(
+        f"{printable(row.label)[:60]} {number(getattr(row, side).gpu_time_ns / placed.inferences / 1e3)} µs"
+        for row in left[:_MOST_SHOWN]
+    )
     more = f" and {len(left) - _MOST_SHOWN} more" if len(left) > _MOST_SHOWN else ""
-    return f"{side}: {explained}, from {printable(document['source'][side])}" + (
-        f"; unexplained: {shown}{more}" if left else ""
-    )
+    return f"{side}: {explained}, from {printable(placed.source)}" + (f"; unexplained: {shown}{more}" if left else "")
