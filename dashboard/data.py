@@ -53,13 +53,14 @@ MAX_PATTERN = 200
 T = TypeVar("T")
 
 
-@st.cache_data(ttl=30, max_entries=1, show_spinner=False)
-def bundled_sources() -> list[Source]:
+# what every run of every page asks for is a resource: of data, each would unpickle a copy with all manifests
+@st.cache_resource(ttl=30, max_entries=1, show_spinner=False)
+def bundled_sources() -> tuple[Source, ...]:
     """The runs that ship with the project."""
-    return sources.bundled()
+    return tuple(sources.bundled())
 
 
-@st.cache_data(ttl=10, max_entries=20, show_spinner=False, hash_funcs=HASH)
+@st.cache_resource(ttl=10, max_entries=20, show_spinner=False, hash_funcs=HASH)
 def folder_sources(folder: str) -> Listing:
     """The traces of a folder."""
     return sources.in_folder(Path(folder))

@@ -12,7 +12,7 @@ from dashboard.sources import Source
 from profiler.report.accuracy import AccuracyStudy, read_study
 
 
-@st.cache_data(ttl=30, max_entries=8, show_spinner=False)
+@st.cache_resource(ttl=30, max_entries=8, show_spinner=False)
 def accuracy_study(folder: str) -> AccuracyStudy | None:
     """The runs on labelled images in a folder; None where there are none."""
     with contextlib.suppress(OSError):
