@@ -95,7 +95,7 @@ _AT_REST = """seconds => new Promise((resolve, reject) => {
 
 def at_rest(page: Any) -> None:
     """Wait until a page of the browser is at rest; no exception may be on it."""
-    page.evaluate(_AT_REST, 30)
+    page.evaluate(_AT_REST, 60)
     assert page.locator('[data-testid="stException"]').count() == 0
 
 
