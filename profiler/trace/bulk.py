@@ -86,41 +86,31 @@ def integers(
     return [column.joined(places) for column in made], np.concatenate(others or [np.empty((0, columns), np.int64)])
 
 
-def durations(
-    uri: str, select: Select, mask: int, bounds: tuple[int, int], what: str, tick: Callable[[], None]
-) -> tuple[Int64Array, int, int] | None:
-    """A number a row that holds a duration in its low bits, and from when to when the rows reach.
-
-    Args:
-        select: SQL of two integer expressions: the number, and the start.
-        mask: of the bits that hold the duration.
-
-    Returns:
-        The numbers, the first start and the last end; None where one of the numbers is NULL or negative.
-    """
+def naturals(
+    uri: str, select: Select, bounds: tuple[int, int], what: str, tick: Callable[[], None]
+) -> Int64Array | None:
+    """One integer expression of the rows, in rowid order; None where one of them is NULL or negative."""
     done: list[int] = []
     low, high = bounds
     numbers = np.empty(high - low + 1, dtype=np.int64)
 
-    def part(rowids: tuple[int, int]) -> tuple[int, int, int] | None:
+    def part(rowids: tuple[int, int]) -> int | None:
         at = rowids[0] - low
-        first, last = int(_INT64.max), int(_INT64.min)
         for batch in _batches(uri, select(*rowids), done):
-            own, starts = batch.integers(0), batch.integers(1)
+            own = batch.integers(0)
             if own.min() < 0:
+                done.append(_ENDED)  # the others stop, too
                 return None
             numbers[at : at + len(own)] = own
-            first, last = min(first, int(starts.min())), max(last, int((starts + (own & mask)).max()))
             at += len(own)
-        return at - (rowids[0] - low), first, last
+        return at - (rowids[0] - low)
 
-    parts = _in_parts(part, bounds, what, done, tick)
-    known = [p for p in parts if p is not None]
-    if len(known) < len(parts):
+    counts = _in_parts(part, bounds, what, done, tick)
+    known = [count for count in counts if count is not None]
+    if _ENDED in done:
         return None
-    held = [numbers[r[0] - low : r[0] - low + p[0]] for r, p in zip(_split(*bounds), known)]
-    joined = numbers if sum(map(len, held)) == len(numbers) else np.concatenate(held)
-    return joined, min(p[1] for p in known), max(p[2] for p in known)
+    held = [numbers[r[0] - low : r[0] - low + count] for r, count in zip(_split(*bounds), known)]
+    return numbers if sum(known) == len(numbers) else np.concatenate(held)
 
 
 def texts(

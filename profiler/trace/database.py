@@ -46,6 +46,7 @@ _LARGE_TABLE = 50_000
 DURATION_BITS = 40
 _MAX_TIME = 1 << 61
 _MAX_KEY = 1 << 22
+_ENDS = 5_000
 _MANY_STRINGS = 20_000
 """Ids from which all of StringIds is read at once."""
 
@@ -294,18 +295,33 @@ class Database:
     def packed_durations(self, table: str, key: str) -> tuple[Int64Array, int, int] | None:
         """For every row of a large table ``key × 2**DURATION_BITS + (end - start)``, in no particular order; the first start; the last end.
 
-        Two values a row are read much faster than four. None where the table is small, or a row does not fit: a NULL, a text, a negative
-        duration or one of more than 18 minutes. Then :meth:`integers` does it, or says what is wrong.
+        One value a row is read much faster than four: that no row starts before the first or ends after the last, SQLite checks. None
+        where the table is small, or a row does not fit: a NULL, a text, a negative duration or one of more than 18 minutes. Then
+        :meth:`integers` does it, or says what is wrong.
         """
         bounds = self.rowids(table) if self.has(table, "start", "end", key) else None
         if bounds is None or bounds[1] - bounds[0] < _LARGE_TABLE:
             return None
+        # first of the rows at both ends of the table, where they are as a rule; of all rows where one lies outside
+        tried = None
+        for where in (f"rowid < {bounds[0] + _ENDS} OR rowid > {bounds[1] - _ENDS}", "true"):
+            sql = f'SELECT min("start"), max("end") FROM {quoted(table)} NOT INDEXED WHERE {where}'  # noqa: S608 - quoted
+            first, last = self.rows(sql)[0]
+            if (first, last) == tried or not all(isinstance(t, int) and abs(t) <= _MAX_TIME for t in (first, last)):
+                return None
+            numbers = self._packed(table, key, bounds, first, last)
+            if numbers is not None:
+                return numbers, first, last
+            tried = (first, last)
+        return None
+
+    def _packed(self, table: str, key: str, bounds: tuple[int, int], first: int, last: int) -> Int64Array | None:
         name, limit = quoted(key), 1 << DURATION_BITS
-        # text is greater than any number, so it fails the comparisons; a fraction or an overflow makes the sum a fraction, which is refused
-        times = " AND ".join(f'"{c}" BETWEEN {-_MAX_TIME} AND {_MAX_TIME}' for c in ("start", "end"))
+        # text is greater than any number, so it fails the comparisons; a fraction makes the sum a fraction, which is refused
+        times = " AND ".join(f'"{c}" BETWEEN {first} AND {last}' for c in ("start", "end"))
         fits = f'{times} AND "end" - "start" BETWEEN 0 AND {limit - 1} AND {name} BETWEEN 0 AND {_MAX_KEY}'
-        select = _part_of(table, f'CASE WHEN {fits} THEN {name} * {limit} + ("end" - "start") END, "start"')
-        return self._in_bulk(lambda: bulk.durations(self._uri, select, limit - 1, bounds, table, self._tick))
+        select = _part_of(table, f'CASE WHEN {fits} THEN {name} * {limit} + ("end" - "start") END')
+        return self._in_bulk(lambda: bulk.naturals(self._uri, select, bounds, table, self._tick))
 
     def rowids(self, table: str) -> tuple[int, int] | None:
         """The smallest and the largest rowid of a table that is there; None where a column takes that name, or the table has none."""

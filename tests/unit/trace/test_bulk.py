@@ -105,20 +105,23 @@ def test_reading_leaves_file_and_folder_as_they_are(tmp_path: Path) -> None:
     assert path.read_bytes() == before and [p.name for p in folder.iterdir()] == ["a.sqlite"]
 
 
+@pytest.mark.parametrize("ends", [1, 5_000])
 @given(
-    st.lists(
+    rows=st.lists(
         st.tuples(st.integers(0, 2**41), st.one_of(st.none(), st.integers(-5, 2**41)), st.integers(-1, 2**23)),
         min_size=2,
         max_size=40,
     )
 )
 def test_packed_durations_are_right_or_not_given(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int | None, int]]
+    ends: int, tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int | None, int]]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "packed.sqlite"
     made = [(s, None if d is None else s + d, k) for s, d, k in rows]
     found = Database(table(path, made, '"start" INTEGER, "end" INTEGER, k INTEGER'), "packed")
-    packed = found.packed_durations("StringIds", "k")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "_ENDS", ends)
+        packed = found.packed_durations("StringIds", "k")
     found.close()
     fits = all(d is not None and 0 <= d < 2**DURATION_BITS and 0 <= k <= 2**22 for _, d, k in rows)
     assert (packed is not None) == fits
@@ -126,6 +129,20 @@ def test_packed_durations_are_right_or_not_given(
         keys, first, last = packed
         assert sorted(keys.tolist()) == sorted((k << DURATION_BITS) + (d or 0) for _, d, k in rows)
         assert (first, last) == (min(s for s, _, _ in rows), max(s + (d or 0) for s, d, _ in rows))
+
+
+@pytest.mark.parametrize("bad", ["text", 2.5, b"blob", None])
+@pytest.mark.parametrize("place", [0, 30, 59])
+@pytest.mark.parametrize("column", [0, 1, 2])
+def test_packed_durations_of_odd_values_are_not_given(
+    bad: object, place: int, column: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_ENDS", 5)
+    rows: list[list[object]] = [[n, n + 1, 3] for n in range(60)]
+    rows[place][column] = bad
+    found = Database(table(tmp_path / "odd.sqlite", [tuple(r) for r in rows], '"start", "end", k'), "odd")
+    assert found.packed_durations("StringIds", "k") is None
+    found.close()
 
 
 def test_statistics_are_the_same_read_fast(tmp_path: Path) -> None:
