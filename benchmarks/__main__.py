@@ -11,9 +11,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks import dashboard
 from benchmarks.cases import (
     CASES,
     GROUP_BY,
@@ -29,6 +31,7 @@ from benchmarks.cases import (
 )
 from benchmarks.generate import AFTER, BEFORE, generate, unpack
 from benchmarks.process import Taken, measure
+from tests.support.serving import chromium
 
 _DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 _BEGIN, _END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -55,6 +58,9 @@ def main() -> int:
         "--pairs-up-to", type=int, metavar="N", help="compare, fusion and report only on traces of up to N kernels"
     )
     parser.add_argument("--without-nsys", action="store_true", help="leave nsys out")
+    parser.add_argument(
+        "--without-dashboard", action="store_true", help="leave the dashboard out, which needs Chromium and Playwright"
+    )
     parser.add_argument("--write", action="store_true", help=f"also write the tables to {_DOCUMENT.name}")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="profiler-benchmarks-") as temporary:
@@ -63,11 +69,14 @@ def main() -> int:
         with_nsys = not args.without_nsys and shutil.which("nsys") is not None
         load = os.getloadavg()[0]
         measured: Measured = {}
+        visits: dashboard.Visits = {}
         for size in (SMALL, *args.kernels):
             alone = args.pairs_up_to is not None and size > args.pairs_up_to
             names = [c.name for c in CASES if c.name in (args.only or [c.name]) and not (alone and c.is_of_pair)]
             _turns(size, folder, args.repeat, names, with_nsys, measured)
-    text = _report(measured, load, with_nsys)
+        if not args.only and not args.without_dashboard and chromium():
+            visits = _dashboard(args.kernels, folder, args.repeat, args.pairs_up_to, measured)
+    text = _report(measured, visits, load, with_nsys)
     print(text)
     if args.write:
         _write(text)
@@ -99,6 +108,29 @@ def _run(name: str, size: int, arguments: tuple[str, ...], traces: dict[str, Pat
     print(f"{name}, {_size(size)}: {runs[-1].wall_s:.2f} s", file=sys.stderr, flush=True)
 
 
+def _dashboard(
+    sizes: list[int], folder: Path, repeat: int, pairs_up_to: int | None, into: Measured
+) -> dashboard.Visits:
+    """Start it again for each turn; the first one compiles the modules and does not count."""
+    visits: dashboard.Visits = {}
+    for turn in range(repeat + 1):
+        taken, visits = dashboard.bundled_pair()
+        for name, one in taken.items():
+            print(f"{name}: {one.wall_s:.2f} s", file=sys.stderr, flush=True)
+            if turn:
+                into.setdefault((name, SMALL), []).append(one)
+    for size in sizes:
+        if pairs_up_to is None or size <= pairs_up_to:
+            traces = [folder / f"{run}-{size}.sqlite" for run in (BEFORE, AFTER)]
+            into[dashboard.WHOLE, size] = [dashboard.whole_pair(traces[0], traces[1])]
+            print(
+                f"{dashboard.WHOLE}, {_size(size)}: {into[dashboard.WHOLE, size][0].wall_s:.2f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+    return visits
+
+
 def _traces(size: int, folder: Path, cases: list[Case]) -> dict[str, Path]:
     found = {}
     for side, run in (("before", BEFORE), ("after", AFTER)):
@@ -114,12 +146,13 @@ def _traces(size: int, folder: Path, cases: list[Case]) -> dict[str, Path]:
     return found
 
 
-def _report(measured: Measured, load: float, with_nsys: bool) -> str:
+def _report(measured: Measured, visits: dashboard.Visits, load: float, with_nsys: bool) -> str:
     nsys = f"nsys: {_nsys_version()}." if with_nsys else "nsys was not measured."
     shared = ", so other programs were running and the seconds are longer than on an idle machine" if load > 1 else ""
     lines = [
         f"Measured on {datetime.date.today():%d %B %Y}: {os.cpu_count()} processors ({_processor()}), "
-        f"load {load:.1f} before and {os.getloadavg()[0]:.1f} after{shared}; Python {platform.python_version()}. {nsys}",
+        f"load {load:.1f} before and {os.getloadavg()[0]:.1f} after{shared}; Python {platform.python_version()}, which adds the first ten million integers in "
+        f"{_additions_s():.2f} s. {nsys}",
         "",
         "Targets, from the medians. Ratios are also given in CPU time, which says more if other programs were running. "
         "“of SQLite GROUP BY” is without the start of each: for the command what it takes on "
@@ -145,6 +178,15 @@ def _report(measured: Measured, load: float, with_nsys: bool) -> str:
             "Growth, CPU s, and in brackets the times that is of the size before:",
             "",
             _table(rows, ("command", *map(_size, sizes))),
+        ]
+    if visits:
+        rows = [[page, *(f"{v:.2f}" for one in both for v in (one.wall_s, one.cpu_s))] for page, both in visits.items()]
+        lines += [
+            "",
+            "Pages of the dashboard with the bundled pair, in Chromium, from the click to the last change; CPU time is the "
+            "server's (last turn):",
+            "",
+            _table(rows, ("page", "first visit, s", "CPU s", "again, s", "CPU s")),
         ]
     return "\n".join(lines)
 
@@ -216,6 +258,14 @@ def _size(size: int) -> str:
 def _table(rows: list[list[str] | None] | list[list[str]], headings: tuple[str, ...]) -> str:
     lines = [list(headings), ["---"] * len(headings), *(row for row in rows if row is not None)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _additions_s() -> float:
+    """How fast the machine is: the seconds of one cannot be compared with another's."""
+    begun, total = time.process_time(), 0
+    for number in range(10_000_000):
+        total += number
+    return time.process_time() - begun
 
 
 def _processor() -> str:

@@ -6,12 +6,16 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.dashboard import AGAIN, CHARTS, HEADING, UP, WHOLE
+
 SMALL = 0
 """In place of a number of kernels: the bundled recordings, unpacked."""
 _PYTHON = sys.executable
 _GROUP_BY = """
 import sqlite3, sys
 from pathlib import Path
+
+from benchmarks.dashboard import AGAIN, CHARTS, HEADING, UP, WHOLE
 connection = sqlite3.connect(Path(sys.argv[1]).absolute().as_uri() + "?mode=ro", uri=True)
 sql = 'SELECT demangledName, count(*), sum("end" - start) FROM CUPTI_ACTIVITY_KIND_KERNEL GROUP BY demangledName'
 print(*connection.execute(sql), sep="\\n")
@@ -104,6 +108,13 @@ TARGETS = (
     Target("report", SMALL, "wall s", 1.5),
     Target("report", _MILLION, "wall s", 5),
     Target("sanitize of 1.75M metric rows", SMALL, "wall s", 15),
+    Target(UP, SMALL, "wall s", 1.5),
+    Target(HEADING, SMALL, "wall s", 1),
+    Target(CHARTS, SMALL, "wall s", 3),
+    Target(AGAIN, SMALL, "CPU s", 0.4),
+    Target(AGAIN, SMALL, "wall s", 0.5),
+    Target(WHOLE, 10 * _MILLION, "wall s", 20),
+    Target(WHOLE, 10 * _MILLION, "peak MB", 3000),
 )
 
 

@@ -45,7 +45,7 @@ def measure(command: Sequence[str], bytecode: Path) -> Taken:
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=messages, env=environment)
         peaks = [0]
-        watcher = threading.Thread(target=_watch, args=(process.pid, peaks), daemon=True)
+        watcher = threading.Thread(target=watch, args=(process.pid, peaks), daemon=True)
         watcher.start()
         _, status, used = os.wait4(process.pid, 0)
         wall = time.perf_counter() - begun
@@ -60,7 +60,7 @@ def measure(command: Sequence[str], bytecode: Path) -> Taken:
         return Taken(wall, used.ru_utime + used.ru_stime, max(peaks[0], used.ru_maxrss * _MAXRSS_BYTES))
 
 
-def _watch(pid: int, peaks: list[int]) -> None:
+def watch(pid: int, peaks: list[int]) -> None:
     """Note the most memory that the process and its descendants had together, until it has ended."""
     try:
         root = psutil.Process(pid)

@@ -73,11 +73,11 @@ def test_default_comparison_and_every_page(page: Any) -> None:
         _picture(page, link.lower().replace(" ", "_"))
 
 
-@pytest.mark.parametrize("query", ["", "?before=trt-fp32-b8&after=trt-fp16-b8"])
+@pytest.mark.parametrize("query", ["", "?before=trt86-fp32-stream-b8&after=trt86-fp16-stream-b8"])
 def test_the_first_page_opens_at_its_name_too(browser: Any, address: str, query: str) -> None:
     page = browser.new_context().new_page()
     page.goto(f"{address}/overview{query}")
-    settled(page, "57 → 58 kernels per inference." if query else OVERVIEW)
+    settled(page, "90 → 58 kernels per inference." if query else OVERVIEW)
     assert urlsplit(page.url).path == "/" and page.get_by_text("Page not found").count() == 0
     assert page.get_by_role("link", name="Overview", exact=True).count() == 1
     if query:

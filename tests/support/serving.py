@@ -71,7 +71,8 @@ def serving(
         process.wait(timeout=20)
 
 
-_AT_REST = """seconds => new Promise((resolve, reject) => {
+QUIET_S = 0.25
+_AT_REST = """([seconds, quiet]) => new Promise((resolve, reject) => {
     const begun = performance.now();
     let changed = begun;
     const changes = new MutationObserver(() => { changed = performance.now(); });
@@ -83,7 +84,7 @@ _AT_REST = """seconds => new Promise((resolve, reject) => {
             || document.querySelector('[data-testid=stSkeleton], [data-testid=stAppSkeleton], [data-testid=stSpinner]')
             || document.getAnimations().some(moves);
         if (waits) changed = now;
-        if (now - changed > 250 || now - begun > 1000 * seconds) {
+        if (now - changed > quiet || now - begun > 1000 * seconds) {
             changes.disconnect();
             if (waits) reject(new Error('the page does not come to rest')); else resolve();
         } else setTimeout(look, 50);
@@ -93,9 +94,9 @@ _AT_REST = """seconds => new Promise((resolve, reject) => {
 """The script has ended, nothing is being loaded or moves, and for a quarter of a second nothing of the page has changed."""
 
 
-def at_rest(page: Any) -> None:
+def at_rest(page: Any, seconds: float = 60) -> None:
     """Wait until a page of the browser is at rest; no exception may be on it."""
-    page.evaluate(_AT_REST, 60)
+    page.evaluate(_AT_REST, [seconds, 1000 * QUIET_S])
     assert page.locator('[data-testid="stException"]').count() == 0
 
 

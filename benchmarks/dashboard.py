@@ -1,0 +1,129 @@
+"""The dashboard as its user meets it: a server of its own and a Chromium, which opens the first page and then goes through all of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psutil
+from playwright.sync_api import sync_playwright
+
+from benchmarks.process import Taken, watch
+from tests.support.serving import CHROMIUM_FLAGS, QUIET_S, at_rest, chromium, free_port
+
+UP, HEADING, CHARTS = "dashboard: server up", "dashboard: first heading", "dashboard: all charts"
+FIRST_VISIT, AGAIN = "dashboard: slowest page, first visit", "dashboard: slowest page, again"
+WHOLE = "dashboard: first view, whole"
+_LONGEST_S = 900
+
+Visits = dict[str, tuple[Taken, Taken]]
+"""By page: its first visit, and a second one after all others."""
+
+
+def bundled_pair() -> tuple[dict[str, Taken], Visits]:
+    """The bundled pair in the server's first session, then every page twice by a click in the sidebar."""
+    with _server({}) as server, _browser() as page:
+        taken = {UP: server.since_start}
+        begun = server.clocks()
+        page.goto(server.address, wait_until="commit")
+        page.locator("h1").first.wait_for()
+        taken[HEADING] = server.taken(begun)
+        at_rest(page, _LONGEST_S)
+        taken[CHARTS] = server.taken(begun, QUIET_S)
+        titles = [link.splitlines()[-1] for link in page.locator(".st-key-navigation a").all_inner_texts()]  # after the icon
+        rounds: list[dict[str, Taken]] = [{}, {}]
+        for found in rounds:
+            for title in (*titles[1:], titles[0]):
+                address = page.url
+                begun = server.clocks()
+                page.get_by_role("link", name=title, exact=True).click()
+                page.wait_for_url(lambda url, left=address: bool(url != left))
+                at_rest(page, _LONGEST_S)
+                found[title] = server.taken(begun, QUIET_S)
+    for name, found in zip((FIRST_VISIT, AGAIN), rounds):
+        taken[name] = max(found.values(), key=lambda one: one.wall_s)
+    return taken, {title: (one, rounds[1][title]) for title, one in rounds[0].items()}
+
+
+def whole_pair(before: Path, after: Path) -> Taken:
+    """Overview of two large traces of one folder, read whole; wall time from the request to the last chart."""
+    with _server({"PROFILER_TRACES": str(before.parent)}) as server, _browser() as page:
+        begun = server.clocks()
+        query = f"before={quote(f'folder/{before.name}')}&after={quote(f'folder/{after.name}')}&whole=1"
+        page.goto(f"{server.address}/?{query}", wait_until="commit")
+        page.locator("h1").first.wait_for()
+        at_rest(page, _LONGEST_S)
+        return server.taken(begun, QUIET_S)
+
+
+class _Server:
+    """CPU time and memory are those of the server and what it starts, without the browser."""
+
+    def __init__(self, process: subprocess.Popen[bytes], begun: float, address: str) -> None:
+        self.address = address
+        self._process = process
+        self._peaks = [0]
+        threading.Thread(target=watch, args=(process.pid, self._peaks), daemon=True).start()
+        self.since_start = self.taken((begun, 0.0))
+
+    def clocks(self) -> tuple[float, float]:
+        root = psutil.Process(self._process.pid)
+        times = [one.cpu_times() for one in (root, *root.children(recursive=True))]
+        return time.perf_counter(), sum(t.user + t.system + t.children_user + t.children_system for t in times)
+
+    def taken(self, since: tuple[float, float], waited_s: float = 0.0) -> Taken:
+        wall, cpu = self.clocks()
+        held = max(self._peaks[0], psutil.Process(self._process.pid).memory_info().rss)
+        return Taken(wall - since[0] - waited_s, cpu - since[1], held)
+
+
+@contextmanager
+def _server(variables: dict[str, str]) -> Iterator[_Server]:
+    port = free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        "dashboard",
+        "--server.headless",
+        "true",
+        "--server.port",
+        str(port),
+    ]
+    begun = time.perf_counter()
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command, env={**os.environ, **variables}, stdin=quiet, stdout=quiet, stderr=quiet)
+    try:
+        while True:
+            try:
+                urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=1).close()
+                break
+            except (urllib.error.URLError, OSError):
+                if process.poll() is not None or time.perf_counter() - begun > _LONGEST_S:
+                    raise RuntimeError("the dashboard did not start") from None
+                time.sleep(0.02)
+        yield _Server(process, begun, f"http://localhost:{port}")
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def _browser() -> Iterator[Any]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_FLAGS))
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.set_default_timeout(_LONGEST_S * 1000)
+        yield page
+        browser.close()
