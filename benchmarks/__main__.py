@@ -151,8 +151,8 @@ def _report(measured: Measured, visits: dashboard.Visits, load: float, with_nsys
     shared = ", so other programs were running and the seconds are longer than on an idle machine" if load > 1 else ""
     lines = [
         f"Measured on {datetime.date.today():%d %B %Y}: {os.cpu_count()} processors ({_processor()}), "
-        f"load {load:.1f} before and {os.getloadavg()[0]:.1f} after{shared}; Python {platform.python_version()}, which adds the first ten million integers in "
-        f"{_additions_s():.2f} s. {nsys}",
+        f"load {load:.1f} before and {os.getloadavg()[0]:.1f} after{shared}; Python {platform.python_version()}, which adds "
+        f"the first ten million integers in {_additions_s():.2f} s. {nsys}",
         "",
         "Targets, from the medians. Ratios are also given in CPU time, which says more if other programs were running. "
         "“of SQLite GROUP BY” is without the start of each: for the command what it takes on "
