@@ -6,16 +6,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.dashboard import AGAIN, CHARTS, HEADING, UP, WHOLE
-
 SMALL = 0
 """In place of a number of kernels: the bundled recordings, unpacked."""
 _PYTHON = sys.executable
 _GROUP_BY = """
 import sqlite3, sys
 from pathlib import Path
-
-from benchmarks.dashboard import AGAIN, CHARTS, HEADING, UP, WHOLE
 connection = sqlite3.connect(Path(sys.argv[1]).absolute().as_uri() + "?mode=ro", uri=True)
 sql = 'SELECT demangledName, count(*), sum("end" - start) FROM CUPTI_ACTIVITY_KIND_KERNEL GROUP BY demangledName'
 print(*connection.execute(sql), sep="\\n")
@@ -89,6 +85,9 @@ LARGEST = {PROJECTION: 2_000_000}
 METRIC_ROWS = 1_750_000
 """Rows of GPU metrics in the trace that is sanitised."""
 
+UP, HEADING, CHARTS = "dashboard: server up", "dashboard: first heading", "dashboard: all charts"
+FIRST_VISIT, AGAIN = "dashboard: slowest page, first visit", "dashboard: slowest page, again"
+WHOLE = "dashboard: first view, whole"
 _MILLION = 1_000_000
 TARGETS = (
     Target("help", SMALL, "CPU s", 0.35),

@@ -18,16 +18,11 @@ from urllib.parse import quote
 import psutil
 from playwright.sync_api import sync_playwright
 
-from benchmarks.process import Taken, watch
+from benchmarks.cases import AGAIN, CHARTS, FIRST_VISIT, HEADING, UP
+from benchmarks.process import Taken, Visits, watch
 from tests.support.serving import CHROMIUM_FLAGS, QUIET_S, at_rest, chromium, free_port
 
-UP, HEADING, CHARTS = "dashboard: server up", "dashboard: first heading", "dashboard: all charts"
-FIRST_VISIT, AGAIN = "dashboard: slowest page, first visit", "dashboard: slowest page, again"
-WHOLE = "dashboard: first view, whole"
 _LONGEST_S = 900
-
-Visits = dict[str, tuple[Taken, Taken]]
-"""By page: its first visit, and a second one after all others."""
 
 
 def bundled_pair() -> tuple[dict[str, Taken], Visits]:
@@ -40,7 +35,9 @@ def bundled_pair() -> tuple[dict[str, Taken], Visits]:
         taken[HEADING] = server.taken(begun)
         at_rest(page, _LONGEST_S)
         taken[CHARTS] = server.taken(begun, QUIET_S)
-        titles = [link.splitlines()[-1] for link in page.locator(".st-key-navigation a").all_inner_texts()]  # after the icon
+        titles = [
+            link.splitlines()[-1] for link in page.locator(".st-key-navigation a").all_inner_texts()
+        ]  # after the icon
         rounds: list[dict[str, Taken]] = [{}, {}]
         for found in rounds:
             for title in (*titles[1:], titles[0]):

@@ -27,6 +27,10 @@ class Taken:
     peak_bytes: int
 
 
+Visits = dict[str, tuple[Taken, Taken]]
+"""By page of the dashboard: its first visit, and a second one after all others."""
+
+
 def measure(command: Sequence[str], bytecode: Path) -> Taken:
     """Run a command to its end, in an empty folder of its own for what it writes.
 
