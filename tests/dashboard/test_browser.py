@@ -81,7 +81,7 @@ def test_the_first_page_opens_at_its_name_too(browser: Any, address: str, query:
     assert urlsplit(page.url).path == "/" and page.get_by_text("Page not found").count() == 0
     assert page.get_by_role("link", name="Overview", exact=True).count() == 1
     if query:
-        assert parse_qs(urlsplit(page.url).query)["after"] == ["trt-fp16-stream-b8"]
+        assert parse_qs(urlsplit(page.url).query)["after"] == ["trt86-fp16-stream-b8"]
     page.context.close()
 
 
