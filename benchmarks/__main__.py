@@ -148,7 +148,11 @@ def _traces(size: int, folder: Path, cases: list[Case]) -> dict[str, Path]:
 
 def _report(measured: Measured, visits: Visits, load: float, with_nsys: bool) -> str:
     nsys = f"nsys: {_nsys_version()}." if with_nsys else "nsys was not measured."
-    shared = ", so other programs were running and the seconds are longer than on an idle machine" if load > 1 else ""
+    shared = (
+        ", so other programs may have been running, and the seconds may be longer than on an idle machine"
+        if load > 1
+        else ""
+    )
     lines = [
         f"Measured on {datetime.date.today():%d %B %Y}: {os.cpu_count()} processors ({_processor()}), "
         f"load {load:.1f} before and {os.getloadavg()[0]:.1f} after{shared}; Python {platform.python_version()}, which adds "

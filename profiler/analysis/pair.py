@@ -24,8 +24,6 @@ _SAME_MODEL = 0.85
 _OTHER_MODEL = 0.6
 _FEWEST_NAMES = 3
 _NVM = re.compile(r"\b(to|from) nvm\b")
-_NUMBERED = re.compile(r"\w+ \d+")
-"""Texts such as "inference 12", of which there are very many, and :func:`range_name` finds nothing in them."""
 _FEWEST_PATHS = 5
 _NEARLY_ALL = 0.9
 _MATRIX = re.compile(
@@ -274,7 +272,7 @@ def _names(run: Run) -> _Names:
                     if node.op in _MATRIX_OPS:
                         matrix.add(path)
             continue
-        named = None if _NUMBERED.fullmatch(text) else range_name(text)
+        named = range_name(text)
         if named is None or named.what != MODULE or named.phase:
             continue
         modules.add(named.name)
