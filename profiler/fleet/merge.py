@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from profiler.fleet.measure import COMMUNICATION
@@ -24,6 +25,7 @@ _PARTS = (
 )
 _NAMED_PARTS = 2
 _SHOWN_NAME = 100
+_AT_ONCE = 4_000_000  # values of names × traces, 32 MB
 _LEAST_NS = 0.5  # less than the resolution of a trace is nothing
 
 
@@ -48,52 +50,66 @@ def merge_kernels(traces: pd.DataFrame, kernels: pd.DataFrame) -> list[dict[str,
         return []
     kernels = kernels[kernels["trace"].isin(seen)]
     total = int(kernels["total_ns"].sum())
-    rows = []
-    for level, key in (("kernel", "name"), ("category", "category")):
-        # time per inference: traces × names, 0 where a trace lacks it
-        times = kernels.pivot_table(index="trace", columns=key, values="time_ns", aggfunc="sum", fill_value=0.0)
-        times = times.reindex(seen, fill_value=0.0)
-        for name, part in kernels.groupby(key, sort=False):
-            time = times[name]
-            first = part.iloc[0]
-            rows.append(
-                {
-                    "group": traces["group"].iloc[0],
-                    "level": level,
-                    "name": name,
-                    "category": first["category"],
-                    **({k: first[k] for k in ("short_name", "tensor_cores", "rule")} if level == "kernel" else {}),
-                    "traces": len(seen),
-                    "traces_with": int(part["trace"].nunique()),
-                    "count": int(part["count"].sum()),
-                    "total_ns": int(part["total_ns"].sum()),
-                    "mean_ns": float(part["total_ns"].sum() / part["count"].sum()),
-                    "stddev_ns": _pooled(part),
-                    "min_ns": int(part["min_ns"].min()),
-                    "max_ns": int(part["max_ns"].max()),
-                    "share_of_kernel_time_pct": 100.0 * float(part["total_ns"].sum()) / total if total else None,
-                    "time_min_ns": float(time.min()),
-                    "time_median_ns": float(time.median()),
-                    "time_max_ns": float(time.max()),
-                    "time_cv_pct": cv_pct(time),
-                    "slowest_trace": str(time.idxmax()) if len(time) > 1 else None,
-                }
-            )
+    rows: list[dict[Any, Any]] = []
+    for level, key, described in (
+        ("kernel", "name", ("name", "category", "short_name", "tensor_cores", "rule")),
+        ("category", "category", ("category",)),
+    ):
+        grouped = kernels.groupby(key, sort=False)
+        sums = grouped.agg(
+            traces_with=("trace", "nunique"), count=("count", "sum"), total_ns=("total_ns", "sum"), min_ns=("min_ns", "min"),
+            max_ns=("max_ns", "max"),
+        )  # fmt: skip
+        codes = np.asarray(grouped.ngroup(), dtype=np.int64)
+        table = kernels.drop_duplicates(key)[list(described)].assign(
+            level=level,
+            name=sums.index,
+            traces=len(seen),
+            **{column: sums[column].to_numpy() for column in sums.columns},
+            mean_ns=(sums["total_ns"] / sums["count"]).to_numpy(),
+            stddev_ns=_pooled(kernels, codes),
+            share_of_kernel_time_pct=(100.0 * sums["total_ns"] / total).to_numpy() if total else None,
+            **_spread(kernels, codes, len(sums), seen),
+        )
+        rows += table.assign(group=traces["group"].iloc[0]).astype(object).to_dict("records")
     return sorted(rows, key=lambda row: (row["level"] != "kernel", -row["total_ns"], row["name"]))
 
 
-def _pooled(part: pd.DataFrame) -> float:
-    """Standard deviation of all executions, from the count, mean and deviation of each trace.
+def _pooled(kernels: pd.DataFrame, codes: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Standard deviation of all executions of each name, from the count, mean and deviation of each trace.
 
     The sum of squares within the traces plus that between their means (the identity behind the analysis of variance).
     """
-    n = part["count"].to_numpy(dtype=np.float64)
-    if n.sum() < 2:
-        return 0.0
-    means = part["mean_ns"].to_numpy(dtype=np.float64)
-    mean = (n * means).sum() / n.sum()
-    squares = ((n - 1) * part["stddev_ns"].to_numpy(dtype=np.float64) ** 2).sum() + (n * (means - mean) ** 2).sum()
-    return float(np.sqrt(squares / (n.sum() - 1)))
+    n, means, deviations = (kernels[c].to_numpy(dtype=np.float64) for c in ("count", "mean_ns", "stddev_ns"))
+    executions = np.bincount(codes, n)
+    mean = np.bincount(codes, n * means) / executions
+    squares = np.bincount(codes, (n - 1) * deviations**2 + n * (means - mean[codes]) ** 2)
+    return np.where(executions < 2, 0.0, np.sqrt(squares / np.maximum(executions - 1, 1)))
+
+
+def _spread(
+    kernels: pd.DataFrame, codes: npt.NDArray[np.int64], names: int, seen: Sequence[str]
+) -> dict[str, list[Any] | npt.NDArray[np.float64]]:
+    """The columns ``time_*`` and ``slowest_trace`` of each name, over all traces, of which a trace without that name has 0 ns."""
+    of_trace = pd.Index(seen).get_indexer(pd.Index(kernels["trace"]))
+    ns = kernels["time_ns"].to_numpy(dtype=np.float64)
+    parts = []
+    at_once = max(_AT_ONCE // len(seen), 1)
+    for first in range(0, names, at_once):  # names × traces, a part at a time
+        mine = (codes >= first) & (codes < first + at_once)
+        times = np.zeros((min(at_once, names - first), len(seen)))
+        np.add.at(times, (codes[mine] - first, of_trace[mine]), ns[mine])
+        deviation = times.std(axis=1, ddof=1) if len(seen) > 1 else np.zeros(len(times))
+        parts.append((times.min(1), np.median(times, axis=1), times.max(1), times.mean(1), deviation, times.argmax(1)))
+    least, median, most, mean, deviation, slowest = (np.concatenate(columns) for columns in zip(*parts))
+    several = len(seen) > 1
+    return {
+        "time_min_ns": least,
+        "time_median_ns": median,
+        "time_max_ns": most,
+        "time_cv_pct": [100.0 * d / m if several and m else None for d, m in zip(deviation.tolist(), mean.tolist())],
+        "slowest_trace": [seen[at] if several else None for at in slowest],
+    }
 
 
 def group_row(traces: pd.DataFrame, outliers: Sequence[dict[str, Any]], rule: OutlierRule) -> dict[str, Any]:
@@ -223,8 +239,8 @@ def _kernel_excess(
         pivot = kernels.pivot_table(index="trace", columns=key, values=["time_ns", "per_inference"], aggfunc="sum")
         pivot = pivot.reindex(seen).fillna(0.0).astype(float)
         mine, usual = pivot.loc[me["trace"]], pivot.drop(index=me["trace"]).median()
-        for name in pivot["time_ns"].columns:
-            value, median = float(mine["time_ns", name]), float(usual["time_ns", name])
+        columns = [side[figure].tolist() for figure in ("time_ns", "per_inference") for side in (mine, usual)]
+        for name, value, median, launched, usually in zip(pivot["time_ns"].columns, *columns):
             kind = str(name) if level == "category" else category[name]
             row = {
                 "level": level,
@@ -237,8 +253,8 @@ def _kernel_excess(
             }
             if me["basis"] == "inference":
                 row |= {
-                    "per_inference": float(mine["per_inference", name]),
-                    "median_per_inference": float(usual["per_inference", name]),
+                    "per_inference": launched,
+                    "median_per_inference": usually,
                 }
             rows.append(row)
     return sorted(rows, key=lambda r: (r["level"] != "category", -r["excess_ns"], r["name"]))

@@ -24,7 +24,10 @@ from profiler.trace.arrow import Batch, StreamError, opened
 _Part = TypeVar("_Part")
 
 TOO_LONG = 2
+MAX_TEXT = 1 << 14
+"""Characters of a text; the plain way reads longer ones."""
 _BATCH_ROWS = 1 << 16
+_BATCH_TEXTS = 1 << 12  # of at most 4 bytes a character: 256 MiB
 _MAX_WORKERS = 4
 _ENDED = -1  # among the numbers of rows: the others stop
 _SETTINGS = ("trusted_schema=OFF", "query_only=ON", "cell_size_check=ON", "mmap_size=0", "temp_store=MEMORY")
@@ -114,12 +117,13 @@ def naturals(
 
 
 def texts(
-    uri: str, select: Select, bounds: tuple[int, int], what: str, tick: Callable[[], None]
+    uri: str, select: Select, bounds: tuple[int, int], what: str, tick: Callable[[], None], check: Callable[[int], None]
 ) -> tuple[npt.NDArray[np.int32], list[str]]:
     """A text column as codes in rowid order (-1: NULL) and the distinct texts.
 
     Args:
         select: as for :func:`integers`, with two expressions: whether the text is NULL (or :data:`TOO_LONG`), and the text ('' for NULL).
+        check: called with the characters of the distinct texts so far; what it raises ends the reading.
 
     Raises:
         BulkError: a value is not text in UTF-8, or the file cannot be read so.
@@ -130,8 +134,15 @@ def texts(
     def part(rowids: tuple[int, int]) -> tuple[list[npt.NDArray[np.int32]], dict[str, int]]:
         places: dict[str, int] = {}
         pieces = []
-        for batch in _batches(uri, select(*rowids), done):
+        size = 0
+        for batch in _batches(uri, select(*rowids), done, _BATCH_TEXTS):
             distinct, indices = batch.texts(1)
+            size += sum(len(text) for text in distinct if text not in places)
+            try:
+                check(size)
+            except BaseException:
+                done.append(_ENDED)
+                raise
             codes = np.asarray([places.setdefault(text, len(places)) for text in distinct], dtype=np.int32)[indices]
             marks = batch.integers(0)
             if (marks == TOO_LONG).any():
@@ -144,14 +155,15 @@ def texts(
     for pieces, own in _in_parts(part, bounds, what, done, tick):
         table = np.asarray([*(places.setdefault(text, len(places)) for text in own), -1], dtype=np.int32)
         everything += [table[piece] for piece in pieces]
+    check(sum(map(len, places)))
     return np.concatenate(everything or [np.empty(0, np.int32)]), list(places)
 
 
-def _batches(uri: str, sql: str, done: list[int]) -> Iterator[Batch]:
+def _batches(uri: str, sql: str, done: list[int], rows: int = _BATCH_ROWS) -> Iterator[Batch]:
     with opened(uri) as connection:
         for setting in _SETTINGS:
             connection.execute(f"PRAGMA {setting}")
-        for batch in connection.batches(sql, _BATCH_ROWS):
+        for batch in connection.batches(sql, rows):
             if _ENDED in done:
                 return
             done.append(len(batch))

@@ -182,7 +182,7 @@ class Database:
         with self._lock, self._errors():
             self._check_unchanged()
             self._limit.start()
-            self._texts.start()
+            self._texts.reset()
             cursor = self._db.execute(sql, list(values))
             while part := cursor.fetchmany(_ROWS_AT_ONCE):
                 found += part
@@ -191,6 +191,7 @@ class Database:
                         f"{self.label}: damaged: it gives more rows than a file of its size can hold.",
                         "Copy or export it again.",
                     )
+            self._texts.reset()
             self._check_unchanged()
         return found
 
@@ -373,11 +374,12 @@ class Database:
             return np.empty(0, dtype=np.int32), []
         bounds = self.rowids(table)
         if bounds is not None and bounds[1] - bounds[0] >= _LARGE_TABLE:
-            is_long = f"length({name}) > {MAX_NAME}"
+            is_long = f"length({name}) > {bulk.MAX_TEXT}"
             mark = f"CASE WHEN {is_long} THEN {bulk.TOO_LONG} ELSE {name} IS NULL END"
             picked = f"{mark}, CASE WHEN {is_long} THEN '' ELSE coalesce({name}, '') END"
             select = _part_of(table, picked, where)
-            found = self._in_bulk(lambda: bulk.texts(self._uri, select, bounds, table, self._tick))
+            check = self._texts.check_large_table
+            found = self._in_bulk(lambda: bulk.texts(self._uri, select, bounds, table, self._tick, check))
             if found is not None:
                 return found
         sql = f"SELECT {name} FROM {quoted(table)} {f'WHERE {where}' if where else ''}"  # noqa: S608 - as above

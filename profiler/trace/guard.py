@@ -22,8 +22,10 @@ _DEFAULT_SECONDS = 900.0
 _STEPS_BETWEEN_LOOKS = 20_000
 _MAX_TABLES = 5_000
 _MAX_TEXT_BYTES = 1 << 26
-_MAX_TEXTS_BYTES = 1 << 27
-"""Of all texts that one query gives."""
+_MAX_TEXTS = 1 << 27
+"""Bytes of all different texts that one query gives."""
+_MAX_TEXTS_OF_A_LARGE_TABLE = 3 << 26
+"""PyTorch's ``emit_nvtx`` writes a text of its own for every operation."""
 _QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|--[^\n]*|/\*.*?\*/""", re.DOTALL)
 _CHECK = re.compile(r"\bCHECK\b", re.IGNORECASE)
 _PLAIN_TABLE = re.compile(r"CREATE TABLE\b", re.IGNORECASE)  # SQLite itself stores the statement with these two words
@@ -70,23 +72,39 @@ class TimeLimit:
 
 
 class TextLimit:
-    """Decodes the texts of a query, and ends it when they are too much for memory. ``start`` before each."""
+    """Decodes the texts of a query, and ends it when the different ones are too much for memory. ``reset`` before and after each."""
 
     def __init__(self, label: str) -> None:
         self._label = label
-        self._left = _MAX_TEXTS_BYTES
+        self._size = 0
+        self._texts: dict[bytes, str] = {}
 
-    def start(self) -> None:
-        self._left = _MAX_TEXTS_BYTES
+    def reset(self) -> None:
+        self._size = 0
+        self._texts.clear()
 
     def decode(self, raw: bytes) -> str:
-        self._left -= len(raw)
-        if self._left < 0:
+        text = self._texts.get(raw)
+        if text is None:
+            self._size += len(raw)
+            self._check(self._size, _MAX_TEXTS)
+            text = self._texts[raw] = raw.decode("utf-8", "replace")
+        return text
+
+    def check_large_table(self, characters: int) -> None:
+        """Of the different texts of a table together; characters are no more than their bytes.
+
+        Raises:
+            TraceError: they are too much.
+        """
+        self._check(characters, _MAX_TEXTS_OF_A_LARGE_TABLE)
+
+    def _check(self, size: int, most: int) -> None:
+        if size > most:
             raise TraceError(
-                f"{self._label}: its names and other texts take more than {_MAX_TEXTS_BYTES:,} bytes, which is the most that is read.",
+                f"{self._label}: its names and other texts take more than {most:,} bytes, which is the most that is read.",
                 "Record a shorter part of the program, or give its ranges fewer different names.",
             )
-        return raw.decode("utf-8", "replace")
 
 
 def query_seconds() -> float:

@@ -74,6 +74,13 @@ class _Writer:
             rows,
         )
 
+    def own_ranges(self, rows: Iterable[tuple[int, int, str]]) -> None:
+        """(start, end, text), the text in the row itself"""
+        self._db.executemany(
+            f"INSERT INTO {_RANGES} (start, end, eventType, globalTid, domainId, text) VALUES (?, ?, 59, {TID}, 0, ?)",
+            rows,
+        )
+
     def inferences(self, length: int, n: int = _INFERENCES) -> None:
         """Ranges "iter 0" … around all that is launched from 0 to ``length``."""
         each = -(-length // n)
@@ -107,6 +114,15 @@ def range_names(path: Path, n: int) -> None:
     writer.ranges(
         (100 * k, 100 * k + 90, text) for k, text in enumerate(writer.texts(f"part {k} of {k * 7}x" for k in range(n)))
     )
+    kernel = writer.text("void add<float>(float *)")
+    writer.kernels((100 * k + 10, 50, kernel) for k in range(n))
+    writer.close()
+
+
+def range_texts(path: Path, n: int, characters: int) -> None:
+    """Ranges that have their texts themselves, each another one, as ``torch.cuda.nvtx`` writes them; a kernel in each."""
+    writer = _Writer(path)
+    writer.own_ranges((100 * k, 100 * k + 90, f"step {k} " + "x" * characters) for k in range(n))
     kernel = writer.text("void add<float>(float *)")
     writer.kernels((100 * k + 10, 50, kernel) for k in range(n))
     writer.close()
@@ -152,6 +168,8 @@ CASES: dict[str, tuple[Callable[[Path, int], None], int]] = {
     "a kernel name of 60 MB": (long_kernel_name, 60_000_000),
     "250 MB of names": (unused_texts, 250),
     "1,000,000 range names": (range_names, 1_000_000),
+    "60,000 range texts of 20 kB": (lambda path, n: range_texts(path, n, 20_000), 60_000),
+    "195,000 range texts of 1 kB": (lambda path, n: range_texts(path, n, 1_000), 195_000),
     "1,000,000 ranges, 300 deep": (lambda path, n: nested_ranges(path, n, 300), 1_000_000),
     "1,000,000 ranges, 30,000 deep": (lambda path, n: nested_ranges(path, n, 30_000), 1_000_000),
     "20,000 overlapping ranges": (overlapping_ranges, 20_000),

@@ -37,7 +37,7 @@ def test_an_endless_name_is_refused(
 
 
 def test_names_that_together_take_too_much_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "_MAX_TEXTS_BYTES", 10_000)
+    monkeypatch.setattr(guard, "_MAX_TEXTS", 10_000)
     maker = TraceMaker()
     for n in range(100):
         maker.kernel(10 * n, 5, name=f"kernel_{n}_" + "x" * 100)
@@ -46,6 +46,32 @@ def test_names_that_together_take_too_much_are_refused(tmp_path: Path, monkeypat
         pytest.raises(TraceError, match="more than 10,000 bytes"),
     ):
         _ = trace.kernels
+
+
+@pytest.mark.parametrize("large_tables", [False, True])
+def test_names_in_the_ranges_that_together_take_too_much_are_refused(
+    large_tables: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in ("_MAX_TEXTS", "_MAX_TEXTS_OF_A_LARGE_TABLE"):
+        monkeypatch.setattr(guard, limit, 10_000_000)
+    monkeypatch.setattr(database, "_LARGE_TABLE", 0 if large_tables else 50_000)
+    maker = simple()
+    for n in range(1_100):
+        maker.add("NVTX_EVENTS", start=10 * n, end=10 * n + 5, eventType=59, text=f"step {n:8} " + "x" * 10_000)
+    with (
+        open_trace(maker.write(tmp_path / "t.sqlite")) as trace,
+        pytest.raises(TraceError, match="more than 10,000,000 bytes"),
+    ):
+        _ = trace.nvtx_ranges
+
+
+def test_a_text_that_repeats_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "_MAX_TEXTS", 1_000_000)
+    maker = simple()
+    for n in range(2_000):
+        maker.add("NVTX_EVENTS", start=10 * n, end=10 * n + 5, eventType=59, text="x" * 10_000)
+    with open_trace(maker.write(tmp_path / "t.sqlite")) as trace:
+        assert (trace.nvtx_ranges["text"] == "x" * 10_000).sum() == 2_000
 
 
 @pytest.mark.parametrize("table", ["NVTX_EVENTS", "somebody's"])

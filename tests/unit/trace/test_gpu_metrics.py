@@ -76,7 +76,7 @@ def test_samples_in_json_are_read_in_parts(opened: Open, monkeypatch: pytest.Mon
         data = {"Tensor Active": str(when), "SM Issue": "3"} if when != 30 else {"SM Active": 1}
         maker.add("GENERIC_EVENTS", rawTimestamp=when, timestamp=when, typeId=0, data=json.dumps(data))
     trace = opened(maker)
-    monkeypatch.setattr(guard, "_MAX_TEXTS_BYTES", 200)
+    monkeypatch.setattr(guard, "_MAX_TEXTS", 200)
     with pytest.raises(TraceError, match="more than 200 bytes"):
         _ = trace.gpu_metrics
     monkeypatch.setattr(gpu_metrics, "_ROWS_A_QUERY", 3)
