@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from profiler import progress
-from profiler.trace.arrays import Int64Array, IntArray
+from profiler.trace.arrays import MISSING, Int64Array, IntArray
 from profiler.trace.arrow import Batch, StreamError, opened
 
 _Part = TypeVar("_Part")
@@ -28,13 +29,16 @@ MAX_TEXT = 1 << 14
 """Characters of a text; the plain way reads longer ones."""
 _BATCH_ROWS = 1 << 16
 _BATCH_TEXTS = 1 << 12  # of at most 4 bytes a character: 256 MiB
+_SAMPLED_ROWS = 300
 _MAX_WORKERS = 4
 _ENDED = -1  # among the numbers of rows: the others stop
 _SETTINGS = ("trusted_schema=OFF", "query_only=ON", "cell_size_check=ON", "mmap_size=0", "temp_store=MEMORY")
 _INT32, _INT64 = np.iinfo(np.int32), np.iinfo(np.int64)
 
-Select = Callable[[int, int], str]
-"""SQL that reads the rows from one rowid to another."""
+Read = Callable[[int, int], str]
+"""SQL that reads the rows from one rowid to another, in their order."""
+Select = Callable[[str, str], Read]
+"""Such SQL for some expressions, and a further condition or ""."""
 
 
 class BulkError(Exception):
@@ -42,56 +46,96 @@ class BulkError(Exception):
 
 
 def integers(
-    uri: str,
-    select: Select,
-    columns: int,
-    bounds: tuple[int, int],
-    what: str,
-    tick: Callable[[], None],
-    aside: tuple[int, int] | None = None,
-) -> tuple[list[IntArray], Int64Array]:
+    uri: str, select: Select, columns: Sequence[str], bounds: tuple[int, int], what: str, tick: Callable[[], None]
+) -> list[IntArray]:
     """Integer columns of a query.
+
+    A column that has the same value in all rows, as device and process mostly have, is not handed over row by row: SQLite checks the
+    value that a few rows suggest, and gives NULL in place of the first other column where a row differs. Such rows are read again.
 
     Args:
         uri: of the database, as SQLite understands it, with ``mode=ro``.
-        select: SQL that gives ``columns`` integer expressions of the rows from one rowid to another, in their order.
+        columns: integer expressions.
         bounds: smallest and largest rowid.
         what: is being read, for :mod:`profiler.progress`.
         tick: called a few times a second; what it raises ends the reading.
-        aside: a column's place and a value: the rows that have it there are not among the others.
 
     Returns:
-        An array a column, in rowid order; NULL is :data:`MISSING`. And the rows that were put aside, as (rows, columns).
+        An array a column, in rowid order; NULL is :data:`MISSING`.
 
     Raises:
         BulkError: a value is not an integer, or the file cannot be read so.
     """
     done: list[int] = []
     low, high = bounds
-    made = [_Column(high - low + 1) for _ in range(columns)]
+    made = [_Column(high - low + 1) for _ in columns]
+    try:
+        constant = _constant(uri, select, columns, bounds)
+    except (StreamError, OSError) as error:
+        raise BulkError(str(error)) from error
+    varying = [k for k in range(len(columns)) if k not in constant]
+    picked, usual = [columns[k] for k in varying], ""
+    if constant:
+        usual = " AND ".join(f"{columns[k]} IS {_literal(value)}" for k, value in constant.items())
+        usual += f" AND {picked[0]} IS NOT NULL"
+        picked[0] = f"CASE WHEN {usual} THEN {picked[0]} END"
+    read = select(", ".join(picked), "")
 
-    def part(rowids: tuple[int, int]) -> tuple[int, list[Int64Array]]:
+    def part(rowids: tuple[int, int]) -> int:
         at = rowids[0] - low
-        others = []
-        for batch in _batches(uri, select(*rowids), done):
-            values = [batch.integers(k) for k in range(columns)]
-            if aside is not None and (is_other := values[aside[0]] == aside[1]).any():
-                others.append(np.stack([v[is_other] for v in values], axis=1))
-                values = [v[~is_other] for v in values]
-            for column, own in zip(made, values):
-                column.put(at, own)
-            at += len(values[0])
-        return at - (rowids[0] - low), others
+        others: list[IntArray] | None = None
+        for batch in _batches(uri, read(*rowids), done):
+            values: dict[int, IntArray] = {k: batch.integers(place) for place, k in enumerate(varying)}
+            values |= {k: np.broadcast_to(np.int64(value), len(batch)) for k, value in constant.items()}
+            if constant and (odd := values[varying[0]] == MISSING).any():
+                if others is None:
+                    others = _rows_but(uri, select, columns, usual, rowids)
+                n = np.count_nonzero(odd)
+                if n > len(others[0]):
+                    raise BulkError("a row was not found again")
+                for k, own in values.items():
+                    values[k] = own.copy()
+                    values[k][odd] = others[k][:n]
+                others = [rest[n:] for rest in others]
+            for k, column in enumerate(made):
+                column.put(at, values[k])
+            at += len(batch)
+        return at - (rowids[0] - low)
 
-    parts = _in_parts(part, bounds, what, done, tick)
-    places = [(rowids[0] - low, count) for rowids, (count, _) in zip(_split(*bounds), parts)]
-    others = [rows for _, own in parts for rows in own]
-    return [column.joined(places) for column in made], np.concatenate(others or [np.empty((0, columns), np.int64)])
+    counts = _in_parts(part, bounds, what, done, tick)
+    places = [(rowids[0] - low, count) for rowids, count in zip(_split(*bounds), counts)]
+    return [column.joined(places) for column in made]
 
 
-def naturals(
-    uri: str, select: Select, bounds: tuple[int, int], what: str, tick: Callable[[], None]
-) -> Int64Array | None:
+def _constant(uri: str, select: Select, columns: Sequence[str], bounds: tuple[int, int]) -> dict[int, int]:
+    """The columns that some rows suggest to have one value, and that value; never all of them."""
+    low, high = bounds
+    if high - low < _SAMPLED_ROWS:
+        return {}
+    places = random.Random(0).sample(range(low, high + 1), _SAMPLED_ROWS)  # not at equal distances: rows may alternate
+    sql = select(", ".join(columns), f"rowid IN ({','.join(map(str, sorted(places)))})")(low, high)
+    seen: list[set[int]] = [set() for _ in columns]
+    for batch in _batches(uri, sql, []):
+        for k, values in enumerate(seen):
+            values.update(batch.integers(k).tolist())
+    found = {k: values.pop() for k, values in enumerate(seen) if len(values) == 1}
+    if len(found) == len(columns):
+        found.popitem()
+    return found
+
+
+def _rows_but(uri: str, select: Select, columns: Sequence[str], usual: str, rowids: tuple[int, int]) -> list[IntArray]:
+    """The columns of the rows for which a condition is not true."""
+    sql = select(", ".join(columns), f"NOT ({usual})")(*rowids)
+    kept = [[batch.integers(k).copy() for k in range(len(columns))] for batch in _batches(uri, sql, [])]
+    return [np.concatenate([np.empty(0, np.int64), *(part[k] for part in kept)]) for k in range(len(columns))]
+
+
+def _literal(value: int) -> str:
+    return "NULL" if value == MISSING else str(value)
+
+
+def naturals(uri: str, read: Read, bounds: tuple[int, int], what: str, tick: Callable[[], None]) -> Int64Array | None:
     """One integer expression of the rows, in rowid order; None where one of them is NULL or negative."""
     done: list[int] = []
     low, high = bounds
@@ -99,7 +143,7 @@ def naturals(
 
     def part(rowids: tuple[int, int]) -> int | None:
         at = rowids[0] - low
-        for batch in _batches(uri, select(*rowids), done):
+        for batch in _batches(uri, read(*rowids), done):
             own = batch.integers(0)
             if own.min() < 0:
                 done.append(_ENDED)  # the others stop, too
@@ -117,12 +161,12 @@ def naturals(
 
 
 def texts(
-    uri: str, select: Select, bounds: tuple[int, int], what: str, tick: Callable[[], None], check: Callable[[int], None]
+    uri: str, read: Read, bounds: tuple[int, int], what: str, tick: Callable[[], None], check: Callable[[int], None]
 ) -> tuple[npt.NDArray[np.int32], list[str]]:
     """A text column as codes in rowid order (-1: NULL) and the distinct texts.
 
     Args:
-        select: as for :func:`integers`, with two expressions: whether the text is NULL (or :data:`TOO_LONG`), and the text ('' for NULL).
+        read: gives two expressions: whether the text is NULL (or :data:`TOO_LONG`), and the text ('' for NULL).
         check: called with the characters of the distinct texts so far; what it raises ends the reading.
 
     Raises:
@@ -135,7 +179,7 @@ def texts(
         places: dict[str, int] = {}
         pieces = []
         size = 0
-        for batch in _batches(uri, select(*rowids), done, _BATCH_TEXTS):
+        for batch in _batches(uri, read(*rowids), done, _BATCH_TEXTS):
             distinct, indices = batch.texts(1)
             size += sum(len(text) for text in distinct if text not in places)
             try:

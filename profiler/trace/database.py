@@ -233,32 +233,23 @@ class Database:
         bounds = self.rowids(table)
         if bounds is None or bounds[1] - bounds[0] < _LARGE_TABLE:
             return None
-        picked = ", ".join(quoted(c) for c in columns)
-        select = _part_of(table, picked, where)
-        found = self._in_bulk(lambda: bulk.integers(self._uri, select, len(columns), bounds, table, self._tick))
-        return None if found is None else dict(zip(columns, found[0]))
+        picked = [quoted(c) for c in columns]
+        select = _select(table, where)
+        found = self._in_bulk(lambda: bulk.integers(self._uri, select, picked, bounds, table, self._tick))
+        return None if found is None else dict(zip(columns, found))
 
-    def with_text_places(
-        self, table: str, columns: Sequence[str], text: str, kind: str, kinds: Sequence[int], other: int
-    ) -> tuple[dict[str, IntArray], dict[str, IntArray]] | None:
-        """Integer columns of a large table's rows of some kinds, and of another kind, in one pass.
+    def with_text_places(self, table: str, columns: Sequence[str], text: str, where: str) -> dict[str, IntArray] | None:
+        """Integer columns, all of them there, of a large table's rows; and under the name of a text column their rowids.
 
-        Args:
-            columns: all of them there, ``kind`` among them.
-            text: a text column.
-
-        Returns:
-            Twice the columns, of the rows whose ``kind`` is one of ``kinds``, and of those where it is ``other``. ``text`` holds the
-            rowid where the row has a text and else :data:`MISSING`. None where :meth:`integers` and :meth:`texts` have to do it.
+        The rowid is :data:`MISSING` where the row has no text. None where :meth:`integers` and :meth:`texts` have to do it.
         """
         bounds = self.rowids(table)
         if bounds is None or bounds[1] - bounds[0] < _LARGE_TABLE:
             return None
-        picked = ", ".join([*(quoted(c) for c in columns), f"CASE WHEN {quoted(text)} IS NOT NULL THEN rowid END"])
-        select = _part_of(table, picked, f"{quoted(kind)} IN ({','.join(map(str, (*kinds, other)))})")
-        names, aside = [*columns, text], (list(columns).index(kind), other)
-        read = self._in_bulk(lambda: bulk.integers(self._uri, select, len(names), bounds, table, self._tick, aside))
-        return None if read is None else (dict(zip(names, read[0])), dict(zip(names, read[1].T)))
+        picked = [*(quoted(c) for c in columns), f"(CASE WHEN {quoted(text)} IS NOT NULL THEN rowid END)"]
+        select = _select(table, where)
+        read = self._in_bulk(lambda: bulk.integers(self._uri, select, picked, bounds, table, self._tick))
+        return None if read is None else dict(zip([*columns, text], read))
 
     def texts_at(self, table: str, column: str, rowids: IntArray) -> list[str]:
         """The texts of a few rows, in the order of their rowids."""
@@ -321,8 +312,8 @@ class Database:
         # text is greater than any number, so it fails the comparisons; a fraction makes the sum a fraction, which is refused
         times = " AND ".join(f'"{c}" BETWEEN {first} AND {last}' for c in ("start", "end"))
         fits = f'{times} AND "end" - "start" BETWEEN 0 AND {limit - 1} AND {name} BETWEEN 0 AND {_MAX_KEY}'
-        select = _part_of(table, f'CASE WHEN {fits} THEN {name} * {limit} + ("end" - "start") END')
-        return self._in_bulk(lambda: bulk.naturals(self._uri, select, bounds, table, self._tick))
+        read = _select(table)(f'CASE WHEN {fits} THEN {name} * {limit} + ("end" - "start") END', "")
+        return self._in_bulk(lambda: bulk.naturals(self._uri, read, bounds, table, self._tick))
 
     def rowids(self, table: str) -> tuple[int, int] | None:
         """The smallest and the largest rowid of a table that is there; None where a column takes that name, or the table has none."""
@@ -377,9 +368,9 @@ class Database:
             is_long = f"length({name}) > {bulk.MAX_TEXT}"
             mark = f"CASE WHEN {is_long} THEN {bulk.TOO_LONG} ELSE {name} IS NULL END"
             picked = f"{mark}, CASE WHEN {is_long} THEN '' ELSE coalesce({name}, '') END"
-            select = _part_of(table, picked, where)
+            read = _select(table, where)(picked, "")
             check = self._texts.check_large_table
-            found = self._in_bulk(lambda: bulk.texts(self._uri, select, bounds, table, self._tick, check))
+            found = self._in_bulk(lambda: bulk.texts(self._uri, read, bounds, table, self._tick, check))
             if found is not None:
                 return found
         sql = f"SELECT {name} FROM {quoted(table)} {f'WHERE {where}' if where else ''}"  # noqa: S608 - as above
@@ -424,12 +415,16 @@ class Database:
             )
 
 
-def _part_of(table: str, picked: str, where: str = "") -> bulk.Select:
-    """SQL that picks expressions of a table's rows from one rowid to another; names are quoted, conditions the program's own."""
-    also = f" AND ({where})" if where else ""
+def _select(table: str, where: str = "") -> bulk.Select:
+    """SQL for parts of a table; names in what is picked are quoted, conditions the program's own."""
 
-    def select(low: int, high: int) -> str:
-        rows = f"rowid BETWEEN {low} AND {high}{also}"
-        return f"SELECT {picked} FROM {quoted(table)} NOT INDEXED WHERE {rows} ORDER BY rowid"  # noqa: S608 - see above
+    def select(picked: str, also: str) -> bulk.Read:
+        conditions = "".join(f" AND ({condition})" for condition in (where, also) if condition)
+
+        def read(low: int, high: int) -> str:
+            rows = f"rowid BETWEEN {low} AND {high}{conditions}"
+            return f"SELECT {picked} FROM {quoted(table)} NOT INDEXED WHERE {rows} ORDER BY rowid"  # noqa: S608 - see above
+
+        return read
 
     return select

@@ -23,6 +23,7 @@ INTEGERS = st.one_of(st.none(), st.integers(-(2**63) + 1, 2**63 - 1), st.integer
 def every_table_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "_LARGE_TABLE", 0)
     monkeypatch.setattr(bulk, "_BATCH_ROWS", 7)
+    monkeypatch.setattr(bulk, "_SAMPLED_ROWS", 3)
 
 
 def table(
@@ -57,6 +58,41 @@ def test_fast_and_plain_reading_agree(tmp_path_factory: pytest.TempPathFactory, 
             assert all(r[2] is None for r in rows)
     finally:
         found.close()
+
+
+@given(
+    st.lists(
+        st.tuples(st.one_of(st.just(7), INTEGERS), st.sampled_from([1, 1, 1, 1, 1, 2, None]), st.none()),
+        min_size=10,
+        max_size=90,
+    )
+)
+def test_a_column_with_one_value_and_the_rows_that_differ_are_read_right(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[object, ...]]
+) -> None:
+    found = Database(table(tmp_path_factory.getbasetemp() / "constant.sqlite", rows), "constant")
+    try:
+        for where in ("", "b IS NOT NULL", "a = 7"):
+            for columns in (["a", "b"], ["b", "a"], ["b"]):
+                fast = found._many_integers("StringIds", columns, where)
+                plain = found._few_integers("StringIds", columns, where, ())
+                assert fast is not None and {c: v.tolist() for c, v in fast.items()} == {
+                    c: v.tolist() for c, v in plain.items()
+                }
+    finally:
+        found.close()
+
+
+def test_a_column_with_one_value_is_not_handed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    batches = bulk._batches
+    monkeypatch.setattr(bulk, "_batches", lambda uri, sql, *rest: asked.append(sql) or batches(uri, sql, *rest))
+    found = Database(table(tmp_path / "one.sqlite", [(n, 5, None) for n in range(60)]), "one")
+    assert found.integers("StringIds", ["b", "a"])["b"].tolist() == [5] * 60
+    found.close()
+    some_rows, *parts = [sql.partition(" FROM ")[0] for sql in asked]
+    assert some_rows == 'SELECT "b", "a"'
+    assert set(parts) == {'SELECT CASE WHEN "b" IS 5 AND "a" IS NOT NULL THEN "a" END'}
 
 
 @pytest.mark.parametrize("bad", ["text", 2.5, b"blob"])

@@ -63,6 +63,7 @@ def test_one_pass_gives_what_many_give(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(database, "_LARGE_TABLE", 0)
             patch.setattr(bulk, "_BATCH_ROWS", 7)
+            patch.setattr(bulk, "_SAMPLED_ROWS", 3)
             patch.setattr(nvtx_rows, "_FEW_TEXTS", few)
             assert read(found) == plain
 
