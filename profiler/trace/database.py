@@ -7,6 +7,7 @@ import os
 import sqlite3
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -82,6 +83,7 @@ class Database:
             connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
             try:
                 self._opened = path.open("rb")
+                self._close_file = weakref.finalize(self, self._opened.close)  # a cache may drop a trace without closing it
                 self._state = state_of(self._opened.fileno())
                 self._size = self._state[2] if self._state else 0
                 self._texts = harden(connection, self._limit, label)
@@ -95,17 +97,13 @@ class Database:
                 self.check_is_at_path()
             except BaseException:
                 connection.close()
-                self._close_file()
+                if hasattr(self, "_close_file"):
+                    self._close_file()
                 raise
 
     def close(self) -> None:
         self._db.conn.close()
         self._close_file()
-
-    def _close_file(self) -> None:
-        opened = getattr(self, "_opened", None)
-        if opened is not None:
-            opened.close()
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
