@@ -28,6 +28,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Of ``-n auto``: one more than there are processors, as every other test waits for a browser or a program."""
+    return (os.cpu_count() or 1) + 1
+
+
 def _digests() -> dict[str, str]:
     files = [p for folder in (TRACES, DATA) for p in sorted(folder.rglob("*")) if p.is_file()]
     return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
