@@ -115,6 +115,7 @@ def _dashboard(sizes: list[int], folder: Path, repeat: int, pairs_up_to: int | N
     visits: Visits = {}
     for turn in range(repeat + 1):
         taken, visits = dashboard.bundled_pair()
+        taken |= dashboard.empty_app()
         for name, one in taken.items():
             print(f"{name}: {one.wall_s:.2f} s", file=sys.stderr, flush=True)
             if turn:

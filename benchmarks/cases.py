@@ -86,6 +86,7 @@ METRIC_ROWS = 1_750_000
 """Rows of GPU metrics in the trace that is sanitised."""
 
 UP, HEADING, CHARTS = "dashboard: server up", "dashboard: first heading", "dashboard: all charts"
+EMPTY = "an empty Streamlit app: first heading"
 FIRST_VISIT, AGAIN = "dashboard: slowest page, first visit", "dashboard: slowest page, again"
 WHOLE = "dashboard: first view, whole"
 _MILLION = 1_000_000

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,23 +16,35 @@ from urllib.parse import quote
 import psutil
 from playwright.sync_api import sync_playwright
 
-from benchmarks.cases import AGAIN, CHARTS, FIRST_VISIT, HEADING, UP
+from benchmarks.cases import AGAIN, CHARTS, EMPTY, FIRST_VISIT, HEADING, UP
 from benchmarks.process import Taken, Visits, watch
-from tests.support.serving import CHROMIUM_FLAGS, QUIET_S, at_rest, chromium, free_port
+from tests.support.serving import CHROMIUM_FLAGS, DASHBOARD, QUIET_S, at_rest, chromium, server
 
 _LONGEST_S = 900
 
 
+def empty_app() -> dict[str, Taken]:
+    """The first heading of an app that is nothing but a heading: what Streamlit and the browser take."""
+    with tempfile.TemporaryDirectory(prefix="profiler-benchmarks-") as folder:
+        script = Path(folder, "app.py")
+        script.write_text('import streamlit as st\n\nst.title("Heading")\n')
+        with _server({}, (sys.executable, "-m", "streamlit", "run", str(script))) as served, _browser() as page:
+            begun = served.clocks()
+            page.goto(served.address, wait_until="commit")
+            page.locator("h1").first.wait_for()
+            return {EMPTY: served.taken(begun)}
+
+
 def bundled_pair() -> tuple[dict[str, Taken], Visits]:
     """The bundled pair in the server's first session, then every page twice by a click in the sidebar."""
-    with _server({}) as server, _browser() as page:
-        taken = {UP: server.since_start}
-        begun = server.clocks()
-        page.goto(server.address, wait_until="commit")
+    with _server({}) as served, _browser() as page:
+        taken = {UP: served.since_start}
+        begun = served.clocks()
+        page.goto(served.address, wait_until="commit")
         page.locator("h1").first.wait_for()
-        taken[HEADING] = server.taken(begun)
+        taken[HEADING] = served.taken(begun)
         at_rest(page, _LONGEST_S)
-        taken[CHARTS] = server.taken(begun, QUIET_S)
+        taken[CHARTS] = served.taken(begun, QUIET_S)
         titles = [
             link.splitlines()[-1] for link in page.locator(".st-key-navigation a").all_inner_texts()
         ]  # after the icon
@@ -42,11 +52,11 @@ def bundled_pair() -> tuple[dict[str, Taken], Visits]:
         for found in rounds:
             for title in (*titles[1:], titles[0]):
                 address = page.url
-                begun = server.clocks()
+                begun = served.clocks()
                 page.get_by_role("link", name=title, exact=True).click()
                 page.wait_for_url(lambda url, left=address: bool(url != left))
                 at_rest(page, _LONGEST_S)
-                found[title] = server.taken(begun, QUIET_S)
+                found[title] = served.taken(begun, QUIET_S)
     for name, found in zip((FIRST_VISIT, AGAIN), rounds):
         taken[name] = max(found.values(), key=lambda one: one.wall_s)
     return taken, {title: (one, rounds[1][title]) for title, one in rounds[0].items()}
@@ -54,13 +64,13 @@ def bundled_pair() -> tuple[dict[str, Taken], Visits]:
 
 def whole_pair(before: Path, after: Path) -> Taken:
     """Overview of two large traces of one folder, read whole; wall time from the request to the last chart."""
-    with _server({"PROFILER_TRACES": str(before.parent)}) as server, _browser() as page:
-        begun = server.clocks()
+    with _server({"PROFILER_TRACES": str(before.parent)}) as served, _browser() as page:
+        begun = served.clocks()
         query = f"before={quote(f'folder/{before.name}')}&after={quote(f'folder/{after.name}')}&whole=1"
-        page.goto(f"{server.address}/?{query}", wait_until="commit")
+        page.goto(f"{served.address}/?{query}", wait_until="commit")
         page.locator("h1").first.wait_for()
         at_rest(page, _LONGEST_S)
-        return server.taken(begun, QUIET_S)
+        return served.taken(begun, QUIET_S)
 
 
 class _Server:
@@ -85,35 +95,11 @@ class _Server:
 
 
 @contextmanager
-def _server(variables: dict[str, str]) -> Iterator[_Server]:
-    port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "streamlit",
-        "run",
-        "dashboard",
-        "--server.headless",
-        "true",
-        "--server.port",
-        str(port),
-    ]
+def _server(variables: Mapping[str, str], program: Sequence[str] = DASHBOARD) -> Iterator[_Server]:
     begun = time.perf_counter()
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen(command, env={**os.environ, **variables}, stdin=quiet, stdout=quiet, stderr=quiet)
-    try:
-        while True:
-            try:
-                urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=1).close()
-                break
-            except (urllib.error.URLError, OSError):
-                if process.poll() is not None or time.perf_counter() - begun > _LONGEST_S:
-                    raise RuntimeError("the dashboard did not start") from None
-                time.sleep(0.02)
-        yield _Server(process, begun, f"http://localhost:{port}")
-    finally:
-        process.terminate()
-        process.wait()
+    variables = {**variables, "PYTHONDONTWRITEBYTECODE": ""}  # empty: compiled modules are kept, as by default
+    with server(program, variables, seconds=_LONGEST_S) as (process, address):
+        yield _Server(process, begun, address)
 
 
 @contextmanager

@@ -9,14 +9,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import socket
 import statistics
-import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from pathlib import Path
 
 import psutil
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -24,7 +19,8 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from tabulate import tabulate
 from websockets.asyncio.client import ClientConnection, connect
 
-_ROOT = Path(__file__).resolve().parent.parent
+from tests.support.serving import server
+
 _PAGES = ("", "fusion", "speedup", "kernels", "tensor-cores", "memory", "timeline", "engine", "export")
 _TIMEOUT_S = 300
 
@@ -55,8 +51,8 @@ class Session:
                 return time.perf_counter() - begun
 
 
-async def _measure(port: int, sessions: int) -> tuple[dict[str, list[float]], list[str]]:
-    url, origin = f"ws://localhost:{port}/_stcore/stream", f"http://localhost:{port}"
+async def _measure(origin: str, sessions: int) -> tuple[dict[str, list[float]], list[str]]:
+    url = f"{origin.replace('http', 'ws', 1)}/_stcore/stream"
     sockets = [await connect(url, origin=origin, subprotocols=["streamlit"], max_size=None) for _ in range(sessions)]  # type: ignore[arg-type, list-item]
     tabs = [Session(one) for one in sockets]
     times: dict[str, list[float]] = {}
@@ -73,37 +69,14 @@ def _memory(pid: int) -> int:
     return sum(one.memory_info().rss for one in (root, *root.children(recursive=True)))
 
 
-def _wait_for(port: int) -> None:
-    until = time.monotonic() + _TIMEOUT_S
-    while time.monotonic() < until:
-        try:
-            with urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=1):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.05)
-    raise RuntimeError("the dashboard did not start")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sessions", description=__doc__)
     parser.add_argument("--sessions", type=int, default=10)
     args = parser.parse_args()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = ["--server.port", str(port), "--server.headless", "true"]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "profiler", "dashboard", "--", *options],
-        cwd=_ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        _wait_for(port)
-        begun = _memory(server.pid)
-        times, errors = asyncio.run(_measure(port, args.sessions))
-        held, cpu = _memory(server.pid), sum(psutil.Process(server.pid).cpu_times()[:2])
-    finally:
-        server.terminate()
-        server.wait()
+    with server((sys.executable, "-m", "profiler", "dashboard", "--")) as (process, address):
+        begun = _memory(process.pid)
+        times, errors = asyncio.run(_measure(address, args.sessions))
+        held, cpu = _memory(process.pid), sum(psutil.Process(process.pid).cpu_times()[:2])
     rows = [[what, statistics.median(taken), max(taken)] for what, taken in times.items()]
     print(tabulate(rows, headers=("page", "median s", "longest s"), floatfmt=".2f"))
     print(

@@ -48,6 +48,7 @@ from profiler.trace.build_log import read_build_log
 _SLOW_TO_DIGEST_BYTES = 1 << 28
 _LARGE_KERNELS = 2_000_000
 """Kernels of a trace whose frames are forgotten once its figures are there; a page that draws single kernels reads them again."""
+_SMALL_FILE_BYTES = 4_000_000  # packed, about 150,000 kernels
 _one_large = threading.Lock()  # the frames of two would not fit into memory
 MAX_PATTERN = 200
 T = TypeVar("T")
@@ -170,8 +171,21 @@ def load_all(wanted: Sequence[tuple[Source, Marks]], whole: bool = False) -> lis
     return progress.shown([(source.title, partial(load, source, marks, whole)) for source, marks in wanted])
 
 
-@kept(max_entries=8)
 def _analysis(key: Key) -> Run:
+    return _run_of_small_file(key) if key[2] <= _SMALL_FILE_BYTES else _run_of_large_file(key)
+
+
+@kept(max_entries=32)  # pages show up to eight runs beside the pair, and every page is to come back at once
+def _run_of_small_file(key: Key) -> Run:
+    return _analysed(key)
+
+
+@kept(max_entries=8)
+def _run_of_large_file(key: Key) -> Run:
+    return _analysed(key)
+
+
+def _analysed(key: Key) -> Run:
     # time of change and size are part of the key: a file that changed is read again
     path, mtime_ns, size, nvtx, count, whole = key
     analysis = Run(open_trace(path, excerpt=not whole), nvtx, count)

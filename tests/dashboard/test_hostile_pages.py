@@ -181,11 +181,11 @@ def test_the_address_opens_no_file_that_was_not_chosen(key: str, runs: Path, mon
     monkeypatch.setattr(
         data, "open_trace", lambda path, **_: opened.append(str(path)) or (_ for _ in ()).throw(TraceError("not read"))
     )
-    data._analysis.clear()
+    data._run_of_small_file.clear()
     test = app("overview", before=key, after=key).run()
     assert not test.exception
     assert all(path.startswith((str(sources.BUNDLED), str(runs))) for path in opened)
-    data._analysis.clear()
+    data._run_of_small_file.clear()
 
 
 def test_an_environment_in_the_trace_is_mentioned_once_and_quietly() -> None:

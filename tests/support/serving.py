@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -36,46 +37,60 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+DASHBOARD = (sys.executable, "-m", "streamlit", "run", "dashboard")
+
+
 @contextmanager
-def serving(
-    program: Sequence[str] = (sys.executable, "-m", "streamlit", "run", "dashboard"),
+def server(
+    program: Sequence[str] = DASHBOARD,
     environment: Mapping[str, str] | None = None,
     cwd: Path = ROOT,
-) -> Iterator[str]:
-    """Start the dashboard on a free port; yield its address once it answers, and end it.
+    seconds: float = 60,
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Start the dashboard on a free port; yield the process and its address once it answers, and end it.
 
     Args:
         program: the command; Streamlit's options follow.
         environment: variables beside those of this process.
 
     Raises:
-        TimeoutError: it did not answer within a minute.
+        TimeoutError: it did not answer in time, or has ended.
     """
     quiet = subprocess.DEVNULL
     port = free_port()
     options = ["--server.headless", "true", "--server.port", str(port)]
     variables = {**os.environ, **(environment or {})}
+    until = time.monotonic() + seconds
     process = subprocess.Popen([*program, *options], cwd=cwd, env=variables, stdout=quiet, stderr=quiet, stdin=quiet)
     try:
-        for _ in range(300):
-            try:
+        while True:
+            with contextlib.suppress(OSError):
                 urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=1).close()
                 break
-            except OSError:
-                time.sleep(0.2)
-        else:
-            raise TimeoutError("the dashboard did not start within a minute")
-        yield f"http://localhost:{port}"
+            if process.poll() is not None or time.monotonic() > until:
+                raise TimeoutError("the dashboard did not start")
+            time.sleep(0.02)
+        yield process, f"http://localhost:{port}"
     finally:
         process.terminate()
         process.wait(timeout=20)
+
+
+@contextmanager
+def serving(
+    program: Sequence[str] = DASHBOARD, environment: Mapping[str, str] | None = None, cwd: Path = ROOT
+) -> Iterator[str]:
+    """As :func:`server`; yields only the address."""
+    with server(program, environment, cwd) as (_, address):
+        yield address
 
 
 QUIET_S = 0.25
 _AT_REST = """([seconds, quiet]) => new Promise((resolve, reject) => {
     const begun = performance.now();
     let changed = begun;
-    const changes = new MutationObserver(() => { changed = performance.now(); });
+    const drawn = change => change.target.nodeName !== 'CANVAS' && !change.target.parentElement?.closest('canvas');
+    const changes = new MutationObserver(list => { if (list.some(drawn)) changed = performance.now(); });
     changes.observe(document, {childList: true, characterData: true, subtree: true});
     const moves = animation => animation.playState === 'running' && animation.effect.getComputedTiming().endTime !== Infinity;
     const look = () => {
@@ -91,7 +106,9 @@ _AT_REST = """([seconds, quiet]) => new Promise((resolve, reject) => {
     };
     look();
 })"""
-"""The script has ended, nothing is being loaded or moves, and for a quarter of a second nothing of the page has changed."""
+"""The script has ended, nothing is being loaded or moves, and for a quarter of a second nothing of the page has changed.
+
+What a table holds inside its canvas, for screen readers, comes later and is not waited for."""
 
 
 def at_rest(page: Any, seconds: float = 60) -> None:
