@@ -166,7 +166,8 @@ class _MedianInference:
         self._kernel = (work["kind"] == "kernel").to_numpy()
         self._layout = (work["category"] == "layout").to_numpy()
         self._duration = work["duration_ns"].to_numpy(dtype=np.int64)
-        starts, ends = work["start_ns"].to_numpy()[self._mine], work["end_ns"].to_numpy()[self._mine]
+        starts = work["start_ns"].to_numpy()[self._mine]
+        ends = starts + self._duration[self._mine]
         busy = intervals.covered(starts, ends)
         span = int(ends.max() - starts.min())
         self.copies = int(self._duration[self._mine & ~self._kernel].sum())

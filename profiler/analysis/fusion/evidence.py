@@ -123,7 +123,8 @@ class _Sampler:
         self._count, self._sum = np.zeros(n, dtype=np.int64), np.zeros(n)
         if series is None or period is None:
             return
-        starts, ends = placed.work["start_ns"].to_numpy(), placed.work["end_ns"].to_numpy()
+        starts = placed.work["start_ns"].to_numpy()
+        ends = starts + placed.work["duration_ns"].to_numpy()
         first = np.searchsorted(series.timestamps_ns, starts + int(period), side="left")
         last = np.searchsorted(series.timestamps_ns, ends, side="right")
         total = np.concatenate(([0.0], np.cumsum(series.values)))

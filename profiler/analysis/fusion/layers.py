@@ -105,9 +105,9 @@ def find_layers(
     return None, refused
 
 
-def _by_order(work: pd.DataFrame, layers: tuple[EngineLayer, ...]) -> tuple[npt.NDArray[np.int64], int, int]:
+def _by_order(work: pd.DataFrame, layers: tuple[EngineLayer, ...]) -> tuple[npt.NDArray[np.int32], int, int]:
     """The layer of each piece of work by order, and how many products of the first inference and its layers agree, of how many."""
-    layer = np.full(len(work), -1, dtype=np.int64)
+    layer = np.full(len(work), -1, dtype=np.int32)
     cache: dict[bytes, list[int]] = {}
     agreement: tuple[int, int] = (0, 0)
     inference, codes = work["inference"].to_numpy(), work["name"].cat.codes.to_numpy()
@@ -163,16 +163,16 @@ def is_dla_transfer(name: str) -> bool:
     return bool(_DLA.search(name))
 
 
-def _layer_at(layer_of_range: npt.NDArray[np.int64], work: pd.DataFrame) -> npt.NDArray[np.int64]:
+def _layer_at(layer_of_range: npt.NDArray[np.int32], work: pd.DataFrame) -> npt.NDArray[np.int32]:
     nvtx = work["nvtx"].to_numpy()
     if not len(layer_of_range):
-        return np.full(len(work), -1, dtype=np.int64)
+        return np.full(len(work), -1, dtype=np.int32)
     return np.where(nvtx >= 0, layer_of_range[np.maximum(nvtx, 0)], -1)
 
 
 def _layers_by_range(
     trace: Trace, inferences: Inferences, work: pd.DataFrame
-) -> tuple[tuple[EngineLayer, ...], npt.NDArray[np.int64], bool] | None:
+) -> tuple[tuple[EngineLayer, ...], npt.NDArray[np.int32], bool] | None:
     """The layers in order, for each NVTX range its layer (nearest around it) or -1, and whether work was launched in them.
 
     Where no inference has layer ranges of its own (a replayed graph), those of another enqueue describe the layers.
@@ -185,8 +185,8 @@ def _layers_by_range(
     if not mine.any():
         return None
     payloads = parse_payloads(trace.payloads(ranges["json_id"][mine]))
-    of_range = inference_of_ranges(trace, inferences, work)
-    for allowed in (mine & (of_range >= 0), mine):
+    inside = mine & (inference_of_ranges(trace, inferences, work) >= 0)
+    for allowed in (inside, mine):
         if allowed.any():
             layers, layer_of = _read_ranges(trace, allowed, payloads)
             held = _layer_at(layer_of, work)
@@ -195,13 +195,13 @@ def _layers_by_range(
             kept = [k for k in range(len(layers)) if used[k] or k not in outer]
             if not used.any() and allowed is not mine:
                 continue
-            table = np.full(len(layers) + 1, -1, dtype=np.int64)
-            table[kept] = np.arange(len(kept))
+            table = np.full(len(layers) + 1, -1, dtype=np.int32)
+            table[kept] = np.arange(len(kept), dtype=np.int32)
             return tuple(layers[k] for k in kept), table[layer_of], bool(used.any())
     return None
 
 
-def _holds_another(index: NvtxIndex, layer_of: npt.NDArray[np.int64]) -> set[int]:
+def _holds_another(index: NvtxIndex, layer_of: npt.NDArray[np.int32]) -> set[int]:
     """Layers whose range holds the ranges of other layers: a region around the layers that Myelin made of it."""
     inner = np.flatnonzero((layer_of >= 0) & (index.parent >= 0))
     around = layer_of[index.parent[inner]]
@@ -210,7 +210,7 @@ def _holds_another(index: NvtxIndex, layer_of: npt.NDArray[np.int64]) -> set[int
 
 def _read_ranges(
     trace: Trace, mine: npt.NDArray[np.bool_], payloads: dict[int, EngineLayer]
-) -> tuple[list[EngineLayer], npt.NDArray[np.int64]]:
+) -> tuple[list[EngineLayer], npt.NDArray[np.int32]]:
     ranges, index = trace.events.nvtx_ranges, trace.nvtx_index
     texts, ids = ranges["text"], ranges["json_id"]
     id_codes, id_values = encode(ids)
@@ -225,15 +225,15 @@ def _read_ranges(
     for at in index.by_level(others):
         around = index.parent[at]
         own[at] = (around < 0) | ~own[around]
-    rows = np.flatnonzero(own)
+    rows = np.flatnonzero(own).astype(np.int32)
     codes, combinations = combined(
         [np.where(described[rows], ids[rows], -1), np.where(described[rows], -1, texts.codes[rows])]
     )
-    layer_of = np.full(len(ranges), -1, dtype=np.int64)
+    layer_of = np.full(len(ranges), -1, dtype=np.int32)
     found = [payloads[int(i)] if i >= 0 else named_layer(texts.texts[t]) for i, t in combinations]
     layers: list[EngineLayer] = []
     places: dict[str, int] = {}
-    table = np.empty(len(found), dtype=np.int64)
+    table = np.empty(len(found), dtype=np.int32)
     first = first_of_each(codes, len(found))
     for k in np.argsort(first):
         layer = found[k]
@@ -243,7 +243,9 @@ def _read_ranges(
         table[k] = places[layer.name]
     layer_of[rows] = table[codes]
     holder = index.nearest(rows)
-    return layers, np.where(holder >= 0, layer_of[holder], -1)
+    nearest = layer_of[holder]
+    nearest[holder < 0] = -1
+    return layers, nearest
 
 
 def align(names: Sequence[str], categories: Sequence[str], layers: Sequence[EngineLayer]) -> list[int]:

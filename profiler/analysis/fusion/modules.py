@@ -267,7 +267,7 @@ def inference_of_ranges(trace: Trace, inferences: Inferences, work: pd.DataFrame
     """
     ranges, parent = trace.events.nvtx_ranges, trace.nvtx_index.parent
     found = inferences.assign_calls(ranges)
-    least, most = np.full(len(ranges), np.iinfo(np.int64).max), np.full(len(ranges), -1, dtype=np.int64)
+    least, most = np.full(len(ranges), np.iinfo(np.int32).max, dtype=np.int32), np.full(len(ranges), -1, dtype=np.int32)
     at, of = work["nvtx"].to_numpy(), work["inference"].to_numpy()
     while len(at):
         kept = at >= 0

@@ -79,7 +79,7 @@ class Placement:
     """One side of a ledger.
 
     Attributes:
-        work: GPU work of the inferences (see :func:`gpu_work`).
+        work: GPU work of the inferences (see :func:`gpu_work`), without ``end_ns``.
         basis: :data:`RANGE`, :data:`LAYER` or :data:`KERNEL`.
         source: where units and their work are from, in words.
         how: how work was given to units, in words.
@@ -143,8 +143,8 @@ def work_source_of(trace: Trace, inferences: Inferences, engine_file: Path | Non
 
 
 def _placed(work: pd.DataFrame) -> pd.DataFrame:
-    """Without what only placing needs: tens of millions of rows take memory."""
-    return work.drop(columns=["nvtx", "api_call"])
+    """Without what only placing needs, and the end, which is start and duration: tens of millions of rows take memory."""
+    return work.drop(columns=["nvtx", "api_call", "end_ns"])
 
 
 def place(

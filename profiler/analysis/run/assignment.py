@@ -70,9 +70,12 @@ def assign_by_host(
 
 def _fill(found: IntArray, ranges: Table, mine: IntArray, asked: IntArray | None, times: IntArray) -> None:
     starts, ends = ranges["start_ns"][mine], ranges["end_ns"][mine]
-    who = np.flatnonzero(found < 0) if asked is None else np.flatnonzero(asked & (found < 0))
-    place = _place(starts, ends, times[who])
-    found[who] = np.where(place >= 0, mine[np.maximum(place, 0)], -1)
+    for at in range(0, len(found), _PIECE):
+        part = slice(at, at + _PIECE)
+        open_ = found[part] < 0
+        who = np.flatnonzero(open_ if asked is None else open_ & asked[part])
+        place = _place(starts, ends, times[part][who])
+        found[part][who] = np.where(place >= 0, mine[np.maximum(place, 0)], -1)
 
 
 def _place(starts: IntArray, ends: IntArray, times: IntArray) -> IntArray:

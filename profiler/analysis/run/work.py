@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
 from profiler.analysis.run.inferences import Inferences, work_order
 from profiler.analysis.run.kernels import classifications
 from profiler.trace import Trace
+from profiler.trace.arrays import IntArray, difference
+from profiler.trace.columns import Table
 
 COLUMNS = [
     "kind", "source_row", "start_ns", "end_ns", "duration_ns", "inference", "nvtx", "api_call", "name", "category", "precision",
     "tensor_cores", "rule",
 ]  # fmt: skip
-
-_TIMES = ("start_ns", "end_ns", "duration_ns", "nvtx", "api_call")
 
 
 def gpu_work(trace: Trace, inferences: Inferences) -> pd.DataFrame:
@@ -26,41 +29,74 @@ def gpu_work(trace: Trace, inferences: Inferences) -> pd.DataFrame:
     """
     classes, events = classifications(trace), trace.events
     names = [*classes["name"], *events.memcpys["kind"].texts, "memory set"]
-    sources = (
-        ("kernel", events.kernels, inferences.of_kernel, 0),
-        ("memcpy", events.memcpys, inferences.of_memcpy, len(classes)),
-        ("memset", events.memsets, inferences.of_memset, len(names) - 1),
-    )
-    parts: dict[str, list[np.ndarray]] = {c: [] for c in (*_TIMES, "kind", "source_row", "inference", "name")}
-    for code, (kind, source, of, first) in enumerate(sources):
-        rows = np.flatnonzero(of >= 0)
-        own = {"kernel": "name", "memcpy": "kind"}.get(kind)
-        labels = source[own].codes[rows].astype(np.int32) if own else np.zeros(len(rows), dtype=np.int32)
-        for column in _TIMES:
-            parts[column].append(source[column][rows])
-        parts["kind"].append(np.full(len(rows), code, dtype=np.int8))
-        parts["source_row"].append(rows.astype(np.int32))
-        parts["inference"].append(of[rows])
-        parts["name"].append(labels + first)
-    columns = {name: np.concatenate(pieces) for name, pieces in parts.items()}
-    order = work_order(columns["inference"], columns["start_ns"], columns["end_ns"])
+    sources = [
+        _Source(events.kernels, np.flatnonzero(inferences.of_kernel >= 0), inferences.of_kernel, "name", 0),
+        _Source(events.memcpys, np.flatnonzero(inferences.of_memcpy >= 0), inferences.of_memcpy, "kind", len(classes)),
+        _Source(events.memsets, np.flatnonzero(inferences.of_memset >= 0), inferences.of_memset, None, len(names) - 1),
+    ]
+    order: IntArray | None = None
+
+    def joined(part: Callable[[_Source], IntArray]) -> IntArray:
+        """One column at a time: tens of millions of rows take memory."""
+        parts = [part(source) for source in sources if len(source.rows)] or [part(sources[0])]
+        whole = np.concatenate(parts) if len(parts) > 1 else parts[0]
+        return whole if order is None else whole[order]
+
+    def column(name: str) -> IntArray:
+        return joined(lambda s: s.table[name][s.rows])
+
+    starts, ends = column("start_ns"), column("end_ns")
+    inference = joined(lambda s: s.of[s.rows])
+    order = work_order(inference, starts, ends)
     if order is not None:
-        columns = {name: values[order] for name, values in columns.items()}
-    table: dict[str, object] = dict(columns)
-    table["kind"] = pd.Categorical.from_codes(
-        columns["kind"], categories=pd.Index([s[0] for s in sources], dtype=object)
-    )
-    # two names of kernels differ, but a copy's label could be a kernel's name: then they are one name
-    table["name"] = _labelled(columns["name"], names)
+        starts, ends, inference = starts[order], ends[order], inference[order]
+    codes = joined(_Source.names)
+    table: dict[str, object] = {
+        "kind": pd.Categorical.from_codes(
+            joined(lambda s: np.full(len(s.rows), sources.index(s), dtype=np.int8)),
+            categories=pd.Index(["kernel", "memcpy", "memset"], dtype=object),
+        ),
+        "source_row": joined(lambda s: s.rows.astype(np.int32)),
+        "start_ns": starts,
+        "end_ns": ends,
+        "duration_ns": difference(ends, starts, small=True),
+        "inference": inference,
+        "nvtx": column("nvtx"),
+        "api_call": column("api_call"),
+        # two names of kernels differ, but a copy's label could be a kernel's name: then they are one name
+        "name": _labelled(codes, names),
+    }
     others = len(names) - len(classes)
-    for column, beside in (("category", "layout"), ("precision", None), ("tensor_cores", None), ("rule", None)):
-        table[column] = _labelled(columns["name"], [*classes[column], *([beside] * others)])
+    for name, beside in (("category", "layout"), ("precision", None), ("tensor_cores", None), ("rule", None)):
+        table[name] = _labelled(codes, [*classes[name], *([beside] * others)])
     return pd.DataFrame(table, columns=COLUMNS, copy=False)
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """GPU work of one kind: its table, those of the rows that are an inference's, and what names them: a column, or one name for all.
+
+    Attributes:
+        of: the inference of each row of the table.
+        first: place of the first of its names among the names of all work.
+    """
+
+    table: Table
+    rows: IntArray
+    of: IntArray
+    label: str | None
+    first: int
+
+    def names(self) -> IntArray:
+        """For each of the rows the place of its name among those of all work."""
+        own = self.table[self.label].codes[self.rows] if self.label else np.zeros(len(self.rows), dtype=np.int8)
+        return own.astype(np.int32) + np.int32(self.first)
 
 
 def _labelled(codes: np.ndarray, labels: list[str | None]) -> pd.Categorical:
     """Categorical of ``labels[code]``; None is missing."""
     known = list(dict.fromkeys(label for label in labels if isinstance(label, str)))
     place = {label: k for k, label in enumerate(known)}
-    table = np.asarray([place[label] if isinstance(label, str) else -1 for label in labels], dtype=np.int32)
+    kind = np.int8 if len(known) < 128 else np.int32
+    table = np.asarray([place[label] if isinstance(label, str) else -1 for label in labels], dtype=kind)
     return pd.Categorical.from_codes(table[codes], categories=pd.Index(known, dtype=object))
