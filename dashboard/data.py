@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import json
 import threading
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ import streamlit as st
 from dashboard import progress, settings, sources
 from dashboard.caching import HASH, Key, forget, kept, opened
 from dashboard.labelled import study_beside
+from dashboard.patterns import check_pattern
 from dashboard.sources import Listing, Source
 from dashboard.uploads import Uploads
 from profiler.analysis.compare import Comparison, compare
@@ -42,7 +42,7 @@ from profiler.report.story import Claim, claims_from
 from profiler.report.story_facts import StoryFacts, story_facts
 from profiler.report.tables import Table
 from profiler.report.tables import tables as report_tables
-from profiler.trace import Trace, open_trace
+from profiler.trace import open_trace
 from profiler.trace.build_log import read_build_log
 
 _SLOW_TO_DIGEST_BYTES = 1 << 28
@@ -50,7 +50,6 @@ _LARGE_KERNELS = 2_000_000
 """Kernels of a trace whose frames are forgotten once its figures are there; a page that draws single kernels reads them again."""
 _SMALL_FILE_BYTES = 4_000_000  # packed, about 150,000 kernels
 _one_large = threading.Lock()  # the frames of two would not fit into memory
-MAX_PATTERN = 200
 T = TypeVar("T")
 
 
@@ -192,7 +191,7 @@ def _analysed(key: Key) -> Run:
     # all of it here, with its progress, not in the middle of a page; a broken table is found here, too
     try:
         if nvtx is not None:
-            _check_pattern(analysis.trace, nvtx)
+            check_pattern(analysis.trace, nvtx)
         if analysis.trace.kernel_count >= _LARGE_KERNELS:
             with _one_large:
                 read_ahead(analysis, whole=True)
@@ -206,26 +205,6 @@ def _analysed(key: Key) -> Run:
         analysis.trace.close()  # the range that is wanted may be longer than the excerpt
         return _analysis((path, mtime_ns, size, nvtx, count, True))
     return analysis
-
-
-def _check_pattern(trace: Trace, pattern: str) -> None:
-    """Patterns of the pages are shell patterns: an address can hold one, and a regular expression can take for ever.
-
-    Raises:
-        UsageError: no range matches it, or it is too long.
-    """
-    if len(pattern) > MAX_PATTERN:
-        raise UsageError(
-            f"The pattern for NVTX ranges is longer than {MAX_PATTERN} characters.",
-            "Use a shorter one, such as iter*.",
-        )
-    texts = trace.nvtx_ranges["text"].cat.categories
-    if not any(fnmatch.fnmatchcase(str(text), pattern) for text in texts):
-        known = ", ".join(dict.fromkeys(str(text) for text in texts[:20]))[:300] or "none"
-        raise UsageError(
-            f"No NVTX range of this trace matches the pattern {pattern!r}.",
-            f"Use a shell pattern such as iter*. Ranges in the trace: {known}",
-        )
 
 
 _PARTS = ("facts", "inferences", "launches", "kernels", "tensor_cores", "categories")

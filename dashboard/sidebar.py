@@ -10,6 +10,7 @@ import streamlit as st
 
 from dashboard import address, data, presenting, settings, sources
 from dashboard.data import LoadedTrace, Marks, Selection
+from dashboard.patterns import MAX_PATTERN
 from dashboard.show import show_error, swap
 from dashboard.sources import SIDES, Candidate, Source
 from profiler.text import markdown
@@ -181,7 +182,7 @@ def _marks() -> dict[str, Marks]:
                 f"NVTX pattern, {side}",
                 key=f"nvtx_{side}",
                 placeholder="detected",
-                max_chars=data.MAX_PATTERN,
+                max_chars=MAX_PATTERN,
             )
             count = address.keep(f"inferences_{side}", "")
             st.text_input(

@@ -94,7 +94,8 @@ def panels(rows: int, gap: float, titles: Sequence[str], heights: Sequence[float
         chart.update_layout(**{f"xaxis{_number(row)}": x, f"yaxis{_number(row)}": y})
     for (_, high), title in zip(domains, titles, strict=True):
         chart.annotate(
-            text=title, x=0, xanchor="left", xref="paper", y=high, yanchor="bottom", yref="paper", showarrow=False, font={"size": 15},
+            text=title, x=0, xanchor="left", xref="paper", y=high, yanchor="bottom", yref="paper", align="left", showarrow=False,
+            font={"size": 15},
         )  # fmt: skip
     return chart
 

@@ -50,8 +50,8 @@ def labelled(figure: Chart, lines: Iterable[str] = (), *, theme: str | None = No
     ink = {"color": INK[theme]} if theme else {}
     top = round(1.3 * (_TITLE_PX + len(under) * _LINE_PX)) + 22
     annotations = layout.get("annotations", ())
-    annotated = any(a.get("yref") == "paper" and a["y"] > 0.98 for a in annotations)  # headings of subplots
-    top += 24 if annotated else 0
+    headings = [a["text"] for a in annotations if a.get("yref") == "paper" and a["y"] > 0.98]  # of subplots
+    top += max((24 * (1 + text.count("<br>")) for text in headings), default=0)
     old = layout.get("margin", {}).get("t", 0)
     made.update_layout(
         title={

@@ -39,12 +39,15 @@ def category_ticks(labels: Sequence[str], width: int, line: int | None = None) -
         width: longest label in characters; longer ones lose their middle.
         line: characters after which a label goes on in a new line.
     """
-    texts = [plotly_text(label, width) for label in labels]
-    if line is not None:
-        wrapped = (textwrap.wrap(visible(shorten(label, width)), line, break_on_hyphens=False) for label in labels)
-        texts = ["<br>".join(plotly_text(part, line) for part in parts) for parts in wrapped]
+    texts = [plotly_text(label, width) if line is None else in_lines(label, width, line) for label in labels]
     # Categories, as a numeric axis drops the labels that reach over its end.
     return {"type": "category", "tickvals": list(range(len(labels))), "ticktext": texts}
+
+
+def in_lines(text: str, width: int, line: int) -> str:
+    """A label of at most ``width`` characters, with a new line after ``line`` at the most."""
+    parts = textwrap.wrap(visible(shorten(text, width)), line, break_on_hyphens=False)
+    return "<br>".join(plotly_text(part, line) for part in parts)
 
 
 def log_axis(values: Iterable[float]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from profiler.analysis.fusion.blocks import Box, Module
 from profiler.analysis.names.classify import CATEGORY_LABELS
 from profiler.analysis.run.timeline import GRAPH, KERNEL, MEMCPY, NVTX, Bars, Part, Timeline
 from profiler.charts.chart import Chart, panels
-from profiler.charts.layout import HATCH, LAYOUT, UNIFORM_TEXT
+from profiler.charts.layout import HATCH, LAYOUT, UNIFORM_TEXT, in_lines
 from profiler.charts.palette import CATEGORY_COLOURS, NEUTRAL, NVTX_COLOUR, SIDES, text_on
 from profiler.text import duration, plotly_text, visible
 
@@ -24,6 +24,7 @@ MODULES_CAPTION = (
 )
 _OVERVIEW_BINS = 400
 _MAX_TEXT = 2_000
+_TITLE_LINE = 42  # what fits beside a lane on a phone
 
 
 def names_and_details(timeline: Timeline, frame: pd.DataFrame) -> tuple[list[str], list[str]]:
@@ -216,10 +217,12 @@ def module_timelines(found: Sequence[Module]) -> Chart | None:
     """The same module's kernels before and after, one under the other, on an axis of its own a module, from its first kernel."""
     if not found:
         return None
+    titles = [in_lines(_module_title(module), 120, _TITLE_LINE) for module in found]
+    two_lines = any("<br>" in title for title in titles)
     drawn = panels(
         rows=len(found),
-        gap=min(0.46 / len(found), 0.3),
-        titles=[plotly_text(_module_title(module), 120) for module in found],
+        gap=min((0.54 if two_lines else 0.46) / len(found), 0.3),
+        titles=titles,
     )
     seen: set[str] = set()
     for row, module in enumerate(found, 1):
@@ -231,7 +234,7 @@ def module_timelines(found: Sequence[Module]) -> Chart | None:
         title="The same modules before and after",
         barmode="overlay",
         bargap=0.2,
-        height=150 + 130 * len(found),
+        height=150 + (160 if two_lines else 130) * len(found),
     )
     drawn.update_yaxes(fixedrange=True, range=[-0.5, 1.5])
     drawn.update_xaxes(rangemode="tozero", ticksuffix=" µs")

@@ -29,7 +29,7 @@ def test_panels_are_where_plotly_puts_them(heights: list[float], gap: float, sha
     titles = [f"panel {k}" for k in range(len(heights))]
     options = {"shared_xaxes": True, "row_heights": heights} if shared else {}
     theirs = make_subplots(rows=len(heights), cols=1, vertical_spacing=gap, subplot_titles=titles, **options)
-    theirs.update_annotations(x=0, xanchor="left", font_size=15)
+    theirs.update_annotations(x=0, xanchor="left", align="left", font_size=15)
     ours = panels(len(heights), gap, titles, heights if shared else None)
     theirs.update_yaxes(title="time", row=len(heights), col=1).update_xaxes(automargin=True)
     ours.update_yaxes(len(heights), title="time").update_xaxes(automargin=True)
