@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
+
+import pandas as pd
 
 from profiler.analysis.fusion.blocks import block, blocks, most_collapsed
 from profiler.analysis.fusion.decompose import Decomposition
 from profiler.analysis.fusion.traffic import SampledBytes, by_stage
+from profiler.analysis.run.run import Run
 from profiler.analysis.run.tensor_cores import median_inference_samples
-from profiler.analysis.run.timeline import Timeline
+from profiler.analysis.run.timeline import Bars, Timeline
 from profiler.charts import accuracy, collapse, labels, strip
 from profiler.charts.chart import Chart
 from profiler.charts.kernels import category_bars
@@ -147,16 +151,26 @@ def _dram(sampled: SampledBytes) -> str:
     return number_of_bytes(sampled.read_bytes + sampled.written_bytes)
 
 
+_timelines: WeakKeyDictionary[Run, tuple[pd.DataFrame, Bars, str]] = WeakKeyDictionary()
+
+
+def read_timeline(run: Run) -> tuple[pd.DataFrame, Bars, str]:
+    """The inference of median latency as the timeline draws it: its bars, what they stand for, and its name. Read once."""
+    if run not in _timelines:
+        timeline = Timeline(run)
+        part = timeline.inference(run.inferences.median_inference())
+        _timelines[run] = (*for_figure(timeline, part), part.label)
+    return _timelines[run]
+
+
 def _timeline(evidence: Evidence) -> Iterator[Drawn]:
     frames, lanes, titles, notes = {}, {}, {}, []
     for name, side in evidence.sides.items():
         if not side.inferences.count:
             continue
-        timeline = Timeline(side)
-        part = timeline.inference(side.inferences.median_inference())
-        frames[name], bars = for_figure(timeline, part)
+        frames[name], bars, label = read_timeline(side)
         lanes[name] = bars.lanes
-        titles[name] = f"{name}: {side.facts.title}, {part.label}"
+        titles[name] = f"{name}: {side.facts.title}, {label}"
         notes.append(f"{name}: {bars.statement}")
     if frames:
         caption = (

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from profiler.analysis.run.run import Run
 from profiler.cli import streams
 from profiler.cli.output import check_target
 from profiler.cli.runs import pair_of
@@ -96,6 +97,7 @@ def run(args: argparse.Namespace) -> int | None:
             *pair_of(args, before, after),
             (args.before_engine, args.after_engine),
             labelled_study(args.accuracy) if args.accuracy else None,
+            _read_timeline if chosen == "html" or args.figures is not None else None,
         )
         outcomes = check(gates, evidence)
         content = _WRITERS[chosen](evidence, outcomes)
@@ -121,6 +123,12 @@ def _listed(text: str, known: tuple[str, ...], option: str) -> tuple[str, ...]:
     if wrong or not found:
         raise UsageError(f"{option} {text}: {wrong[0] if wrong else 'nothing'!r} is none of {', '.join(known)}.")
     return found
+
+
+def _read_timeline(run: Run) -> None:
+    from profiler.charts.figures import read_timeline  # noqa: PLC0415 - as below
+
+    read_timeline(run)
 
 
 def _html(evidence: Evidence, outcomes: list[GateResult]) -> str:

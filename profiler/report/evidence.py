@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -109,10 +110,15 @@ def gather(
     after: Run,
     engines: tuple[Path | None, Path | None] = (None, None),
     accuracy: AccuracyStudy | None = None,
+    also: Callable[[Run], object] | None = None,
 ) -> Evidence:
-    """Hold two traces against each other for a hand-over."""
+    """Compare two traces for a hand-over.
+
+    Args:
+        also: of each run, what reads single events and keeps what it made of them: called before a large trace is released.
+    """
     for side, engine in zip((before, after), engines):
-        read_ahead(side, engine, whole=True)
+        read_ahead(side, engine, whole=True, also=also)
     return Evidence(compare(before, after), engines, accuracy)
 
 

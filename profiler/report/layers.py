@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from profiler.analysis.fusion.layers import engine_side
-from profiler.analysis.fusion.ledger import engine_file_of
+from profiler.analysis.fusion.layers import EngineSide
+from profiler.analysis.fusion.ledger import work_source
 from profiler.analysis.run.run import Run
-from profiler.analysis.run.work import gpu_work
 
 
 def engine_layers(analysis: Run) -> pd.DataFrame | None:
@@ -19,13 +18,11 @@ def engine_layers(analysis: Run) -> pd.DataFrame | None:
     Raises:
         TraceError: the engine's description beside the trace cannot be read.
     """
-    trace, inferences = analysis.trace, analysis.inferences
-    if not inferences.count:
+    n = analysis.inferences.count
+    engine = work_source(analysis).by if n else None
+    if not isinstance(engine, EngineSide):
         return None
-    engine = engine_side(trace, inferences, gpu_work(trace, inferences), engine_file_of(analysis))
-    if engine is None:
-        return None
-    n, places = inferences.count, range(len(engine.layers))
+    places = range(len(engine.layers))
     times = engine.work.groupby("layer")["duration_ns"].sum()
     kernels = engine.work[engine.work["kind"] == "kernel"].groupby("layer").size()
     return pd.DataFrame(

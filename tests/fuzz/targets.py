@@ -28,7 +28,7 @@ from profiler.analysis.names.rules import RuleBook
 from profiler.analysis.run.run import Run
 from profiler.capture.summary import collect
 from profiler.errors import ProfilerError
-from profiler.trace import excerpt, open_trace
+from profiler.trace import bulk, database, excerpt, open_trace
 from profiler.trace.archive import Limits, extract_zip
 from profiler.trace.build_log import LAYER_COLUMNS, ROW_COLUMNS, parse_build_log, read_build_log
 from profiler.trace.engine_file import onnx_layers, parse_payloads, read_engine_file
@@ -159,6 +159,25 @@ def sqlite_rows(data: bytes) -> None:
             open_trace(path, excerpt=True) as trace,
         ):
             Run(trace).compute_and_release()
+        # the same columns, read as those of large tables
+        plain = _columns(path)
+        with (
+            mock.patch.object(database, "_LARGE_TABLE", 0),
+            mock.patch.multiple(bulk, _BATCH_ROWS=3, _BATCH_TEXTS=2, _SAMPLED_ROWS=2),
+        ):
+            assert _columns(path) == plain
+
+
+def _columns(path: Path) -> list[object]:
+    """Kernels, API calls and ranges, or why they cannot be read."""
+    found: list[object] = []
+    for table in ("kernels", "api_calls", "nvtx_ranges"):
+        try:
+            with open_trace(path) as trace:
+                found.append(getattr(trace.events, table).rows())
+        except ProfilerError as error:
+            found.append(error.message)
+    return found
 
 
 def archive(data: bytes) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -201,7 +201,11 @@ def work_source(run: Run, engine_file: Path | None = None) -> WorkSource:
 
 
 def read_ahead(
-    run: Run, engine_file: Path | None = None, least_kernels: int = MANY_KERNELS, whole: bool = False
+    run: Run,
+    engine_file: Path | None = None,
+    least_kernels: int = MANY_KERNELS,
+    whole: bool = False,
+    also: Callable[[Run], object] | None = None,
 ) -> None:
     """Read of a large trace what a ledger needs, and forget its frames, so that those of two traces are never in memory together.
 
@@ -209,6 +213,7 @@ def read_ahead(
 
     Args:
         whole: compute also what a comparison needs.
+        also: called with the run while its frames are there.
     """
     if run.trace.kernel_count < least_kernels or run.trace.has_hidden_graph_kernels:
         return
@@ -216,6 +221,8 @@ def read_ahead(
     with contextlib.suppress(ProfilerError):  # it is said where the ledger is made
         if run.inferences.count:
             work_source(run, engine_file)
+            if also is not None:
+                also(run)
             if whole:
                 run.compute_and_release()
             _ = run.inferences.outside, run.inferences.notes
