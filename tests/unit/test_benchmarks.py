@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import reading
 from benchmarks.generate import AFTER, BEFORE, generate
 from profiler.analysis.compare import compare
 from profiler.analysis.fusion.ledger import fusion
@@ -58,3 +59,12 @@ def test_an_existing_file_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         generate(path, 10)
     assert path.read_bytes() == b"mine"
+
+
+def test_the_floor_of_reading_is_measured_of_every_table(tmp_path: Path) -> None:
+    path = tmp_path / "trace.sqlite"
+    contents = generate(path, 5_000)
+    rows = reading.measured(path)
+    assert [row[0] for row in rows] == list(reading.TABLES)
+    assert (rows[0][1], rows[2][1]) == (contents.kernels, contents.launch_calls)
+    assert all(isinstance(s, float) and s > 0 for row in rows for s in row[3:])
