@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -42,6 +43,7 @@ VERBS = {
 }
 """What each verb is for. It is the module of :mod:`profiler.cli` of the same name, imported when it is used."""
 TRACEBACK_VARIABLE = "PROFILER_TRACEBACK"
+_THREADS_VARIABLE = "OPENBLAS_NUM_THREADS"
 _SCRIPT = "tensorrt-evidence"
 
 
@@ -74,7 +76,26 @@ class _ImportedWhenUsed(ModuleType):
 
 
 def module_of(verb: str) -> ModuleType:
-    return importlib.import_module(f"profiler.cli.{verb.replace('-', '_')}")
+    """The module of a verb.
+
+    NumPy, which most of them import, starts a thread a processor for linear algebra. That takes a quarter of a small verb's CPU time, and
+    no verb multiplies matrices.
+    """
+    with _one_thread_for_linear_algebra():
+        return importlib.import_module(f"profiler.cli.{verb.replace('-', '_')}")
+
+
+@contextlib.contextmanager
+def _one_thread_for_linear_algebra() -> Iterator[None]:
+    """For what is imported inside: programs that a verb starts, such as one that is recorded, have the variable as it was."""
+    if _THREADS_VARIABLE in os.environ:
+        yield
+        return
+    os.environ[_THREADS_VARIABLE] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_THREADS_VARIABLE]
 
 
 def build_parser() -> argparse.ArgumentParser:

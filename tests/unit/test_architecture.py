@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -26,6 +27,22 @@ def test_the_package_itself_imports_nothing_heavy() -> None:
     code = "import sys, profiler, profiler.errors; print(sorted({'pandas', 'numpy', 'pyarrow', 'torch'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("given", [None, "3"])
+def test_numpy_is_imported_without_threads_and_what_a_verb_starts_does_not_notice(given: str | None) -> None:
+    code = (
+        "import os; from profiler.cli.main import module_of; module_of('kernels'); import numpy; "
+        "print(len(os.listdir('/proc/self/task')), os.environ.get('OPENBLAS_NUM_THREADS'))"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    environment |= {"OPENBLAS_NUM_THREADS": given} if given else {}
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    threads, left = found.stdout.split()
+    assert left == str(given)
+    assert given is not None or threads == "1"
 
 
 def test_help_imports_only_what_it_needs() -> None:
