@@ -48,7 +48,7 @@ from profiler.trace.build_log import read_build_log
 _SLOW_TO_DIGEST_BYTES = 1 << 28
 _LARGE_KERNELS = 2_000_000
 """Kernels of a trace whose frames are forgotten once its figures are there; a page that draws single kernels reads them again."""
-_SMALL_FILE_BYTES = 4_000_000  # packed, about 150,000 kernels
+_SMALL_FILE_BYTES = 4_000_000  # ten times the largest bundled trace, of which each takes some 2.4 MB of memory
 _one_large = threading.Lock()  # the frames of two would not fit into memory
 T = TypeVar("T")
 

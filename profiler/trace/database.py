@@ -83,9 +83,8 @@ class Database:
             connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
             try:
                 self._opened = path.open("rb")
-                self._close_file = weakref.finalize(
-                    self, self._opened.close
-                )  # a cache may drop a trace without closing it
+                # a cache may drop a trace without closing it
+                self._close_file = weakref.finalize(self, self._opened.close)
                 self._state = state_of(self._opened.fileno())
                 self._size = self._state[2] if self._state else 0
                 self._texts = harden(connection, self._limit, label)
