@@ -50,6 +50,15 @@ class Chart:
         _merged(self.layout, properties)
         return self
 
+    def with_defaults(self, layout: Mapping[str, Any], xaxes: Mapping[str, Any], yaxes: Mapping[str, Any]) -> Chart:
+        """A copy with these properties of the layout and of every axis, where the chart has none of its own."""
+        made = Chart()
+        made.data = self.data
+        axes = {"xaxis": xaxes, "yaxis": yaxes}
+        names = {"xaxis", "yaxis", *(name for name in self.layout if name[:5] in axes)}
+        made.update_layout(**_copied({**layout, **{name: dict(axes[name[:5]]) for name in sorted(names)}}))
+        return made.update_layout(**self.layout)
+
     def update_xaxes(self, row: int | None = None, **properties: Any) -> Chart:
         """Change the x axis of a panel, or of all."""
         return self._update_axes("xaxis", row, properties)

@@ -33,6 +33,7 @@ NEUTRAL = "#7B8794"
 NVTX_COLOUR = "#7F8B99"
 CHOSEN = "#D6336C"
 GROUNDS = {"light": "#FFFFFF", "dark": "#10151C"}
+GRID = {"light": "#E6EAF1", "dark": "#31333F"}
 INK = {"light": "#0C1219", "dark": "#E8EDF3"}
 """Text on the page's own ground, per theme: of charts, whose texts Streamlit would draw fainter than AA allows."""
 
