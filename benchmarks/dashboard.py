@@ -40,7 +40,9 @@ def bundled_pair() -> tuple[dict[str, Taken], Visits]:
     """The bundled pair in the server's first session, then every page twice by a click in the sidebar."""
     with _server({}) as served, _browser() as page:
         taken = {UP: served.since_start}
-        page.add_init_script("addEventListener('click', e => { window.clicked = performance.timeOrigin + e.timeStamp; }, true)")
+        page.add_init_script(
+            "addEventListener('click', e => { window.clicked = performance.timeOrigin + e.timeStamp; }, true)"
+        )
         begun = served.clocks()
         page.goto(served.address, wait_until="commit")
         page.locator("h1").first.wait_for()

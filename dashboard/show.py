@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import re
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -123,6 +123,15 @@ def metric_card(place: DeltaGenerator, metric: Metric, label: str | None = None)
             lines.append(f"Range over the inferences {name}: {low} to {high}.")
     lines += [f"Note: {metric.reason}"] if metric.reason else []
     card(place, label or metric.label, " → ".join(before_after(metric)), change(metric), markdown(" ".join(lines)))
+
+
+@st.fragment
+def folded(label: str, key: str, draw: Callable[[], object], icon: str | None = None) -> None:
+    """A part of a page that is closed at first, and drawn only when it is opened; ``key`` is its own on a page."""
+    place = st.expander(label, key=key, on_change="rerun", icon=icon)
+    if place.open:
+        with place:
+            draw()
 
 
 def show_notices(comparison: Comparison) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -10,7 +11,7 @@ import streamlit as st
 
 from dashboard import data
 from dashboard.data import Selection
-from dashboard.show import chart, show_error
+from dashboard.show import chart, folded, show_error
 from dashboard.sources import Source
 from dashboard.tables import show_table
 from profiler.analysis.custom_layer.cost import IDLE, Exchange, RunCost, exchange
@@ -316,12 +317,15 @@ def _activations(runs: dict[str, RunCost]) -> None:
         table["plugin, GB/s"] = [c.bytes / c.time_ns if c.bytes and c.time_ns else None for c in known[PLUGIN].costs]
     if OPERATORS in known:
         table["without the plugin, in"] = [c.within for c in known[OPERATORS].costs]
-    with st.expander(f"All {plural(len(first.costs), 'activation')}"):
+
+    def draw() -> None:
         show_table(st, pd.DataFrame(table), hide_index=True, key="custom_layer_activations", placeholder="")
         st.caption(
             "Without a time: no kernel of its own. GB/s: computed bytes ÷ the kernel's time; above the DRAM's peak where tensors are in "
             "the L2 cache."
         )
+
+    folded(f"All {plural(len(first.costs), 'activation')}", "all_activations", draw)
 
 
 def _agreement(table: pd.DataFrame) -> pd.DataFrame:
@@ -375,11 +379,14 @@ def _measurement(found: Measurement) -> None:
         "graph, for an unknown reason, so the copy without one is used there; small copies without a graph are limited by their launches. "
         "Sizes up to about 16 MiB fit in the L2 cache, where both exceed the DRAM's bandwidth."
     )
-    with st.expander("All bandwidths"):
-        show_table(st, found.bandwidth, hide_index=True, key="custom_layer_bandwidths", placeholder="—")
-        if not found.others.empty:
-            st.caption(
-                "Other variants of the kernels were timed as well. The library uses “one-vector” for FP32 and FP16 and “auto” for INT8 "
-                "(four vectors per thread for large tensors, one for small ones); the figures above are for those. The others:"
-            )
-            show_table(st, found.others, hide_index=True, key="custom_layer_others", placeholder="—")
+    folded("All bandwidths", "all_bandwidths", partial(_bandwidths, found))
+
+
+def _bandwidths(found: Measurement) -> None:
+    show_table(st, found.bandwidth, hide_index=True, key="custom_layer_bandwidths", placeholder="—")
+    if not found.others.empty:
+        st.caption(
+            "Other variants of the kernels were timed as well. The library uses “one-vector” for FP32 and FP16 and “auto” for INT8 "
+            "(four vectors per thread for large tensors, one for small ones); the figures above are for those. The others:"
+        )
+        show_table(st, found.others, hide_index=True, key="custom_layer_others", placeholder="—")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import pandas as pd
 import streamlit as st
 
 from dashboard.data import LoadedTrace, Selection
-from dashboard.show import show_problems
+from dashboard.show import folded, show_problems
 from dashboard.tables import show_table
 from profiler.analysis.compare import Comparison
 from profiler.report.documents import info_document
 from profiler.text import markdown, number, number_of_bytes, plural, times, with_unit
+from profiler.trace.database import Database
+from profiler.trace.session import Diagnostic
 
 TITLE = "Trace details"
 ICON = ":material/description:"
@@ -122,27 +126,38 @@ def _side(name: str, side: LoadedTrace) -> None:
     metrics = document["gpu_metrics"]
     if metrics["storage"]:
         rate = f" at {number(metrics['frequency_hz'] / 1e3)} kHz" if metrics["frequency_hz"] else ""
-        with st.expander(f"GPU metrics: {plural(metrics['samples'], 'sample')}{rate}"):
-            for gpu, names in metrics["names"].items():
-                show_table(
-                    st, pd.DataFrame({f"metrics of GPU {gpu}": names}), hide_index=True, key=f"metrics_{name}_{gpu}"
-                )
+        label = f"GPU metrics: {plural(metrics['samples'], 'sample')}{rate}"
+        folded(label, f"metrics_{name}", partial(_metrics, name, metrics["names"]))
     else:
         st.caption("GPU metrics: none in this trace.")
     diagnostics = trace.session.diagnostics
-    with st.expander(f"nsys diagnostics: {plural(len(diagnostics), 'message')}"):
-        show_table(
-            st,
-            pd.DataFrame({"severity": [d.severity for d in diagnostics], "message": [d.text for d in diagnostics]}),
-            hide_index=True,
-            key=f"diagnostics_{name}",
-        )
-    with st.expander("Tables of the export"):
-        tables = sorted((t, trace.database.count(t)) for t in trace.database.tables if not t.startswith("ENUM_"))
-        show_table(st, pd.DataFrame(tables, columns=["table", "rows"]), hide_index=True, key=f"tables_{name}")
+    folded(
+        f"nsys diagnostics: {plural(len(diagnostics), 'message')}",
+        f"diagnostics_{name}",
+        partial(_diagnostics, name, diagnostics),
+    )
+    folded("Tables of the export", f"tables_{name}", partial(_tables, name, trace.database))
     if facts.manifest:
-        with st.expander("Manifest"):
-            st.code(json.dumps(facts.manifest.extra, indent=2, ensure_ascii=True)[:20000], language="json")
+        folded("Manifest", f"manifest_{name}", partial(_manifest, facts.manifest.extra))
+
+
+def _metrics(side: str, names: Mapping[int, Sequence[str]]) -> None:
+    for gpu, of_gpu in names.items():
+        show_table(st, pd.DataFrame({f"metrics of GPU {gpu}": of_gpu}), hide_index=True, key=f"metrics_{side}_{gpu}")
+
+
+def _diagnostics(side: str, found: Sequence[Diagnostic]) -> None:
+    table = pd.DataFrame({"severity": [d.severity for d in found], "message": [d.text for d in found]})
+    show_table(st, table, hide_index=True, key=f"diagnostics_table_{side}")
+
+
+def _tables(side: str, database: Database) -> None:
+    tables = sorted((t, database.count(t)) for t in database.tables if not t.startswith("ENUM_"))
+    show_table(st, pd.DataFrame(tables, columns=["table", "rows"]), hide_index=True, key=f"tables_table_{side}")
+
+
+def _manifest(document: Mapping[str, object]) -> None:
+    st.code(json.dumps(document, indent=2, ensure_ascii=True)[:20000], language="json")
 
 
 def _facts(facts: dict[str, str]) -> None:

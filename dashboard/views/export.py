@@ -15,7 +15,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import data, presenting
 from dashboard.data import Selection
-from dashboard.show import chart, link, show_error, show_problems
+from dashboard.show import chart, folded, link, show_error, show_problems
 from dashboard.tables import show_table
 from profiler.charts import images
 from profiler.charts.figures import Drawn
@@ -85,16 +85,7 @@ def _gates(evidence: Evidence) -> list[GateResult]:
     for line in lines:
         command += ["--fail-if", line]
     st.code(shlex.join(command), language="bash", wrap_lines=True)
-    with st.expander("Figures that a gate can test"):
-        known = gate_figures(evidence).values()
-        table = {
-            "figure": [f.name for f in known],
-            "unit": [f.unit for f in known],
-            **{side: [f.sides.get(side) for f in known] for side in ("before", "after", "ratio")},
-            "without a side it means": [f.default for f in known],
-            "note": [f.reason or "" for f in known],
-        }
-        show_table(st, pd.DataFrame(table), hide_index=True, key="gate_figures")
+    folded("Figures that a gate can test", "figures_of_gates", partial(_gate_figures, evidence))
     try:
         outcomes = check([parse_gate(line) for line in lines], evidence)
     except ProfilerError as error:
@@ -104,6 +95,18 @@ def _gates(evidence: Evidence) -> list[GateResult]:
         shown = f"**{outcome.outcome}**: {markdown(outcome.sentence)}"
         {FAILED: st.error, UNKNOWN: st.warning}.get(outcome.outcome, st.success)(shown)
     return outcomes
+
+
+def _gate_figures(evidence: Evidence) -> None:
+    known = gate_figures(evidence).values()
+    table = {
+        "figure": [f.name for f in known],
+        "unit": [f.unit for f in known],
+        **{side: [f.sides.get(side) for f in known] for side in ("before", "after", "ratio")},
+        "without a side it means": [f.default for f in known],
+        "note": [f.reason or "" for f in known],
+    }
+    show_table(st, pd.DataFrame(table), hide_index=True, key="gate_figures")
 
 
 def _report(evidence: Evidence, outcomes: list[GateResult], drawn: list[Drawn], name: str) -> None:
@@ -133,8 +136,7 @@ def _report(evidence: Evidence, outcomes: list[GateResult], drawn: list[Drawn], 
         icon=_DOWNLOAD,
         on_click="ignore",
     )
-    with st.expander("Preview"):
-        st.code(text, language="markdown", wrap_lines=True)
+    folded("Preview", "preview", lambda: st.code(text, language="markdown", wrap_lines=True))
 
 
 def _slides(slides: Sequence[Slide], name: str) -> None:

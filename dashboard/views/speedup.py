@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import pandas as pd
 import streamlit as st
 
 from dashboard import address, data
 from dashboard.data import Selection
-from dashboard.show import chart, is_comparable, show_error, show_problems
+from dashboard.show import chart, folded, is_comparable, show_error, show_problems
 from dashboard.sources import LADDER, Source
 from dashboard.tables import show_table
 from profiler.analysis.fusion.decompose import ChainStep, Decomposition
@@ -144,5 +145,5 @@ def _split(place: str, split: Decomposition, before: data.LoadedTrace, after: da
             "what it is": [p.why for p in split.parts] + ["sum of the parts"],
         }
     )
-    with st.expander("The parts, to the nanosecond"):
-        show_table(st, table, hide_index=True, key=f"parts_{place}", height=35 * (len(table) + 1) + 3)
+    options = {"hide_index": True, "key": f"parts_table_{place}", "height": 35 * (len(table) + 1) + 3}
+    folded("The parts, to the nanosecond", f"parts_{place}", partial(show_table, st, table, **options))

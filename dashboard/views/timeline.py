@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import streamlit as st
 from dashboard import data
 from dashboard.bar_details import bar_details
 from dashboard.data import LoadedTrace, Selection
-from dashboard.show import chart, show_problems
+from dashboard.show import chart, folded, show_problems
 from dashboard.tables import show_table
 from profiler.analysis.fusion.blocks import block
 from profiler.analysis.fusion.counterparts import OTHER, Counterparts
@@ -66,11 +67,11 @@ def render(selection: Selection) -> None:
         with column:
             parts[name] = _choose(name, side)
     _picture(selection, parts)
-    with st.expander("Launch calls, and the longest gaps between GPU work inside an inference"):
-        for column, (name, side) in zip(st.columns(len(sides)), sides.items()):
-            with column:
-                assert side.analysis is not None
-                _launches_and_gaps(name, side.analysis)
+    folded(
+        "Launch calls, and the longest gaps between GPU work inside an inference",
+        "launches",
+        partial(_launches_and_gaps, sides),
+    )
 
 
 def _choose(name: str, side: LoadedTrace) -> Part:
@@ -162,7 +163,7 @@ def _picture(selection: Selection, parts: Mapping[str, Part]) -> None:
     if picked is not None:
         with chosen:
             _details(picked, sides, parts, links)
-    _kernels_in_view(sides, parts, low, high)
+    folded("Kernels in view", "kernels_in_view", partial(_kernels_in_view, sides, parts, low, high))
     _export(selection, parts, low, high)
 
 
@@ -299,21 +300,20 @@ def _other_side(
 
 def _kernels_in_view(sides: Mapping[str, LoadedTrace], parts: Mapping[str, Part], low: int, high: int) -> None:
     """The same as a table: for reading, for the keyboard, and for copying."""
-    with st.expander("Kernels in view"):
-        for name, part in parts.items():
-            timeline = data.timeline(sides[name])
-            rows = timeline.rows(KERNEL, part.origin_ns + low, part.origin_ns + min(high, part.length_ns))
-            kernels = timeline.analysis.trace.kernels.iloc[rows[:_MAX_LISTED]]
-            st.caption(f"{name}: {len(kernels):,} of {plural(len(rows), 'kernel')}, in order of their start.")
-            table = pd.DataFrame(
-                {
-                    "start, µs": (kernels["start_ns"] - part.origin_ns) / 1e3,
-                    "duration, µs": kernels["duration_ns"] / 1e3,
-                    "stream": kernels["stream_id"],
-                    "kernel": kernels["name"].astype(str),
-                }
-            )
-            show_table(st, table, hide_index=True, key=f"in_view_{name}", height=min(320, 35 * (len(table) + 1) + 3))
+    for name, part in parts.items():
+        timeline = data.timeline(sides[name])
+        rows = timeline.rows(KERNEL, part.origin_ns + low, part.origin_ns + min(high, part.length_ns))
+        kernels = timeline.analysis.trace.kernels.iloc[rows[:_MAX_LISTED]]
+        st.caption(f"{name}: {len(kernels):,} of {plural(len(rows), 'kernel')}, in order of their start.")
+        table = pd.DataFrame(
+            {
+                "start, µs": (kernels["start_ns"] - part.origin_ns) / 1e3,
+                "duration, µs": kernels["duration_ns"] / 1e3,
+                "stream": kernels["stream_id"],
+                "kernel": kernels["name"].astype(str),
+            }
+        )
+        show_table(st, table, hide_index=True, key=f"in_view_{name}", height=min(320, 35 * (len(table) + 1) + 3))
 
 
 def _export(selection: Selection, parts: Mapping[str, Part], low: int, high: int) -> None:
@@ -340,8 +340,15 @@ def _export(selection: Selection, parts: Mapping[str, Part], low: int, high: int
     )
 
 
-def _launches_and_gaps(name: str, analysis: Run) -> None:
+def _launches_and_gaps(sides: Mapping[str, LoadedTrace]) -> None:
     """What it costs to get the work onto the GPU, in numbers."""
+    for column, (name, side) in zip(st.columns(len(sides)), sides.items()):
+        assert side.analysis is not None
+        with column:
+            _launches_and_gaps_of(name, side.analysis)
+
+
+def _launches_and_gaps_of(name: str, analysis: Run) -> None:
     report = analysis.launches
     wait = report.launch_to_start_ns
     said = (

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from dashboard import data, settings
 from dashboard.views import custom_layer
 from profiler.capture.summary import collect
-from tests.support.pages import app, text
+from tests.support.pages import app, text, unfolded
 from tests.support.traces import TRACES
 
 FP16 = "resnet50, QuickGELU, FP16, batch 8, NVIDIA H200"
@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_four_runs_and_the_verdict() -> None:
-    test = app("custom-layer").run()
+    test = unfolded(app("custom-layer"), "all_activations").run()
     assert not test.exception and not test.error
     assert test.selectbox(key="custom_layer_group").value == FP16
     table = frame(test, "own kernels").set_index("run")

@@ -24,7 +24,7 @@ from profiler.report import evidence as report_evidence
 from profiler.report.evidence import Evidence, gather
 from profiler.report.tables import tables, to_csv
 from profiler.trace import open_trace
-from tests.support.pages import DEMO, GRAPH_LEVEL, app, counts, kernels, text
+from tests.support.pages import DEMO, GRAPH_LEVEL, app, counts, kernels, text, unfolded
 from tests.support.traces import bundled
 
 
@@ -34,7 +34,7 @@ def evidence() -> Evidence:
 
 
 def test_the_page_offers_everything() -> None:
-    test = app("export").run()
+    test = unfolded(app("export"), "preview").run()
     assert not test.exception and not test.error
     offered = {b.key for b in test.download_button}
     assert {
@@ -62,7 +62,7 @@ def test_the_page_offers_everything() -> None:
 
 
 def test_gates_of_the_page() -> None:
-    test = app("export").run()
+    test = unfolded(app("export"), "preview").run()
     test.text_area(key="gates").input("kernels_per_inference>60\nlatency>0.1ms").run()
     assert [s.value.replace("\\", "") for s in test.success] == [
         f"**passed**: after.kernels_per_inference is {kernels(DEMO[1])}, and the gate fails at > 60"

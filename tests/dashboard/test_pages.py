@@ -23,7 +23,7 @@ from profiler.text import number
 from profiler.trace import excerpt, open_trace
 from tests.support.hostile import ATTACKS
 from tests.support.make_trace import TraceMaker, simple
-from tests.support.pages import DEMO, GRAPH_LEVEL, app, check_charts, counts, kernels, text
+from tests.support.pages import DEMO, GRAPH_LEVEL, app, check_charts, counts, kernels, text, unfolded
 from tests.support.traces import bundled
 
 URLS = [p.URL for p in PAGES]
@@ -260,7 +260,7 @@ def test_engine_lists_layers_and_auto_tuning_their_candidates() -> None:
 
 
 def test_timeline_lists_launches_and_the_longest_gaps() -> None:
-    test = app("timeline", **INT8).run()
+    test = unfolded(app("timeline", **INT8), "launches").run()
     calls = next(d.value for d in test.dataframe if "per_inference" in d.value)
     gaps = next(d.value for d in test.dataframe if "gap, µs" in d.value)
     assert calls["per_inference"].sum() == pytest.approx(float(kernels(INT8["before"])))
@@ -306,7 +306,7 @@ def test_fusion_ignores_a_kernel_that_is_not_there(value: str) -> None:
 
 
 def test_speedup_parts_sum_to_the_difference() -> None:
-    test = app("speedup").run()
+    test = unfolded(app("speedup"), "parts_pair", *(f"parts_{step}" for step in range(1, len(LADDER)))).run()
     table = test.dataframe[0].value.set_index("part")
     for column in ("before, ns", "after, ns", "saved, ns"):
         assert table[column].iloc[:-1].sum() == table.loc["latency", column]

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from profiler.analysis.run.run import Run
 from profiler.trace import open_trace
 from tests.support.make_trace import TraceMaker
-from tests.support.pages import app, text
+from tests.support.pages import app, text, unfolded
 from tests.support.traces import bundled
 
 CANVAS = "timeline_canvas"
@@ -67,7 +67,7 @@ def test_the_window_of_the_browser_is_queried() -> None:
     test = opened_pair()
     part = drawn(test)["part"]
     test.session_state[CANVAS] = {"view": {"part": part, "low": 100_000, "high": 200_000, "width": 900}, "picked": None}
-    data = drawn(test.run())
+    data = drawn(unfolded(test, "kernels_in_view").run())
     assert data["view"] == [100_000, 200_000]
     for side in data["sides"]:  # three times as wide as what is shown
         assert all(b["end"] > 0 and b["start"] < 300_000 for b in bars(side))

@@ -26,6 +26,13 @@ def app(page: str, **query: str) -> AppTest:
     return test
 
 
+def unfolded(test: AppTest, *parts: str) -> AppTest:
+    """With parts of the page open that are closed at first."""
+    for part in parts:
+        test.session_state[part] = True
+    return test
+
+
 def text(test: AppTest) -> str:
     parts = [
         *test.markdown,
