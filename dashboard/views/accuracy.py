@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +89,26 @@ def render(selection: Selection) -> None:
     st.caption(
         "What INT8 costs depends on the network, its training and the task: these figures hold for these weights and images."
     )
-    _answers(study, runs, about)
+    parts: dict[str, Callable[[], None]] = {}
+    reference = next((run for run in runs if run.is_reference), None)
+    others = [run for run in runs if run.difference is not None and not run.is_reference]
+    if reference is not None and others:
+        parts["Where the answers differ"] = partial(_answers, study, reference, others, about)
     if study.sensitivity is not None:
-        _layers(study.sensitivity)
-    _memory(study)
+        parts["Layers whose quantisation costs most"] = partial(_layers, study.sensitivity)
+    if study.memory:
+        parts["Memory"] = partial(_memory, study)
+    if parts:
+        _tabs(parts)
+
+
+@st.fragment
+def _tabs(parts: Mapping[str, Callable[[], None]]) -> None:
+    """A tab a part, drawn when it is opened."""
+    for tab, draw in zip(st.tabs(list(parts), key="accuracy_part", on_change="rerun"), parts.values(), strict=True):
+        if tab.open:
+            with tab:
+                draw()
 
 
 def _studies() -> dict[str, AccuracyStudy]:
@@ -125,13 +143,8 @@ def _cards(runs: tuple[LabelledRun, ...]) -> None:
         card(row, "Weights", f"{number(before)} → {number(after)} MiB", f"{number(before / after)}× smaller")
 
 
-def _answers(study: AccuracyStudy, runs: tuple[LabelledRun, ...], about: list[str]) -> None:
+def _answers(study: AccuracyStudy, reference: LabelledRun, others: list[LabelledRun], about: list[str]) -> None:
     """Class by class, and the images on which a run and the reference differ."""
-    reference = next((run for run in runs if run.is_reference), None)
-    others = [run for run in runs if run.difference is not None and not run.is_reference]
-    if reference is None or not others:
-        return
-    st.subheader("Where the answers differ")
     titles = {run.title: run for run in others}
     first = next((i for i, run in enumerate(titles.values()) if run.precision == "int8" and "(" not in run.title), 0)
     run = titles[st.selectbox("Run", list(titles), index=first, key="accuracy_run")]
@@ -191,7 +204,6 @@ def _thumbnail(folder: Path | None, name: str) -> Any:
 
 
 def _layers(found: Sensitivity) -> None:
-    st.subheader("Which layer's quantisation costs most")
     figure = charts.costly_layers(found.layers, "Noise of quantising one layer alone")
     if figure is not None:
         chart(figure, "accuracy_layers", about=[plural(found.images, "test image"), "simulated in PyTorch, float32"])
@@ -206,11 +218,9 @@ def _layers(found: Sensitivity) -> None:
 
 
 def _memory(study: AccuracyStudy) -> None:
-    runs = study.memory
-    figure = charts.memory_bars(runs, plotly_text("GPU memory of weights and activations"))
+    figure = charts.memory_bars(study.memory, plotly_text("GPU memory of weights and activations"))
     if figure is None:
         return
-    st.subheader("Memory")
     chart(figure, "accuracy_memory", about=[_gpus(study)])
     st.caption(
         "Weights: parameters and buffers of the PyTorch module; the size of TensorRT's plan, which holds weights and kernels. Activations: "

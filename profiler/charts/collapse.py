@@ -143,20 +143,7 @@ def ribbons(block: Block, where: Mapping[str, Sequence[Place]]) -> dict[str, lis
 
 def _ribbons(made: Chart, block: Block, where: Mapping[str, Sequence[Place]]) -> None:
     for status, polygons in ribbons(block, where).items():
-        for k, polygon in enumerate(polygons):
-            made.add(
-                "scatter",
-                x=[x for x, _ in polygon],
-                y=[y for _, y in polygon],
-                fill="toself",
-                mode="lines",
-                line={"width": 0},
-                fillcolor=_alpha(STATUS_COLOURS[status], 0.45),
-                hoverinfo="skip",
-                name=f"unit {status}",
-                legendgroup=status,
-                showlegend=k == 0,
-            )
+        made.add_polygons(polygons, fillcolor=_alpha(STATUS_COLOURS[status], 0.45), name=f"unit {status}")
 
 
 def _ticks(

@@ -136,23 +136,17 @@ def _ticks(
 def _bands(figure: Chart, before: Strip, after: Strip, lit: str | None) -> None:
     upper, lower = extents(before), extents(after)
     edges = 1 - _HEIGHT / 2, _HEIGHT / 2
+    found: dict[str, list[list[tuple[float, float]]]] = {}
     for order, block in enumerate(b for b in upper if b in lower):
         (a, b), (c, d) = ((e.low_ns / 1e3, e.high_ns / 1e3) for e in (upper[block], lower[block]))
-        figure.add(
-            "scatter",
-            x=[a, b, d, c, a],
-            y=[edges[0], edges[0], edges[1], edges[1], edges[0]],
-            mode="lines",
-            line={"width": 0},
-            fill="toself",
-            fillcolor=_LIT if block == lit else _BAND.format(0.28 if order % 2 else 0.16),
-            hoverinfo="skip",
-            showlegend=False,
-        )
+        band = [(a, edges[0]), (b, edges[0]), (d, edges[1]), (c, edges[1]), (a, edges[0])]
+        found.setdefault(_LIT if block == lit else _BAND.format(0.28 if order % 2 else 0.16), []).append(band)
         if block == lit:
             figure.annotate(
                 x=(a + b + c + d) / 4, y=0.5, showarrow=False, text=plotly_text(block, 24), font={"size": 11}
             )
+    for colour, bands in found.items():
+        figure.add_polygons(bands, fillcolor=colour, showlegend=False)
 
 
 def for_browser(strips: Mapping[str, Strip]) -> dict[str, Any]:

@@ -226,8 +226,7 @@ def module_timelines(found: Sequence[Module]) -> Chart | None:
     )
     seen: set[str] = set()
     for row, module in enumerate(found, 1):
-        for side, boxes in (("before", module.before), ("after", (module.after,) if module.after else ())):
-            _lane(drawn, row, side, boxes, seen)
+        _lanes(drawn, row, {"before": module.before, "after": (module.after,) if module.after else ()}, seen)
         drawn.update_yaxes(row, categoryorder="array", categoryarray=["after", "before"])
     drawn.update_layout(
         **LAYOUT,
@@ -252,21 +251,22 @@ def span_ns(boxes: Iterable[Box]) -> int:
     return max((w.start_ns + w.duration_ns for w in work), default=0) - min((w.start_ns for w in work), default=0)
 
 
-def _lane(drawn: Chart, row: int, lane: str, boxes: Sequence[Box], seen: set[str]) -> None:
-    work = [(box, w) for box in boxes for w in box.work]
-    zero = min((w.start_ns for _, w in work), default=0)
+def _lanes(drawn: Chart, row: int, lanes: Mapping[str, Sequence[Box]], seen: set[str]) -> None:
+    """A trace a kind of kernel for all lanes: plotly.js takes longer for many traces than for many bars."""
+    work = [(lane, box, w) for lane, boxes in lanes.items() for box in boxes for w in box.work]
+    zero = {lane: min((w.start_ns for name, _, w in work if name == lane), default=0) for lane in lanes}
     drawn.add(
-        "bar", row=row, x=[0], y=[lane], base=0, orientation="h", showlegend=False, hoverinfo="skip"
-    )  # keeps the lane
+        "bar", row=row, x=[0] * len(lanes), y=list(lanes), base=0, orientation="h", showlegend=False, hoverinfo="skip"
+    )  # keeps the lanes
     for category, label in [*CATEGORY_LABELS.items(), ("", COPY_LABEL)]:
-        mine = [(box, w) for box, w in work if (w.category if w.kind == KERNEL else "") == category]
+        mine = [(lane, box, w) for lane, box, w in work if (w.category if w.kind == KERNEL else "") == category]
         if mine:
             drawn.add(
                 "bar",
                 row=row,
-                base=[(w.start_ns - zero) / 1e3 for _, w in mine],
-                x=[w.duration_ns / 1e3 for _, w in mine],
-                y=[lane] * len(mine),
+                base=[(w.start_ns - zero[lane]) / 1e3 for lane, _, w in mine],
+                x=[w.duration_ns / 1e3 for *_, w in mine],
+                y=[lane for lane, *_ in mine],
                 orientation="h",
                 name=label,
                 legendgroup=category,
@@ -274,11 +274,11 @@ def _lane(drawn: Chart, row: int, lane: str, boxes: Sequence[Box], seen: set[str
                 marker={
                     "color": CATEGORY_COLOURS[category] if category else NEUTRAL,
                     "line": {"width": 0.5, "color": "rgba(0,0,0,0.5)"},
-                    "pattern": {"shape": ["/" if w.tensor_cores == "yes" else "" for _, w in mine], **HATCH},
+                    "pattern": {"shape": ["/" if w.tensor_cores == "yes" else "" for *_, w in mine], **HATCH},
                 },
                 hovertext=[
                     f"<b>{plotly_text(box.label, 110)}</b><br>{plotly_text(w.name, 110)}<br>{duration(w.duration_ns)}"
-                    for box, w in mine
+                    for _, box, w in mine
                 ],
                 hovertemplate="%{hovertext}<extra></extra>",
             )

@@ -34,6 +34,14 @@ def test_the_page_says_what_int8_costs(study: Path) -> None:
     assert not test.exception
 
 
+def test_parts_open_by_their_tabs(study: Path) -> None:
+    for part, chart in (("Where the answers differ", "Wrong answers by class"), ("Memory", "GPU memory of weights")):
+        test = app("accuracy")
+        test.session_state["accuracy_part"] = part
+        charts = [json.loads(c.proto.spec)["layout"]["title"]["text"] for c in test.run().get("plotly_chart")]
+        assert not test.exception and [title for title in charts if title.startswith(chart)] == charts[2:]
+
+
 def test_only_images_inside_the_folder_are_shown(study: Path, tmp_path: Path) -> None:
     outside = tmp_path / "secret.png"
     outside.write_bytes((study / "images" / "cat" / "0.png").read_bytes())
