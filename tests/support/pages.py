@@ -48,9 +48,14 @@ def text(test: AppTest) -> str:
 
 
 def check_charts(test: AppTest) -> None:
-    """Hold what a page gives Plotly against Plotly's schema, which nothing else does."""
+    """Hold what a page gives Plotly against Plotly's schema, which nothing else does, and against what would draw it twice."""
     for chart in test.get("plotly_chart"):
-        go.Figure(json.loads(chart.proto.spec))
+        layout = go.Figure(json.loads(chart.proto.spec)).to_dict()["layout"]
+        assert (
+            "template" not in json.loads(chart.proto.spec)["layout"]
+            and layout["datarevision"]
+            and not chart.proto.theme
+        )
 
 
 @cache

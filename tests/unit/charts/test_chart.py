@@ -61,3 +61,28 @@ def test_a_copy_changes_nothing_of_its_original() -> None:
     made.data[0]["marker"]["color"] = "blue"
     assert "title" not in chart.layout and chart.layout["annotations"][0]["text"] == "a"
     assert "title" not in chart.layout["xaxis"] and chart.data[0]["marker"] == {"color": "red"}
+
+
+def test_what_a_chart_has_goes_before_the_defaults() -> None:
+    chart = Chart([{"type": "bar"}], {"title": "A", "xaxis": {"showgrid": True}, "yaxis2": {"title": "ms"}})
+    made = chart.with_defaults(
+        {"title": {"text": "B", "x": 0.5}, "font": {"color": "red"}},
+        {"showgrid": False, "gridcolor": "blue"},
+        {"nticks": 3},
+    )
+    assert made.layout == {
+        "title": {"text": "A", "x": 0.5},
+        "font": {"color": "red"},
+        "xaxis": {"showgrid": True, "gridcolor": "blue"},
+        "yaxis": {"nticks": 3},
+        "yaxis2": {"nticks": 3, "title": {"text": "ms"}},
+    }
+    made.update_yaxes(1, nticks=4)
+    assert made.layout["yaxis2"]["nticks"] == 3 and "font" not in chart.layout
+
+
+def test_polygons_are_one_trace_with_gaps() -> None:
+    squares = [[(x, 0.0), (x + 1.0, 0.0), (x, 0.0)] for x in (0.0, 5.0)]
+    (trace,) = Chart().add_polygons(squares, fillcolor="red").data
+    assert trace["x"] == [0.0, 1.0, 0.0, None, 5.0, 6.0, 5.0] and trace["y"].count(None) == 1
+    assert trace["fill"] == "toself" and trace["fillcolor"] == "red"
