@@ -15,6 +15,7 @@ from profiler.analysis.fusion.layer_names import parse_layer_name
 from profiler.analysis.fusion.range_names import MODULE, range_name, without_wrappers
 from profiler.analysis.run.measured import latency_without_profiler
 from profiler.analysis.run.run import Run
+from profiler.analysis.run.together import for_each_run
 from profiler.errors import NotComparableError
 from profiler.files import sha256_of
 from profiler.text import number
@@ -128,8 +129,7 @@ def fusion(
         NotComparableError: they are of different models, or one side hides its kernels, or their order makes no sense.
         TraceError: one side has no inferences or no kernels.
     """
-    for side, engine in ((before, before_engine), (after, after_engine)):
-        ledger.read_ahead(side, engine)
+    for_each_run(ledger.read_ahead, (before, after), (before_engine, after_engine))
     check_pair(before, after).require()
     return ledger.fusion(before, after, before_engine, after_engine)
 

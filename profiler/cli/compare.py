@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 
 from profiler.analysis.compare import NO_INFERENCES, compare
+from profiler.analysis.run.run import Run
+from profiler.analysis.run.together import for_each_run
 from profiler.cli.output import add_output_options, check_target, emit, render_table
 from profiler.cli.runs import inference_lines, pair_of
 from profiler.cli.verb import add_pair, pick, warn
@@ -32,8 +34,7 @@ def run(args: argparse.Namespace) -> None:
     check_target(args)
     with open_trace(args.before) as before, open_trace(args.after) as after:
         sides = pair_of(args, before, after)
-        for side in sides:
-            side.compute_and_release()
+        for_each_run(Run.compute_and_release, sides)
         result = compare(*sides)
         document = comparison_document(result)
     rows = [pick(m, *_COLUMNS) for m in document["metrics"]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from profiler.analysis.pair import fusion
 from profiler.analysis.run.autotuning import Autotuning, autotuning, build_log_of
 from profiler.analysis.run.measured import Latency, latency_without_profiler
 from profiler.analysis.run.run import Run
+from profiler.analysis.run.together import for_each_run
 from profiler.errors import ProfilerError
 from profiler.files import sha256_of
+from profiler.lazy import cached_property
 from profiler.report.accuracy import AccuracyStudy
 from profiler.report.documents import ledger_document
 from profiler.text import at_most, number, plural, visible
@@ -117,8 +119,7 @@ def gather(
     Args:
         also: of each run, what reads single events and keeps what it made of them: called before a large trace is released.
     """
-    for side, engine in zip((before, after), engines):
-        read_ahead(side, engine, whole=True, also=also)
+    for_each_run(partial(read_ahead, whole=True, also=also), (before, after), engines)
     return Evidence(compare(before, after), engines, accuracy)
 
 

@@ -10,12 +10,12 @@ import re
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from profiler.errors import TraceError
+from profiler.lazy import cached_property
 from profiler.trace.arrays import (
     MAX_NS,
     MISSING,

@@ -6,7 +6,6 @@ columns, without pandas. The trace is opened read-only and never changed.
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from profiler.errors import TraceError
+from profiler.lazy import cached_property
 from profiler.trace import diagnosis, files
 from profiler.trace.arrays import Int64Array, encode
 from profiler.trace.database import Database

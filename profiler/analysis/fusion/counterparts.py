@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +10,7 @@ import numpy.typing as npt
 from profiler.analysis.fusion.ledger import Ledger
 from profiler.analysis.fusion.placement import Placement
 from profiler.analysis.fusion.rows import Cell, Row
+from profiler.lazy import cached_property
 
 Int64Array = npt.NDArray[np.int64]
 _KINDS = ("kernel", "memcpy", "memset")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from profiler.analysis.fusion import placement
 from profiler.analysis.fusion.alignment import BY_ORDER
@@ -28,6 +27,7 @@ from profiler.analysis.fusion.operators import (
 from profiler.analysis.fusion.placement import KERNEL, LAYER, RANGE, Extra, Holding, Placement
 from profiler.analysis.fusion.rows import ABSORBED, FUSED, KEPT, NEW, UNEXPLAINED, Cell, Row, plain_row, unit_row
 from profiler.analysis.fusion.work_table import Rows, WorkTable
+from profiler.lazy import cached_property
 from profiler.trace.engine_file import EngineLayer
 
 _NAMED_AS_NORM = re.compile(r"^(bn|norm|batch_?norm|batchnorm2d)\d*$", re.IGNORECASE)

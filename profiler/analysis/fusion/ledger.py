@@ -11,7 +11,6 @@ import contextlib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -33,6 +32,7 @@ from profiler.analysis.run.kernels import classifications
 from profiler.analysis.run.run import Run
 from profiler.analysis.tabular import Tabular
 from profiler.errors import NotComparableError, ProfilerError, TraceError
+from profiler.lazy import cached_property
 from profiler.text import duration, number, plural
 from profiler.trace.manifest import companion
 

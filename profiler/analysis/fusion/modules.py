@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +20,7 @@ from profiler.analysis.fusion.operators import HEAVY_CATEGORIES, operation_of
 from profiler.analysis.fusion.range_names import CLASS, MODULE, OPERATOR, RangeName, range_name
 from profiler.analysis.run.inferences import Inferences
 from profiler.analysis.statistics import combined, first_of_each, running_number
+from profiler.lazy import cached_property
 from profiler.text import ordinal
 from profiler.trace import Trace
 from profiler.trace.columns import Table

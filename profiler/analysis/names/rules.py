@@ -13,11 +13,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from re import Pattern
 
 from profiler.analysis.names.literals import pieces_of
 from profiler.analysis.names.parse import ParsedName
+from profiler.lazy import cached_property
 
 GENERIC_LEAF = re.compile(
     r"^_*(?:(?:cuda|gpu|device|global|my|the|user|test|main|custom|fused|generic)_?)*"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +21,7 @@ from profiler.analysis.run.candidates import Candidate
 from profiler.analysis.statistics import count_codes, sum_by_code
 from profiler.analysis.tabular import Tabular
 from profiler.errors import TraceError
+from profiler.lazy import cached_property
 from profiler.text import duration, number, number_of_bytes, plural
 from profiler.trace import Trace
 from profiler.trace.arrays import IntArray

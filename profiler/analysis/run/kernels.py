@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -16,6 +15,7 @@ from profiler.analysis.run.inferences import Inferences
 from profiler.analysis.statistics import count_codes, first_of_each, grouped_statistics, statistics_of_runs
 from profiler.analysis.tabular import Tabular
 from profiler.errors import TraceError
+from profiler.lazy import cached_property
 from profiler.text import duration, plural
 from profiler.trace import Trace
 from profiler.trace.arrays import PIECE

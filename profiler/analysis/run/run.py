@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from profiler.analysis.run.finding import find_inferences
 from profiler.analysis.run.inferences import Inferences
 from profiler.analysis.run.kernels import KernelSummary, classifications, summarise_kernels
 from profiler.analysis.statistics import count_codes, sum_by_code
+from profiler.lazy import cached_property
 from profiler.trace import Trace, open_trace
 from profiler.trace.columns import pairs_of
 

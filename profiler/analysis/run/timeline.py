@@ -8,7 +8,6 @@ of bars depends on the picture's width, not on the trace's length.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,7 @@ import pandas as pd
 
 from profiler.analysis.run.kernels import classified_names
 from profiler.analysis.run.run import Run
+from profiler.lazy import cached_property
 
 Int64Array = npt.NDArray[np.int64]
 _Lanes = tuple[tuple[str, ...], list[tuple[bool, int, int]], int]
