@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from profiler.trace import arrays
 from profiler.trace.arrays import encode
 from profiler.trace.columns import Table
 
 Int64Array = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.integer]
 
-_PIECE = 1 << 20
-
 
 def count_codes(codes: Codes, n: int, mask: npt.NDArray[np.bool_] | None = None) -> Int64Array:
     """How often each code 0 … n - 1 is there, where ``mask`` holds; negative codes are not counted."""
     counts = np.zeros(n, dtype=np.int64)
-    for at in range(0, len(codes), _PIECE):
-        part = codes[at : at + _PIECE]
-        part = part[part >= 0] if mask is None else part[mask[at : at + _PIECE] & (part >= 0)]
-        if n > _PIECE:
-            np.add.at(counts, part, 1)
-        else:
-            counts += np.bincount(part, minlength=n)
-    return counts
+
+    def add(piece: slice) -> Int64Array | None:
+        part = codes[piece]
+        inside = part >= 0 if mask is None else mask[piece] & (part >= 0)
+        part = part if inside.all() else part[inside]
+        if n <= arrays.PIECE:
+            return np.bincount(part, minlength=n)
+        np.add.at(counts, part, 1)
+        return None
+
+    return _added(counts, len(codes), add)
 
 
 def sum_by_code(codes: Codes, values: npt.NDArray[np.integer], n: int) -> Int64Array:
@@ -35,35 +38,48 @@ def sum_by_code(codes: Codes, values: npt.NDArray[np.integer], n: int) -> Int64A
     bincount sums in floating point, which is exact up to 2^53: the values are summed in two halves.
     """
     sums = np.zeros(n, dtype=np.int64)
-    for at in range(0, len(codes), _PIECE):
-        part, worth = codes[at : at + _PIECE], values[at : at + _PIECE].astype(np.int64, copy=False)
+
+    def add(piece: slice) -> Int64Array | None:
+        part, worth = codes[piece], values[piece].astype(np.int64, copy=False)
         inside = part >= 0
         if not inside.all():
             part, worth = part[inside], worth[inside]
-        if n > _PIECE:
+        if n > arrays.PIECE:
             np.add.at(sums, part, worth)
-            continue
+            return None
         high, low = worth >> _HALF, worth & ((1 << _HALF) - 1)
-        sums += np.bincount(part, weights=low, minlength=n).astype(np.int64)
+        found = np.bincount(part, weights=low, minlength=n).astype(np.int64)
         if high.any():
-            sums += np.bincount(part, weights=high, minlength=n).astype(np.int64) << _HALF
-    return sums
+            found += np.bincount(part, weights=high, minlength=n).astype(np.int64) << _HALF
+        return found
+
+    return _added(sums, len(codes), add)
 
 
 _HALF = 32  # 2^20 values of 32 bits stay below 2^53
+_FEW_CODES = 1 << 16
+
+
+def _added(into: Int64Array, n: int, add: Callable[[slice], Int64Array | None]) -> Int64Array:
+    """``into`` with what ``add`` returns for each piece of ``n`` rows; the pieces at the same time where there are few codes."""
+    together = len(into) <= _FEW_CODES  # else the results of all pieces would take much memory
+    for found in arrays.in_pieces(n, add) if together else map(add, arrays.pieces(n)):
+        if found is not None:
+            into += found
+    return into
 
 
 def first_of_each(codes: Codes, n: int) -> Int64Array:
     """The first row of each code 0 … n - 1; -1 for a code that is not there."""
     first = np.full(n, -1, dtype=np.int64)
-    for at in range(0, len(codes), _PIECE):
+    for piece in arrays.pieces(len(codes)):
         if (first >= 0).all():
             break
-        found, places = np.unique(codes[at : at + _PIECE], return_index=True)
+        found, places = np.unique(codes[piece], return_index=True)
         new = found >= 0
         found, places = found[new], places[new]
         new = first[found] < 0
-        first[found[new]] = places[new] + at
+        first[found[new]] = places[new] + piece.start
     return first
 
 
@@ -90,7 +106,7 @@ def in_order_of_appearance(codes: Codes) -> Int64Array:
     """The first row of each code that is there, by row."""
     if not len(codes):
         return np.empty(0, dtype=np.int64)
-    present, dense = np.unique(codes, return_inverse=True) if len(codes) < _PIECE else encode(codes)[::-1]
+    present, dense = np.unique(codes, return_inverse=True) if len(codes) < arrays.PIECE else encode(codes)[::-1]
     return np.sort(first_of_each(dense, len(present)))
 
 
@@ -160,7 +176,7 @@ def _by_code(codes: Codes, values: Int64Array, n: int) -> Int64Array:
 
 
 def _squared_deviations(values: Int64Array, mean: float) -> float:
-    return float(sum(((values[at : at + _PIECE] - mean) ** 2).sum() for at in range(0, len(values), _PIECE)))
+    return float(sum(arrays.in_pieces(len(values), lambda piece: ((values[piece] - mean) ** 2).sum())))
 
 
 def two_modes(values: npt.NDArray[np.floating[Any]]) -> tuple[tuple[int, float], tuple[int, float]] | None:

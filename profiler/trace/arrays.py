@@ -6,11 +6,17 @@ needs a copy is done in pieces.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import os
+import threading
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 IntArray = npt.NDArray[np.integer[Any]]
 Int64Array = npt.NDArray[np.int64]
@@ -21,10 +27,40 @@ MISSING = np.iinfo(np.int64).min
 """Stands for NULL in integer columns: no nsys field can hold it."""
 MAX_NS = 2**61
 """73 years: a time beyond is a mark for "none" or damage."""
-PIECE = 1 << 20
+PIECE = 1 << 18
 """Rows that are worked on at once, where copies of all would take too much memory."""
+MAX_WORKERS = 4
+T = TypeVar("T")
 PROCESS_MASK = ~0xFFFFFF
 """A globalTid without its low 24 bits is the globalPid."""
+
+
+def in_pieces(n: int, work: Callable[[slice], T]) -> list[T]:
+    """``work(piece)`` for every :data:`PIECE` of ``n`` rows, and the results in order.
+
+    Several pieces are worked on at the same time, for NumPy holds the interpreter only between its calls: what ``work`` writes must be
+    its piece's own.
+    """
+    parts = pieces(n)
+    if len(parts) < 2 or getattr(_thread, "is_worker", False):  # a worker that waited for workers could wait forever
+        return [work(piece) for piece in parts]
+    return list(_workers().map(work, parts))
+
+
+def pieces(n: int) -> list[slice]:
+    """``n`` rows in pieces."""
+    return [slice(at, min(at + PIECE, n)) for at in range(0, n, PIECE)]
+
+
+_thread = threading.local()
+
+
+@cache
+def _workers() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - imports logging, for large tables only
+
+    count = max(1, min(MAX_WORKERS, os.cpu_count() or 1))
+    return ThreadPoolExecutor(count, "pieces", initializer=lambda: setattr(_thread, "is_worker", True))
 
 
 def is_constant(values: npt.NDArray[Any]) -> bool:
@@ -62,19 +98,18 @@ def encode(values: IntArray) -> tuple[npt.NDArray[Any], IntArray]:
         found = distinct(values)
         return np.searchsorted(found, values).astype(_smallest(len(found))), found
     seen = np.zeros(span, dtype=bool)
-    for piece in _pieces(values):
-        seen[piece - low] = True
+    in_pieces(len(values), lambda piece: seen.__setitem__(values[piece] - low, True))
     there = np.flatnonzero(seen)
     table = np.zeros(span, dtype=_smallest(len(there)))
     table[there] = np.arange(len(there))
-    codes: npt.NDArray[Any] = np.empty(len(values), dtype=table.dtype)
-    for at, piece in zip(range(0, len(values), PIECE), _pieces(values)):
-        codes[at : at + len(piece)] = table[piece - low]
-    return codes, there + low
+    return gathered(len(values), table.dtype, lambda piece: table[values[piece] - low]), there + low
 
 
-def _pieces(values: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
-    return (values[at : at + PIECE] for at in range(0, len(values), PIECE))
+def gathered(n: int, dtype: npt.DTypeLike, part: Callable[[slice], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """``n`` values of a type, piece by piece (see :func:`in_pieces`)."""
+    made: npt.NDArray[Any] = np.empty(n, dtype=dtype)
+    in_pieces(n, lambda piece: made.__setitem__(piece, part(piece)))
+    return made
 
 
 def _smallest(n: int) -> type[np.signedinteger[Any]]:
@@ -102,8 +137,18 @@ def minus_one_for_missing(values: IntArray) -> IntArray:
 
 def difference(ends: IntArray, starts: IntArray, small: bool = False) -> IntArray:
     """``ends - starts``; as int32 where that is asked for and possible."""
-    found = ends.astype(np.int64, copy=False) - starts
-    return found.astype(np.int32) if small and found.max(initial=0) <= np.iinfo(np.int32).max else found
+    if small:
+        largest = np.iinfo(np.int32).max
+        found: IntArray = np.empty(len(ends), dtype=np.int32)
+
+        def fits(piece: slice) -> bool:
+            exact = ends[piece].astype(np.int64, copy=False) - starts[piece]
+            found[piece] = exact
+            return bool(exact.max(initial=0) <= largest)
+
+        if all(in_pieces(len(ends), fits)):
+            return found
+    return ends.astype(np.int64, copy=False) - starts
 
 
 def process_of(tids: IntArray) -> IntArray:
@@ -118,27 +163,34 @@ def timed_rows(starts: IntArray, ends: IntArray) -> tuple[IntArray | None, int, 
     Returns:
         The rows; how many were left out; the sum of the durations of the others, as a float, as it may not fit into 64 bits.
     """
-    good: npt.NDArray[np.bool_] | None = None
-    total = 0.0
-    for at in range(0, len(starts), PIECE):
-        first, last = starts[at : at + PIECE], ends[at : at + PIECE]
+
+    def checked(piece: slice) -> tuple[IntArray | None, float]:
+        """The rows of a piece that are good, None for all, and the sum of their durations."""
+        first, last = starts[piece], ends[piece]
         fine = (first >= -MAX_NS) & (last >= first) & (last <= MAX_NS)
-        if not fine.all():
-            good = np.ones(len(starts), dtype=bool) if good is None else good
-            good[at : at + PIECE] = fine
-            first, last = first[fine], last[fine]
-        total += float(np.sum(last.astype(np.int64, copy=False) - first, dtype=np.float64))
-    rows = None if good is None else np.flatnonzero(good)
+        good = None if fine.all() else np.flatnonzero(fine)
+        durations = take(last, good).astype(np.int64, copy=False) - take(first, good)
+        return good, float(np.sum(durations, dtype=np.float64))
+
+    parts = in_pieces(len(starts), checked)
+    total = sum(sum_ for _, sum_ in parts)
+    rows: IntArray | None = None
+    if any(good is not None for good, _ in parts):
+        marked = np.ones(len(starts), dtype=bool)
+        for k, (good, _) in enumerate(parts):
+            if good is not None:
+                marked[k * PIECE : (k + 1) * PIECE] = False
+                marked[k * PIECE + good] = True
+        rows = np.flatnonzero(marked)
     left_out = 0 if rows is None else len(starts) - len(rows)
     kept = take(starts, rows)
-    if (
-        len(kept) < 2
-        or is_constant(kept)
-        or all(
-            (kept[at + 1 : at + PIECE + 1] >= kept[at : at + PIECE][: len(kept) - at - 1]).all()
-            for at in range(0, len(kept), PIECE)
-        )
-    ):
+    if len(kept) < 2 or is_constant(kept) or are_in_order(kept):
         return rows, left_out, total
     order = np.argsort(kept, kind="stable")
     return (order if rows is None else rows[order]), left_out, total
+
+
+def are_in_order(values: IntArray) -> bool:
+    """Whether no value is smaller than the one before it."""
+    before = values[:-1]
+    return all(in_pieces(len(before), lambda p: bool((values[p.start + 1 : p.stop + 1] >= before[p]).all())))

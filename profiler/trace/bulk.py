@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from profiler import progress
-from profiler.trace.arrays import MISSING, Int64Array, IntArray
+from profiler.trace.arrays import MAX_WORKERS, MISSING, Int64Array, IntArray
 from profiler.trace.arrow import Batch, StreamError, opened
 
 _Part = TypeVar("_Part")
@@ -30,7 +30,6 @@ MAX_TEXT = 1 << 14
 _BATCH_ROWS = 1 << 16
 _BATCH_TEXTS = 1 << 12  # of at most 4 bytes a character: 256 MiB
 _SAMPLED_ROWS = 300
-_MAX_WORKERS = 4
 _ENDED = -1  # among the numbers of rows: the others stop
 _SETTINGS = ("trusted_schema=OFF", "query_only=ON", "cell_size_check=ON", "mmap_size=0", "temp_store=MEMORY")
 _INT32, _INT64 = np.iinfo(np.int32), np.iinfo(np.int64)
@@ -243,7 +242,7 @@ def _in_parts(
 
 def _split(low: int, high: int) -> list[tuple[int, int]]:
     """The rowids in equal parts, one a processor."""
-    parts = max(1, min(_MAX_WORKERS, os.cpu_count() or 1, (high - low) // _BATCH_ROWS))
+    parts = max(1, min(MAX_WORKERS, os.cpu_count() or 1, (high - low) // _BATCH_ROWS))
     edges = [low + (high - low + 1) * k // parts for k in range(parts + 1)]
     return [(a, b - 1) for a, b in itertools.pairwise(edges)]
 

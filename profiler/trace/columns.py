@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from profiler.trace.arrays import PIECE, IntArray, Rows, encode, is_constant, take
+from profiler.trace.arrays import IntArray, Rows, encode, gathered, in_pieces, is_constant, take
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,9 @@ class Labels:
     def are(self, *texts: str) -> npt.NDArray[np.bool_]:
         """For each row whether its text is one of these."""
         wanted = np.asarray([text in texts for text in self.texts], dtype=bool)
-        return wanted[self.codes] if len(self.texts) else np.zeros(len(self.codes), dtype=bool)
+        if not len(self.texts):
+            return np.zeros(len(self.codes), dtype=bool)
+        return gathered(len(self.codes), bool, lambda piece: wanted[self.codes[piece]])
 
     def to_list(self) -> list[str]:
         """The text of each row."""
@@ -134,18 +136,14 @@ def labelled(codes: IntArray, labels: list[str]) -> Labels:
     places: dict[str, int] = {}
     remap = np.full(max(len(labels), 1), -1, dtype=np.int64)
     used = np.zeros(max(len(labels), 1), dtype=bool)
-    for at in range(0, len(codes), PIECE):
-        used[codes[at : at + PIECE]] = True
+    in_pieces(len(codes), lambda piece: used.__setitem__(codes[piece], True))
     for code in np.flatnonzero(used):
         remap[code] = places.setdefault(labels[code], len(places))
     kind = np.int8 if len(places) < 128 else np.int16 if len(places) < 32_768 else np.int32
     remap = remap.astype(kind)
     if is_constant(codes):
         return Labels(np.broadcast_to(remap[codes[0]], len(codes)), places)
-    made: npt.NDArray[np.integer[Any]] = np.empty(len(codes), dtype=kind)
-    for at in range(0, len(codes), PIECE):
-        made[at : at + PIECE] = remap[codes[at : at + PIECE]]
-    return Labels(made, places)
+    return Labels(gathered(len(codes), kind, lambda piece: remap[codes[piece]]), places)
 
 
 def categorical(values: IntArray, label: Callable[[int], str]) -> Labels:

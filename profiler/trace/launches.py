@@ -8,22 +8,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from profiler.trace.arrays import PIECE, IntArray, distinct, is_constant, take
+from profiler.trace.arrays import IntArray, are_in_order, distinct, gathered, in_pieces, is_constant, take
 from profiler.trace.nvtx import NvtxIndex
 
 
 def ranges_around(launched: IntArray, calls: Mapping[str, Any], ranges: NvtxIndex) -> npt.NDArray[np.int32]:
     """The row of the innermost range around each of some API calls, given by their rows; -1 where there is none."""
-    inner = np.full(len(launched), -1, dtype=np.int32)
     tids, starts = np.asarray(calls["tid"]), np.asarray(calls["start_ns"])
     if not len(starts) or not len(ranges.parent):
-        return inner
-    for at in range(0, len(launched), PIECE):
-        part = launched[at : at + PIECE]
+        return np.full(len(launched), -1, dtype=np.int32)
+
+    def of_piece(piece: slice) -> IntArray:
+        part = launched[piece]
         safe = np.maximum(part, 0)
-        found = ranges.innermost(take(tids, safe), starts[safe])
-        inner[at : at + PIECE] = np.where(part >= 0, found, -1)
-    return inner
+        return np.where(part >= 0, ranges.innermost(take(tids, safe), starts[safe]), -1)
+
+    return gathered(len(launched), np.int32, of_piece)
 
 
 def match_launches(work_pids: IntArray, correlation_ids: IntArray, calls: Mapping[str, Any]) -> npt.NDArray[np.int32]:
@@ -57,13 +57,16 @@ def _match(
     """Fill ``found`` for the work ``mine``: the first of the calls ``theirs`` with the same correlation id. None: all rows."""
     wanted, offered = take(ids, mine), take(call_ids, theirs)
     order = None
-    if not (offered[1:] >= offered[:-1]).all():  # one thread counts them up
+    if not are_in_order(offered):  # one thread counts them up
         order = np.argsort(offered, kind="stable")
         offered = offered[order]
-    for at in range(0, len(wanted), PIECE):
-        part = wanted[at : at + PIECE]
+
+    def fill(piece: slice) -> None:
+        part = wanted[piece]
         place = np.minimum(np.searchsorted(offered, part), len(offered) - 1)  # of equal ids the first
         rows = place if order is None else order[place]
         rows = rows if theirs is None else theirs[rows]
         rows = np.where((offered[place] == part) & (part != -1), rows, -1)
-        found[slice(at, at + len(part)) if mine is None else mine[at : at + PIECE]] = rows
+        found[piece if mine is None else mine[piece]] = rows
+
+    in_pieces(len(wanted), fill)

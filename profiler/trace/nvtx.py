@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from profiler.trace.arrays import PIECE, Int64Array, IntArray, distinct, is_constant, take
+from profiler.trace.arrays import PIECE, Int64Array, IntArray, distinct, gathered, in_pieces, is_constant, pieces, take
 
 # Event types, from the ENUM_NSYS_EVENT_TYPE table of an export
 PUSH_POP = 59
@@ -173,14 +173,13 @@ def _nest(rows: IntArray | None, starts: Int64Array, ends: Int64Array, parent: I
         return
     around = parent if rows is None else np.full(len(begins), -1, dtype=np.int32)
     for d in range(1, deepest + 1):
-        outer = np.flatnonzero((depth == d - 1) & pushed).astype(np.int32)
-        for at in range(0, len(depth), PIECE):
-            inner = at + np.flatnonzero(depth[at : at + PIECE] == d)
-            around[inner] = outer[np.searchsorted(outer, inner) - 1]
-    crossed = np.zeros(len(begins), dtype=bool)
-    for at in range(0, len(begins), PIECE):
-        part, own = around[at : at + PIECE], slice(at, at + PIECE)
-        crossed[own] = (part >= 0) & ((stops[own] > stops[part]) | (stops[part] <= begins[own]))
+        _find_outer(around, depth, pushed, d)
+
+    def is_crossed(piece: slice) -> npt.NDArray[np.bool_]:
+        part = around[piece]
+        return (part >= 0) & ((stops[piece] > stops[part]) | (stops[part] <= begins[piece]))
+
+    crossed = gathered(len(begins), bool, is_crossed)
     if rows is not None:
         parent[rows] = np.where(around >= 0, rows[around], -1)
     level[slice(None) if rows is None else rows] = depth
@@ -193,14 +192,37 @@ def _nest(rows: IntArray | None, starts: Int64Array, ends: Int64Array, parent: I
 def _open_at(begins: Int64Array, stops: Int64Array, pushed: npt.NDArray[np.bool_]) -> IntArray:
     """How many ranges before each are open when it begins; ``stops`` of those that were pushed is put in order."""
     stops.sort()
-    depth = np.empty(len(begins), dtype=np.int32)
-    before = 0
-    for at in range(0, len(begins), PIECE):
-        own = pushed[at : at + PIECE]
-        entered = before + np.cumsum(own) - own
-        depth[at : at + PIECE] = entered - np.searchsorted(stops, begins[at : at + PIECE], side="right")
-        before = int(entered[-1]) + int(own[-1])
-    return depth
+    counts = in_pieces(len(begins), lambda piece: int(np.count_nonzero(pushed[piece])))
+    before = dict(zip((piece.start for piece in pieces(len(begins))), np.cumsum([0, *counts]).tolist()))
+
+    def of_piece(piece: slice) -> IntArray:
+        own = pushed[piece]
+        entered = before[piece.start] + np.cumsum(own) - own
+        depth: IntArray = entered - np.searchsorted(stops, begins[piece], side="right")
+        return depth
+
+    return gathered(len(begins), np.int32, of_piece)
+
+
+def _find_outer(around: IntArray, depth: IntArray, pushed: npt.NDArray[np.bool_], level: int) -> None:
+    """For the ranges of a level the last one before each that is one level up."""
+
+    def own_last(piece: slice) -> int:
+        outer = np.flatnonzero((depth[piece] == level - 1) & pushed[piece])
+        return piece.start + int(outer[-1]) if len(outer) else -1
+
+    last = np.maximum.accumulate([-1, *in_pieces(len(depth), own_last)])
+    before = dict(zip((piece.start for piece in pieces(len(depth))), last.tolist()))
+
+    def fill(piece: slice) -> None:
+        inner = np.flatnonzero(depth[piece] == level)
+        outer = np.where(
+            (depth[piece] == level - 1) & pushed[piece], np.arange(piece.start, piece.stop, dtype=np.int32), -1
+        )
+        outer[0] = max(int(outer[0]), before[piece.start])
+        around[piece.start + inner] = np.maximum.accumulate(outer)[inner]
+
+    in_pieces(len(depth), fill)
 
 
 def _sweep(rows: IntArray, starts: Int64Array, ends: Int64Array, parent: IntArray, level: IntArray) -> None:

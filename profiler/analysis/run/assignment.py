@@ -7,10 +7,9 @@ import numpy as np
 from profiler.analysis.run.range_kinds import RangeKind, kind_of
 from profiler.analysis.statistics import sum_by_code
 from profiler.trace import Trace
-from profiler.trace.arrays import IntArray, distinct, encode, is_constant, take
+from profiler.trace.arrays import PIECE, IntArray, distinct, encode, in_pieces, is_constant, pieces, take
 from profiler.trace.columns import Table, pairs_of
 
-_PIECE = 1 << 20
 _MOSTLY = 0.5
 
 
@@ -21,17 +20,20 @@ def assign_work(trace: Trace, ranges: Table, work: Table, helpers: tuple[int, ..
         return found, False
     launched, begins = work["api_call"], work["start_ns"]
     starts, ends = ranges["start_ns"], ranges["end_ns"]
-    by_time = False
-    for at in range(0, len(work), _PIECE):
-        calls, part = launched[at : at + _PIECE], found[at : at + _PIECE]
+
+    def assign(piece: slice) -> bool:
+        """Fill a piece; whether some of it was placed by time."""
+        calls, part = launched[piece], found[piece]
         known = calls >= 0
+        if known.all():
+            part[:] = inference_of_calls(trace, ranges, calls, helpers)
+            return False
         if known.any():
             part[known] = inference_of_calls(trace, ranges, calls[known], helpers)
-        if not known.all():
-            by_time = True
-            times = begins[at : at + _PIECE][~known]
-            part[~known] = _place(starts, ends, times)
-    return found, by_time
+        part[~known] = _place(starts, ends, begins[piece][~known])
+        return True
+
+    return found, any(in_pieces(len(work), assign))
 
 
 def inference_of_calls(trace: Trace, ranges: Table, rows: IntArray, helpers: tuple[int, ...] = ()) -> IntArray:
@@ -70,12 +72,20 @@ def assign_by_host(
 
 def _fill(found: IntArray, ranges: Table, mine: IntArray, asked: IntArray | None, times: IntArray) -> None:
     starts, ends = ranges["start_ns"][mine], ranges["end_ns"][mine]
-    for at in range(0, len(found), _PIECE):
-        part = slice(at, at + _PIECE)
+
+    def fill(part: slice) -> None:
         open_ = found[part] < 0
-        who = np.flatnonzero(open_ if asked is None else open_ & asked[part])
+        if asked is not None:
+            open_ &= np.asarray(asked[part], dtype=bool)
+        if open_.all():
+            place = _place(starts, ends, times[part])
+            found[part] = np.where(place >= 0, mine[np.maximum(place, 0)], -1)
+            return
+        who = np.flatnonzero(open_)
         place = _place(starts, ends, times[part][who])
         found[part][who] = np.where(place >= 0, mine[np.maximum(place, 0)], -1)
+
+    in_pieces(len(found), fill)
 
 
 def _place(starts: IntArray, ends: IntArray, times: IntArray) -> IntArray:
@@ -107,14 +117,14 @@ def helper_threads(trace: Trace, ranges: Table) -> tuple[int, ...]:
     launched, own_range = np.zeros(len(threads), np.int64), np.zeros(len(threads), np.int64)
     marked = _in_own_range(trace)
     for work in (trace.events.kernels, trace.events.graph_traces):
-        for at in range(0, len(work), _PIECE):
-            called, durations, nvtx = (work[c][at : at + _PIECE] for c in ("api_call", "duration_ns", "nvtx"))
+        for piece in pieces(len(work)):
+            called, durations, nvtx = (work[c][piece] for c in ("api_call", "duration_ns", "nvtx"))
             thread = np.where(called >= 0, codes[np.maximum(called, 0)], -1)
             launched += sum_by_code(thread, durations, len(threads))
             if len(marked):
                 mine = np.where((nvtx >= 0) & marked[np.maximum(nvtx, 0)], thread, -1)
                 own_range += sum_by_code(mine, durations, len(threads))
-    pid_of = dict(zip(tids.tolist(), calls["pid"].tolist())) if len(tids) < _PIECE else {}
+    pid_of = dict(zip(tids.tolist(), calls["pid"].tolist())) if len(tids) < PIECE else {}
     found = []
     for k in others:
         tid = int(threads[k])

@@ -14,12 +14,11 @@ from profiler.analysis.statistics import count_codes, sum_by_code
 from profiler.errors import UsageError
 from profiler.text import number, plural
 from profiler.trace import Trace
-from profiler.trace.arrays import IntArray, distinct
+from profiler.trace.arrays import IntArray, distinct, pieces
 from profiler.trace.columns import Table, pairs_of
 
 _TRAILING_NUMBER = re.compile(r"\D?(\d+)")
 _HEAD = re.compile(r"[^\d=:({\[,;|@]*[A-Za-z]")
-_PIECE = 1 << 20
 _PATTERN_SECONDS = 10.0
 RANGE_COLUMNS = ("start_ns", "end_ns", "closed", "text", "domain", "kind", "tid", "pid")
 _MIN_SHARE = 0.05
@@ -183,8 +182,8 @@ def work_inside(trace: Trace) -> tuple[IntArray, IntArray]:
 
 
 def _add_by_code(counts: IntArray, times: IntArray, work: Table) -> None:
-    for at in range(0, len(work), _PIECE):
-        ranges, durations = (work[c][at : at + _PIECE] for c in ("nvtx", "duration_ns"))
+    for piece in pieces(len(work)):
+        ranges, durations = (work[c][piece] for c in ("nvtx", "duration_ns"))
         inside = ranges >= 0
         into = ranges[inside].astype(np.intp)
         np.add.at(counts, into, counts.dtype.type(1))  # other types than the array's take ten times as long

@@ -24,14 +24,14 @@ from profiler.errors import TraceError
 from profiler.lazy import cached_property
 from profiler.text import duration, number, number_of_bytes, plural
 from profiler.trace import Trace
-from profiler.trace.arrays import IntArray
+from profiler.trace.arrays import PIECE, IntArray, gathered
+from profiler.trace.arrays import pieces as pieces_of
 from profiler.trace.columns import Labels, Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _LAUNCH = re.compile(r"Launch(Kernel|CooperativeKernel|Cooperative|Grid|HostFunc)?|GraphLaunch", re.IGNORECASE)
-_PIECE = 1 << 20
 _MUCH_LEFT = 0.1
 
 
@@ -155,7 +155,7 @@ class Inferences(Tabular):
         first = 0
         while first < n:
             before = int(ends[first - 1]) if first else 0
-            last = max(first + 1, int(np.searchsorted(ends, before + _PIECE, side="right")))
+            last = max(first + 1, int(np.searchsorted(ends, before + PIECE, side="right")))
             if int(ends[last - 1]) > before:
                 yield self._work_of(first, last)
             first = last
@@ -228,9 +228,9 @@ class Inferences(Tabular):
         """The API calls that start GPU work: ``name``, ``duration_ns``, ``inference`` (-1: outside)."""
         calls = self.trace.events.api_calls
         rows = np.flatnonzero(is_launch(calls["name"]))
-        of = np.empty(len(rows), dtype=np.int32)
-        for at in range(0, len(rows), _PIECE):
-            of[at : at + _PIECE] = inference_of_calls(self.trace, self.marks, rows[at : at + _PIECE], self.helpers)
+        of = gathered(
+            len(rows), np.int32, lambda piece: inference_of_calls(self.trace, self.marks, rows[piece], self.helpers)
+        )
         return Table({"name": calls["name"].take(rows), "duration_ns": calls["duration_ns"][rows], "inference": of})
 
     @cached_property
@@ -244,18 +244,18 @@ class Inferences(Tabular):
         called = events.api_calls["start_ns"]
         seen = np.zeros(len(called), dtype=bool)
         pieces = []
-        for at in range(0, len(launched), _PIECE):
-            calls = launched[at : at + _PIECE]
+        for piece in pieces_of(len(launched)):
+            calls = launched[piece]
             counted = calls >= 0
             if self.count:
-                counted &= self.of_kernel[at : at + _PIECE] >= 0
+                counted &= self.of_kernel[piece] >= 0
             rows = np.flatnonzero(counted)
             calls, first = np.unique(
                 calls[rows], return_index=True
             )  # kernels are sorted by start; of a graph only the first counts
             new = ~seen[calls]
             seen[calls] = True
-            pieces.append(starts[at + rows[first[new]]] - called[calls[new]])
+            pieces.append(starts[piece.start + rows[first[new]]] - called[calls[new]])
         waits = np.concatenate(pieces or [np.empty(0, np.int64)])
         if not len(waits):
             return None

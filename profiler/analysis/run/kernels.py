@@ -18,7 +18,7 @@ from profiler.errors import TraceError
 from profiler.lazy import cached_property
 from profiler.text import duration, plural
 from profiler.trace import Trace
-from profiler.trace.arrays import PIECE
+from profiler.trace.arrays import in_pieces
 from profiler.trace.columns import Table
 
 if TYPE_CHECKING:
@@ -152,9 +152,7 @@ def summarise_kernels(trace: Trace, inferences: Inferences | None) -> KernelSumm
 
 def _last_end(kernels: Table) -> int:
     starts, durations = kernels["start_ns"], kernels["duration_ns"]
-    return max(
-        int((starts[at : at + PIECE] + durations[at : at + PIECE]).max()) for at in range(0, len(kernels), PIECE)
-    )
+    return max(in_pieces(len(kernels), lambda piece: int((starts[piece] + durations[piece]).max())))
 
 
 def _statistics(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from profiler.analysis.run.run import Run
@@ -26,6 +25,8 @@ def for_each_run(task: Callable[..., object], runs: Sequence[Run], *others: Iter
         for call in calls:
             task(*call)
         return
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - imports logging
+
     with ThreadPoolExecutor(max(len(calls), 1)) as pool:
         futures = [pool.submit(contextvars.copy_context().run, task, *call) for call in calls]
     for future in futures:

@@ -7,7 +7,6 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler.analysis import statistics
 from profiler.analysis.statistics import (
     combined,
     count_codes,
@@ -16,6 +15,7 @@ from profiler.analysis.statistics import (
     running_number,
     sum_by_code,
 )
+from profiler.trace import arrays
 
 VALUES = st.lists(st.tuples(st.integers(-1, 4), st.one_of(st.integers(0, 50), st.integers(0, 2**50))), max_size=60)
 
@@ -23,12 +23,12 @@ VALUES = st.lists(st.tuples(st.integers(-1, 4), st.one_of(st.integers(0, 50), st
 @given(VALUES, st.integers(1, 9))
 def test_statistics_agree_with_pandas(rows: list[tuple[int, int]], piece: int) -> None:
     codes, values = (np.asarray([r[k] for r in rows], dtype=np.int64) for k in (0, 1))
-    kept, statistics._PIECE = statistics._PIECE, piece
+    kept, arrays.PIECE = arrays.PIECE, piece
     try:
         found = grouped_statistics(codes, values, 5)
         counts, sums, first = count_codes(codes, 5), sum_by_code(codes, values, 5), first_of_each(codes, 5)
     finally:
-        statistics._PIECE = kept
+        arrays.PIECE = kept
     groups = pd.Series(values[codes >= 0]).groupby(codes[codes >= 0])
     assert counts.tolist() == [int((codes == c).sum()) for c in range(5)]
     assert sums.tolist() == [sum(v for k, v in rows if k == c) for c in range(5)]
