@@ -9,7 +9,15 @@ from time import monotonic
 
 import numpy as np
 
-from profiler.analysis.run.range_kinds import WARM_UP, RangeKind, is_a_loop, kind_of, names_a_part, names_an_inference
+from profiler.analysis.run.range_kinds import (
+    WARM_UP,
+    RangeKind,
+    family,
+    is_a_loop,
+    kind_of,
+    names_a_part,
+    names_an_inference,
+)
 from profiler.analysis.statistics import count_codes, sum_by_code
 from profiler.errors import UsageError
 from profiler.text import number, plural
@@ -109,8 +117,10 @@ def candidates_of(trace: Trace) -> list[Candidate]:
 def _groups(trace: Trace) -> tuple[list[RangeKind], IntArray, list[str]]:
     """For each range the code of its group (-1: an operation's), and for each group its kind and label."""
     codes, pairs = pairs_of(*(trace.events.nvtx_ranges[c] for c in ("domain", "text")))
-    named = [(normalised(text), domain, kind_of(text, domain)) for domain, text in pairs]
-    distinct_names = list(dict.fromkeys(named))  # far fewer than texts where these are numbered
+    families = [(family(text), domain) for domain, text in pairs]  # far fewer than texts where these are numbered
+    name_of = {f: (normalised(f[0]), f[1], kind_of(*f)) for f in dict.fromkeys(families)}
+    named = [name_of[f] for f in families]
+    distinct_names = list(dict.fromkeys(name_of.values()))
     heads: dict[str, set[str]] = {}
     for label, _, kind in distinct_names:
         if kind == RangeKind.USER and (head := _head(label)) != label and names_an_inference(head):

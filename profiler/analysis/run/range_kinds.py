@@ -66,13 +66,29 @@ _PART_WORDS = frozenset((
     "norm", "layer", "layers", "block", "blocks", "backward", "bwd", "loss", "optimizer", "optim", "data", "dataloader", "loader",
     "loading", "load", "preprocess", "postprocess", "augment", "pre", "post", "zero", "grad",
 ))  # fmt: skip
+_LONG = 400
 WARM_UP = re.compile(r"warm[\s_-]*up|\bwarming\b|\bdry[\s_-]*run\b", re.IGNORECASE)
 
 
-@lru_cache(maxsize=65_536)
+def family(text: str) -> str:
+    """The text with 0 for a number at its end: what words and patterns say of "inference 12" they say of "inference 0".
+
+    Long texts stay as they are, as copies of many would take much memory.
+    """
+    if len(text) > _LONG:
+        return text
+    bare = text.rstrip("0123456789")
+    return text if len(bare) == len(text) else f"{bare}0"
+
+
 def kind_of(text: str, domain: str) -> RangeKind:
     """Whose range it is, see :class:`RangeKind`."""
-    head = text[:400]
+    return _kind_of(family(text), domain)
+
+
+@lru_cache(maxsize=65_536)
+def _kind_of(text: str, domain: str) -> RangeKind:
+    head = text[:_LONG]
     if _CALL.match(head):
         return RangeKind.CALL
     if _PART.match(head) or _PART_DOMAINS.search(domain[:100]):

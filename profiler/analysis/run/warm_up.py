@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from profiler.analysis.run.range_kinds import WARM_UP
+from profiler.analysis.run.range_kinds import WARM_UP, family
 from profiler.analysis.statistics import count_codes, sum_by_code
 from profiler.text import duration, plural
 from profiler.trace import Trace
@@ -25,7 +25,9 @@ _FEW = 0.1
 def inside_warm_up(trace: Trace, ranges: Table) -> dict[int, str]:
     """The inferences whose range lies in one that is named as a warm-up, and the text of that."""
     texts = trace.events.nvtx_ranges["text"]
-    named = np.asarray([bool(WARM_UP.search(t)) for t in texts.texts], dtype=bool)
+    families = [family(text) for text in texts.texts]
+    says = {text: bool(WARM_UP.search(text)) for text in set(families)}
+    named = np.asarray([says[text] for text in families], dtype=bool)
     if not named.any():
         return {}
     codes, parent = texts.codes, trace.nvtx_index.parent

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from profiler.analysis.run import range_kinds
+from profiler.analysis.run.candidates import normalised
 from profiler.analysis.run.finding import find_inferences
-from profiler.analysis.run.range_kinds import RangeKind, is_a_loop, kind_of, names_an_inference
+from profiler.analysis.run.range_kinds import WARM_UP, RangeKind, family, is_a_loop, kind_of, names_an_inference
 from profiler.trace import Trace
 from tests.support.make_trace import TID, TraceMaker
 
@@ -212,3 +216,30 @@ def test_decode_steps_of_growing_length_are_all_kept(opened: Open) -> None:
         _pass(maker, i * 50_000, took=100 + 100 * i)
     found = find_inferences(opened(maker))
     assert (found.count, found.set_aside) == (8, ())
+
+
+@given(
+    st.one_of(
+        st.text(max_size=30),
+        st.sampled_from(
+            (
+                "aten::add",
+                "cudaLaunch",
+                "AddBackward",
+                "warm up ",
+                "dry run",
+                "c10",
+                "step, seq = ",
+                "nccl",
+                "ProfilerStep#",
+            )
+        ),
+    ),
+    st.integers(0, 10**12),
+    st.sampled_from(("", "NCCL", "TSL", "mine1")),
+)
+def test_a_number_at_the_end_of_a_text_decides_nothing(text: str, number: int, domain: str) -> None:
+    numbered = f"{text}{number}"
+    assert kind_of(numbered, domain) == range_kinds._kind_of.__wrapped__(numbered, domain)
+    assert normalised(numbered) == normalised(family(numbered))
+    assert bool(WARM_UP.search(numbered)) == bool(WARM_UP.search(family(numbered)))
