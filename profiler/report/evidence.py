@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from profiler.analysis.pair import fusion
 from profiler.analysis.run.autotuning import Autotuning, autotuning, build_log_of
 from profiler.analysis.run.measured import Latency, latency_without_profiler
 from profiler.analysis.run.run import Run
+from profiler.analysis.run.tensor_cores import gpu_index
 from profiler.analysis.run.together import for_each_run
 from profiler.errors import ProfilerError
 from profiler.files import sha256_of
@@ -104,7 +106,22 @@ class Evidence:
     @cached_property
     def provenance(self) -> dict[str, dict[str, str]]:
         """Where each side's figures come from: fact → text; "unknown" where neither trace nor manifest says it."""
-        return {name: _provenance(side) for name, side in self.sides.items()}
+        return {name: _provenance(side, self.digests[name].result()) for name, side in self.sides.items()}
+
+    @cached_property
+    def digests(self) -> dict[str, Future[str]]:
+        """SHA-256 of each side's file, which a thread begins to compute when they are first asked for: gigabytes take seconds."""
+        found: dict[str, Future[str]] = {name: Future() for name in self.sides}
+
+        def compute() -> None:
+            for name, side in self.sides.items():
+                try:
+                    found[name].set_result(sha256_of(side.trace.path))
+                except OSError as error:
+                    found[name].set_exception(error)
+
+        threading.Thread(target=compute, daemon=True).start()
+        return found
 
 
 def gather(
@@ -119,11 +136,19 @@ def gather(
     Args:
         also: of each run, what reads single events and keeps what it made of them: called before a large trace is released.
     """
-    for_each_run(partial(read_ahead, whole=True, also=also), (before, after), engines)
-    return Evidence(compare(before, after), engines, accuracy)
+
+    def read(run: Run, engine: Path | None) -> None:
+        if not run.trace.is_large:  # of a large one the samples are read when they are needed, and not kept
+            run.trace.gpu_metrics.read_usual(gpu_index(run.trace))
+        read_ahead(run, engine, whole=True, also=also)
+
+    for_each_run(read, (before, after), engines)
+    evidence = Evidence(compare(before, after), engines, accuracy)
+    _ = evidence.digests  # computed beside what follows
+    return evidence
 
 
-def _provenance(side: Run) -> dict[str, str]:
+def _provenance(side: Run, digest: str) -> dict[str, str]:
     trace, facts, session = side.trace, side.facts, side.trace.session
     manifest = facts.manifest or Manifest(trace.path.name)
     used = next((g for g in session.gpus if g.name == facts.gpu), None)
@@ -131,7 +156,7 @@ def _provenance(side: Run) -> dict[str, str]:
         "title": facts.title,
         "file": trace.label,
         "file size, bytes": f"{trace.path.stat().st_size:,}",
-        "SHA-256 of the file": sha256_of(trace.path),
+        "SHA-256 of the file": digest,
         "opened": trace.how_opened or "as it is",
         "read": trace.excerpt.statement if trace.excerpt else "the whole trace",
         "recorded (UTC)": session.recorded_utc,

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from profiler.report.accuracy import handed_over
 from profiler.report.evidence import SIDES, Evidence
@@ -33,6 +33,7 @@ from profiler.text import number, plural, visible
 
 _MAX_ROWS = 1_000
 _MAX_TEXT = 1_000
+_LONG_CELL = 60
 _METHODS = (
     ("Inferences", "are NVTX ranges. GPU work belongs to the inference in which it was launched, whenever it ran."),
     (
@@ -81,13 +82,6 @@ class _Card(NamedTuple):
     before: str
     after: str
     notes: list[str]
-
-
-class _TableCell(NamedTuple):
-    """What a cell shows; ``value``: the number behind it, as JSON."""
-
-    text: str
-    value: str | None = None
 
 
 def render(
@@ -141,7 +135,7 @@ def render(
 
 @cache
 def _environment() -> Environment:
-    """Every expression of the template is escaped; before that, what is not markup of ours is made visible."""
+    """Every expression of the template is escaped; before that, what is not markup of ours is made visible. So are cells, below."""
     environment = Environment(
         loader=PackageLoader("profiler.report"),
         autoescape=True,
@@ -197,16 +191,20 @@ def _rows_shown(frame: pd.DataFrame) -> str:
     return f"{number(_MAX_ROWS)} of {plural(len(frame), 'row')}; the CSV of the table has all."
 
 
-def _cells(frame: pd.DataFrame) -> Iterator[list[_TableCell]]:
+def _cells(frame: pd.DataFrame) -> Iterator[Markup]:
+    """The cells of each row. Made here, as the template would take twice as long for tens of thousands of them."""
     shown = frame.head(_MAX_ROWS)
     numeric = [pd.api.types.is_numeric_dtype(frame[c]) for c in frame.columns]
     for row in zip(*(shown[c].tolist() for c in frame.columns)):
-        yield [_cell(value, is_number) for value, is_number in zip(row, numeric)]
+        yield Markup("".join(_cell(value, is_number) for value, is_number in zip(row, numeric)))
 
 
-def _cell(value: Any, is_number: bool) -> _TableCell:
+def _cell(value: Any, is_number: bool) -> str:
+    """A cell as HTML; of a number with its JSON, by which the table is sorted and saved."""
     if value is None or value is pd.NA or value != value:  # noqa: PLR0124 - NaN
-        return _TableCell("")
+        return "<td></td>"
     if is_number and not isinstance(value, bool):
-        return _TableCell(number(float(value), digits=4), json.dumps(value))
-    return _TableCell(str(value))
+        return f'<td class="number" data-v="{json.dumps(value)}">{number(float(value), digits=4)}</td>'
+    text = str(value)
+    start = '<td class="long">' if len(text) > _LONG_CELL else "<td>"
+    return f"{start}{escape(visible(_cut(text)))}</td>"

@@ -6,6 +6,7 @@ in ``GENERIC_EVENTS``. The low 8 bits of ``typeId`` are the GPU's index in both.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from profiler.errors import TraceError
-from profiler.trace.arrays import MAX_NS, MISSING, Float64Array, Int64Array, is_time
+from profiler.trace.arrays import MAX_NS, MISSING, Float64Array, Int64Array, IntArray, are_in_order, is_time, take
 from profiler.trace.database import Database
 
 _TENSOR_ACTIVE = re.compile(r"^Tensor Active\b", re.IGNORECASE)
@@ -157,22 +158,40 @@ class GpuMetrics:
             self._cache[key] = self._load(gpu, name)
         return self._cache[key]
 
+    def read_usual(self, gpu: int = 0) -> None:
+        """Read the metrics that most figures are made of in one pass over the samples: Tensor Active and the DRAM's bandwidth."""
+        found = (self._name(gpu, pattern) for pattern in (_TENSOR_ACTIVE, _DRAM_READ, _DRAM_WRITE))
+        names = [name for name in found if name is not None and (gpu, name) not in self._cache]
+        ids = {pair: name for name in names for pair in self._ids.get((gpu, name), ())}
+        if self.storage != "GPU_METRICS" or len(names) < 2:
+            return
+        with contextlib.suppress(TraceError):  # it is read in another way when it is asked for
+            raw = self._samples(list(ids), "typeId", "metricId")
+            for name in names:
+                own = np.zeros(len(raw["value"]), dtype=bool)
+                for (type_id, metric_id), of in ids.items():
+                    if of == name:
+                        own |= (raw["typeId"] == type_id) & (raw["metricId"] == metric_id)
+                self._cache[gpu, name] = _by_time(name, raw["timestamp"][own], raw["value"][own])
+
+    def _samples(self, ids: Sequence[tuple[int, int]], *also: str) -> dict[str, IntArray]:
+        where = " OR ".join(f"(typeId = {t} AND metricId = {m})" for t, m in ids)
+        return self._database.integers("GPU_METRICS", ["timestamp", "value", *also], f"({where})")
+
     def _load(self, gpu: int, name: str) -> MetricSeries:
         if self.storage != "GPU_METRICS":
             times, values = self._from_json.get((gpu, name), ((), ()))
             return self._series(name, list(zip(times, values)))
-        where = " OR ".join(f"(typeId = {t} AND metricId = {m})" for t, m in self._ids.get((gpu, name), []))
-        if not where:
+        ids = self._ids.get((gpu, name), [])
+        if not ids:
             return self._series(name, [])
         try:
-            raw = self._database.integers("GPU_METRICS", ["timestamp", "value"], f"({where})")
+            raw = self._samples(ids)
         except TraceError:  # a value that is no whole number, which is what nsys stores
+            where = " OR ".join(f"(typeId = {t} AND metricId = {m})" for t, m in ids)
             rows = self._database.rows(f"SELECT timestamp, value FROM GPU_METRICS WHERE {where}")  # noqa: S608 - whole numbers
             return self._series(name, rows)
-        known = is_time(raw["timestamp"]) & (raw["value"] != MISSING)
-        at = raw["timestamp"][known].astype(np.int64, copy=False)
-        order = np.argsort(at, kind="stable")
-        return MetricSeries(name, at[order], raw["value"][known][order].astype(np.float64))
+        return _by_time(name, raw["timestamp"], raw["value"])
 
     def _series(self, name: str, rows: Sequence[tuple[Any, Any]]) -> MetricSeries:
         """The rows that are a time and a number, by time."""
@@ -189,10 +208,11 @@ class GpuMetrics:
 
     def find(self, gpu: int, pattern: re.Pattern[str]) -> MetricSeries | None:
         """The first percentage metric whose name matches."""
-        for name in self.names.get(gpu, ()):
-            if pattern.match(name) and _PERCENT.search(name):
-                return self.series(gpu, name)
-        return None
+        name = self._name(gpu, pattern)
+        return None if name is None else self.series(gpu, name)
+
+    def _name(self, gpu: int, pattern: re.Pattern[str]) -> str | None:
+        return next((n for n in self.names.get(gpu, ()) if pattern.match(n) and _PERCENT.search(n)), None)
 
     def tensor_active(self, gpu: int = 0) -> MetricSeries | None:
         """Share of cycles in which the Tensor pipes were active, averaged over the SMs.
@@ -208,6 +228,13 @@ class GpuMetrics:
     def dram_write(self, gpu: int = 0) -> MetricSeries | None:
         """DRAM write bandwidth in percent of the peak."""
         return self.find(gpu, _DRAM_WRITE)
+
+
+def _by_time(name: str, times: IntArray, values: IntArray) -> MetricSeries:
+    known = is_time(times) & (values != MISSING)
+    at = times[known].astype(np.int64, copy=False)
+    order = None if are_in_order(at) else np.argsort(at, kind="stable")
+    return MetricSeries(name, take(at, order), take(values[known], order).astype(np.float64))
 
 
 def _number(value: Any) -> float | None:
