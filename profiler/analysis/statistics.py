@@ -83,6 +83,11 @@ def first_of_each(codes: Codes, n: int) -> Int64Array:
     return first
 
 
+def stable_order(codes: Codes, n: int) -> npt.NDArray[np.intp]:
+    """The rows by code (below ``n``, and negative ones first), those of a code in order. NumPy sorts 16 bits by counting."""
+    return np.argsort(codes.astype(np.int16) if n <= 1 << 15 else codes, kind="stable")
+
+
 def running_number(columns: list[npt.NDArray[np.integer]]) -> npt.NDArray[np.int32]:
     """For each row how many rows before it have the same values in all columns."""
     keys = np.zeros(len(columns[0]), dtype=np.int64)
@@ -92,7 +97,8 @@ def running_number(columns: list[npt.NDArray[np.integer]]) -> npt.NDArray[np.int
             keys = encode(keys)[0].astype(np.int64)
         keys *= max(len(values), 1)
         keys += codes
-    order = np.argsort(keys, kind="stable")
+    keys, values = encode(keys)
+    order = stable_order(keys, len(values))
     keys = keys[order]
     places = np.arange(len(keys), dtype=np.int32)
     first = np.ones(len(keys), dtype=bool)

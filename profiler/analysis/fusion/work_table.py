@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from profiler.analysis.fusion.operators import HEAVY_CATEGORIES, UNKNOWN, Kinds, kinds_of_kernel
-from profiler.analysis.statistics import count_codes, in_order_of_appearance, sum_by_code
+from profiler.analysis.statistics import count_codes, in_order_of_appearance, stable_order, sum_by_code
 
 Rows = npt.NDArray[np.int64]
 """Rows of a side's work table, ascending."""
@@ -21,7 +21,7 @@ NO_ROWS: Rows = np.empty(0, dtype=np.int64)
 
 def rows_by_code(codes: npt.NDArray[np.integer], n: int) -> list[Rows]:
     """For each code 0 … n - 1 the rows that have it, ascending."""
-    order = np.argsort(codes, kind="stable")
+    order = stable_order(codes, n)
     edges = np.searchsorted(codes[order], np.arange(n + 1))
     return [order[a:b] for a, b in itertools.pairwise(edges)]
 
@@ -47,8 +47,8 @@ class WorkTable:
         codes, labels = self._category
         at = rows[self._kernel[rows]]
         found = codes[at]
-        if len(at) <= _FEW and len(kinds := set(found.tolist())) <= 1:
-            return tuple(labels[k] for k in kinds)
+        if not len(found) or (found == found[0]).all():
+            return tuple(labels[k] for k in found[:1])
         counts = count_codes(found, len(labels))
         times = sum_by_code(found, self._duration[at], len(labels))
         there = [(-int(times[k]), labels[k]) for k in np.flatnonzero(counts)]
@@ -58,6 +58,8 @@ class WorkTable:
         """Names of the kernels among the rows, each once, in order."""
         codes, labels = self._name
         found = codes[rows[self._kernel[rows]]]
+        if len(found) and (found == found[0]).all():
+            return (labels[found[0]],)
         if len(found) <= _FEW:
             return tuple(labels[c] for c in dict.fromkeys(found.tolist()))
         return tuple(labels[c] for c in found[in_order_of_appearance(found)])
