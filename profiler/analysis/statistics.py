@@ -90,14 +90,10 @@ def stable_order(codes: Codes, n: int) -> npt.NDArray[np.intp]:
 
 def running_number(columns: list[npt.NDArray[np.integer]]) -> npt.NDArray[np.int32]:
     """For each row how many rows before it have the same values in all columns."""
-    keys = np.zeros(len(columns[0]), dtype=np.int64)
-    for column in columns:
-        codes, values = encode(column)
-        if int(keys.max(initial=0)) >= np.iinfo(np.int64).max // max(len(values), 1):
-            keys = encode(keys)[0].astype(np.int64)
-        keys *= max(len(values), 1)
-        keys += codes
-    keys, values = encode(keys)
+    keys, values = encode(columns[0])
+    for column in columns[1:]:
+        codes, own = encode(column)
+        keys, values = encode(_paired(keys, len(values), codes, len(own)))
     order = stable_order(keys, len(values))
     keys = keys[order]
     places = np.arange(len(keys), dtype=np.int32)
@@ -116,17 +112,23 @@ def in_order_of_appearance(codes: Codes) -> Int64Array:
     return np.sort(first_of_each(dense, len(present)))
 
 
-def combined(columns: list[npt.NDArray[np.integer]]) -> tuple[Int64Array, Int64Array]:
+def combined(columns: list[npt.NDArray[np.integer]]) -> tuple[Codes, Int64Array]:
     """One code for each combination of values, and the combinations, a row each."""
     if not len(columns[0]):
         return np.empty(0, dtype=np.int64), np.empty((0, len(columns)), dtype=np.int64)
-    codes = np.zeros(len(columns[0]), dtype=np.int64)
-    for column in columns:
+    codes, found = encode(columns[0])
+    for column in columns[1:]:
         own, values = encode(column)
-        codes, _ = encode(codes * len(values) + own)
-        codes = codes.astype(np.int64)
+        codes, found = encode(_paired(codes, len(found), own, len(values)))
     first = first_of_each(codes, int(codes.max()) + 1)
     return codes, np.stack([column[first].astype(np.int64) for column in columns], axis=1)
+
+
+def _paired(first: Codes, n_first: int, second: Codes, n_second: int) -> Codes:
+    """One number for each pair of codes."""
+    kind = np.dtype(np.int32 if n_first * n_second < 1 << 31 else np.int64)
+    width = np.asarray(n_second, dtype=kind)
+    return arrays.gathered(len(first), kind, lambda piece: first[piece].astype(kind) * width + second[piece])
 
 
 def grouped_statistics(codes: Codes, values: Int64Array, n: int) -> Table:

@@ -114,12 +114,21 @@ class NvtxIndex:
         """For each range the nearest one among ``rows`` that is it or holds it, or -1."""
         marked = np.zeros(len(self.parent), dtype=bool)
         marked[rows] = True
-        found = np.where(marked, np.arange(len(marked), dtype=np.int32), self.parent)
-        left = np.flatnonzero(~marked & (found >= 0))
-        while len(left):  # each step doubles how far up a range has looked
-            found[left] = found[found[left]]
-            at = found[left]
-            left = left[(at >= 0) & ~marked[at]]
+
+        def start(piece: slice) -> IntArray:
+            return np.where(marked[piece], np.arange(piece.start, piece.stop, dtype=np.int32), self.parent[piece])
+
+        found = gathered(len(marked), np.int32, start)
+
+        def climb(piece: slice) -> None:
+            left = piece.start + np.flatnonzero(~marked[piece] & (found[piece] >= 0))
+            while len(
+                left
+            ):  # each step doubles how far up a range has looked; what others see of it is on its way, too
+                found[left] = at = found[found[left]]
+                left = left[(at >= 0) & ~marked[at]]
+
+        in_pieces(len(found), climb)
         return found
 
     def by_level(self, rows: IntArray) -> list[IntArray]:

@@ -23,6 +23,7 @@ from profiler.analysis.statistics import combined, first_of_each, running_number
 from profiler.lazy import cached_property
 from profiler.text import ordinal
 from profiler.trace import Trace
+from profiler.trace.arrays import gathered, in_pieces
 from profiler.trace.columns import Table
 from profiler.trace.nvtx import NvtxIndex
 
@@ -293,7 +294,9 @@ def is_tensorrt(ranges: Table) -> npt.NDArray[np.bool_]:
 
 def _at(holder: np.ndarray, nvtx: np.ndarray) -> np.ndarray:
     """The range that holds each piece of work, given its innermost range; -1 for none."""
-    return np.where(nvtx >= 0, holder[np.maximum(nvtx, 0)], -1) if len(holder) else np.full(len(nvtx), -1)
+    if not len(holder):
+        return np.full(len(nvtx), -1)
+    return gathered(len(nvtx), holder.dtype, lambda p: np.where(nvtx[p] >= 0, holder[np.maximum(nvtx[p], 0)], -1))
 
 
 def _inside(index: NvtxIndex, rows: np.ndarray) -> npt.NDArray[np.bool_]:
@@ -362,14 +365,21 @@ def _around(
     times: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Text codes of the leaf modules entered last before and first after each time in the same inference (-1: none)."""
-    place = np.searchsorted(starts[leaves], times, side="right")
-    found = []
-    for which in (place - 1, place):
-        inside = (which >= 0) & (which < len(leaves))
-        row = leaves[np.where(inside, which, 0)] if len(leaves) else np.zeros(len(times), dtype=np.int64)
-        inside &= of_range[row] == inference
-        found.append(np.where(inside, codes[row], -1))
-    return found[0], found[1]
+    entered = starts[leaves]
+
+    def of_piece(piece: slice) -> tuple[np.ndarray, np.ndarray]:
+        place = np.searchsorted(entered, times[piece], side="right")
+        found = []
+        for which in (place - 1, place):
+            inside = (which >= 0) & (which < len(leaves))
+            row = leaves[np.where(inside, which, 0)] if len(leaves) else np.zeros(len(place), dtype=np.int64)
+            inside &= of_range[row] == inference[piece]
+            found.append(np.where(inside, codes[row], -1))
+        return found[0], found[1]
+
+    parts = in_pieces(len(times), of_piece) or [of_piece(slice(0, 0))]
+    before, after = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
+    return before, after
 
 
 def _common(first: str, second: str) -> str:

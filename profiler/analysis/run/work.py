@@ -11,7 +11,7 @@ import pandas as pd
 from profiler.analysis.run.inferences import Inferences, work_order
 from profiler.analysis.run.kernels import classifications
 from profiler.trace import Trace
-from profiler.trace.arrays import IntArray, difference
+from profiler.trace.arrays import IntArray, difference, gathered
 from profiler.trace.columns import Table
 
 COLUMNS = [
@@ -34,19 +34,21 @@ def gpu_work(trace: Trace, inferences: Inferences) -> pd.DataFrame:
         _Source(events.memcpys, np.flatnonzero(inferences.of_memcpy >= 0), inferences.of_memcpy, "kind", len(classes)),
         _Source(events.memsets, np.flatnonzero(inferences.of_memset >= 0), inferences.of_memset, None, len(names) - 1),
     ]
-    order: IntArray | None = None
+    order: IntArray | None = None  # of the rows, once it is known
 
     def joined(part: Callable[[_Source], IntArray]) -> IntArray:
         """One column at a time: tens of millions of rows take memory."""
         parts = [part(source) for source in sources if len(source.rows)] or [part(sources[0])]
         whole = np.concatenate(parts) if len(parts) > 1 else parts[0]
-        return whole if order is None else whole[order]
+        rows = order
+        return whole if rows is None else gathered(len(whole), whole.dtype, lambda piece: whole[rows[piece]])
 
     def column(name: str) -> IntArray:
-        return joined(lambda s: s.table[name][s.rows])
+        return joined(lambda s: s.taken(s.table[name]))
 
-    starts, ends = column("start_ns"), column("end_ns")
-    inference = joined(lambda s: s.of[s.rows])
+    starts = column("start_ns")
+    ends = starts + column("duration_ns")  # the table would keep its own
+    inference = joined(lambda s: s.taken(s.of))
     order = work_order(inference, starts, ends)
     if order is not None:
         starts, ends, inference = starts[order], ends[order], inference[order]
@@ -87,9 +89,15 @@ class _Source:
     label: str | None
     first: int
 
+    def taken(self, values: IntArray) -> IntArray:
+        """The rows' values; where these are all rows, as they are."""
+        if len(self.rows) == len(values):
+            return values
+        return gathered(len(self.rows), values.dtype, lambda piece: values[self.rows[piece]])
+
     def names(self) -> IntArray:
         """For each of the rows the place of its name among those of all work."""
-        own = self.table[self.label].codes[self.rows] if self.label else np.zeros(len(self.rows), dtype=np.int8)
+        own = self.taken(self.table[self.label].codes) if self.label else np.zeros(len(self.rows), dtype=np.int8)
         return own.astype(np.int32) + np.int32(self.first)
 
 
@@ -99,4 +107,5 @@ def _labelled(codes: np.ndarray, labels: list[str | None]) -> pd.Categorical:
     place = {label: k for k, label in enumerate(known)}
     kind = np.int8 if len(known) < 128 else np.int32
     table = np.asarray([place[label] if isinstance(label, str) else -1 for label in labels], dtype=kind)
-    return pd.Categorical.from_codes(table[codes], categories=pd.Index(known, dtype=object))
+    own = gathered(len(codes), kind, lambda piece: table[codes[piece]])
+    return pd.Categorical.from_codes(own, categories=pd.Index(known, dtype=object))
