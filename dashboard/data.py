@@ -46,6 +46,7 @@ from profiler.trace import open_trace
 from profiler.trace.build_log import read_build_log
 
 _SLOW_TO_DIGEST_BYTES = 1 << 28
+_DIGESTED_AFTER_S = 20.0
 _LARGE_KERNELS = 2_000_000
 """Kernels of a trace whose frames are forgotten once its figures are there; a page that draws single kernels reads them again."""
 _SMALL_FILE_BYTES = 4_000_000  # ten times the largest bundled trace, of which each takes some 2.4 MB of memory
@@ -262,8 +263,10 @@ def _evidence(key: Key, _comparison: Comparison, _study: AccuracyStudy | None) -
     del key
     made = Evidence(_comparison, accuracy=_study)
     if sum(side.trace.path.stat().st_size for side in made.sides.values()) > _SLOW_TO_DIGEST_BYTES:
-        # the digests of gigabytes take seconds, and nobody needs them before the page Export
-        threading.Thread(target=_digested, args=(_evidence_key(made), made), daemon=True).start()
+        # the digests of gigabytes take seconds, and nobody needs them before the page Export: not while the first page is made
+        timer = threading.Timer(_DIGESTED_AFTER_S, _digested, (_evidence_key(made), made))
+        timer.daemon = True
+        timer.start()
     return made
 
 

@@ -162,16 +162,15 @@ class GpuMetrics:
         """Read the metrics that most figures are made of in one pass over the samples: Tensor Active and the DRAM's bandwidth."""
         found = (self._name(gpu, pattern) for pattern in (_TENSOR_ACTIVE, _DRAM_READ, _DRAM_WRITE))
         names = [name for name in found if name is not None and (gpu, name) not in self._cache]
-        ids = {pair: name for name in names for pair in self._ids.get((gpu, name), ())}
         if self.storage != "GPU_METRICS" or len(names) < 2:
             return
         with contextlib.suppress(TraceError):  # it is read in another way when it is asked for
-            raw = self._samples(list(ids), "typeId", "metricId")
+            ids = [pair for name in names for pair in self._ids[gpu, name]]
+            raw = self._samples(ids, "typeId", "metricId")
             for name in names:
                 own = np.zeros(len(raw["value"]), dtype=bool)
-                for (type_id, metric_id), of in ids.items():
-                    if of == name:
-                        own |= (raw["typeId"] == type_id) & (raw["metricId"] == metric_id)
+                for type_id, metric_id in self._ids[gpu, name]:
+                    own |= (raw["typeId"] == type_id) & (raw["metricId"] == metric_id)
                 self._cache[gpu, name] = _by_time(name, raw["timestamp"][own], raw["value"][own])
 
     def _samples(self, ids: Sequence[tuple[int, int]], *also: str) -> dict[str, IntArray]:

@@ -30,6 +30,30 @@ def test_both_storage_forms_give_the_same_samples(opened: Open) -> None:
     assert read is not None and read.values.tolist() == [7, 7, 7]
 
 
+def test_the_usual_metrics_in_one_pass_are_those_read_one_by_one(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def made() -> TraceMaker:
+        maker = simple()
+        maker.metric("Tensor Active [Throughput %]", SAMPLES)
+        maker.metric("DRAM Read Bandwidth [Throughput %]", [(300, 5), (100, 7)], metric_id=6)
+        maker.metric("SMs Active [Throughput %]", [(0, 99)], metric_id=7)
+        maker.metric("DRAM Write Bandwidth [Throughput %]", [(100, 8)], metric_id=8)
+        return maker
+
+    one_by_one, together = opened(made()).gpu_metrics, opened(made()).gpu_metrics
+    together.read_usual()
+    reads: list[str] = []
+    monkeypatch.setattr(type(together), "_load", lambda self, gpu, name: reads.append(name))
+    found = (together.tensor_active(), together.dram_read(), together.dram_write())
+    monkeypatch.undo()
+    assert not reads
+    for ours, theirs in zip(found, (one_by_one.tensor_active(), one_by_one.dram_read(), one_by_one.dram_write())):
+        assert ours is not None and theirs is not None
+        assert (
+            ours.timestamps_ns.tolist() == theirs.timestamps_ns.tolist()
+            and ours.values.tolist() == theirs.values.tolist()
+        )
+
+
 def test_turing_counter_is_found_under_its_own_name(opened: Open) -> None:
     maker = simple()
     maker.metric("Tensor Active / FP16 Active [Throughput %]", SAMPLES)

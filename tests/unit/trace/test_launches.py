@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from profiler.trace.launches import match_launches
 
 IDS = st.lists(st.tuples(st.integers(-1, 2), st.integers(-1, 8)), max_size=25)
+
+pytestmark = pytest.mark.usefixtures("small_pieces")
 
 
 @given(IDS, IDS)

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from profiler.trace.columns import Labels, Table
 from profiler.trace.nvtx import NvtxIndex
 
+pytestmark = pytest.mark.usefixtures("small_pieces")
+
 
 def table(rows: list[tuple[int, int, int]], kind: str = "push/pop") -> Table:
     ordered = np.asarray(sorted(rows, key=lambda r: r[1]), dtype=np.int64).reshape(-1, 3)
