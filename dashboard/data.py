@@ -250,10 +250,14 @@ def _counterparts(key: Key, _ledger: Ledger) -> Counterparts:
 
 def evidence(before: LoadedTrace, after: LoadedTrace) -> Evidence | None:
     """What is handed over of two sides; None when one cannot be read."""
+    return evidence_with(before, after, study_beside(before.source, after.source, chosen_folder()))
+
+
+def evidence_with(before: LoadedTrace, after: LoadedTrace, study: AccuracyStudy | None) -> Evidence | None:
+    """The same with a study that is known. Works outside of a session."""
     compared = comparison(before, after)
     if compared is None:
         return None
-    study = study_beside(before.source, after.source, chosen_folder())
     place = str(study.folder) if study else ""
     return _evidence((before.identity, after.identity, place), compared, study)
 
@@ -339,7 +343,12 @@ def _ledger(key: Key, _evidence: Evidence) -> LedgerView:
 
 def story(evidence: Evidence) -> tuple[StoryFacts, tuple[Claim, ...]]:
     """The argument about two traces, and the numbers that it is made from."""
-    return _with_progress(partial(_story, _evidence_key(evidence), evidence))
+    return _with_progress(partial(story_of, evidence))
+
+
+def story_of(evidence: Evidence) -> tuple[StoryFacts, tuple[Claim, ...]]:
+    """The same without showing progress. Works outside of a session."""
+    return _story(_evidence_key(evidence), evidence)
 
 
 def _with_progress(task: Callable[[], T]) -> T:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -21,13 +20,19 @@ from dashboard.guard import RequestGuard
 from profiler.files import remove_own_folders
 
 
+def _prepare() -> None:
+    from dashboard.first_page import prepare  # noqa: PLC0415 - the server answers before all this is imported
+
+    prepare()
+
+
 @asynccontextmanager
 async def lifespan(_app: st.App) -> AsyncIterator[None]:
-    """Import what the pages need while the browser opens, so that the first one does not wait for it.
+    """Make what the first page needs while the browser opens, so that it does not wait for it.
 
     Uploads and what was unpacked are removed when the server ends: a signal ends the process without Python's clean-up at exit.
     """
-    threading.Thread(target=importlib.import_module, args=("dashboard.app",), daemon=True).start()
+    threading.Thread(target=_prepare, daemon=True).start()
     yield
     remove_own_folders()
 

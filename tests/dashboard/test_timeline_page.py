@@ -114,7 +114,7 @@ def test_a_chosen_kernel_tells_what_it_is_and_what_became_of_it() -> None:
     (mark,) = data["sides"][1]["marked"]
     assert any(f"{b['kind']}:{b['row']}" == mark for b in bars(data["sides"][1]))
     (spec,) = (json.loads(c.proto.spec) for c in test.get("plotly_chart"))
-    assert {t["y"][0] for t in spec["data"] if t.get("hovertext")} == {"before", "after"}
+    assert {lane for t in spec["data"] if t.get("hovertext") for lane in t["y"]} == {"before", "after"}
     assert spec["layout"]["annotations"][0]["text"].replace("<br>", " ").endswith(": conv1, with bn1, relu and maxpool")
 
 
