@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 MAX_NAMES = 250_000
 """Distinct names of kernels in one trace; programs that compile kernels as they run have some thousands."""
 _classified: WeakKeyDictionary[Trace, Table] = WeakKeyDictionary()
+_one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True, repr=False)
@@ -106,7 +108,8 @@ def _classified_table(trace: Trace, names: list[str], short_names: list[str]) ->
         )
     sms = {gpu.sm for gpu in trace.session.gpus}
     sm = sms.pop() if len(sms) == 1 else None
-    found = [classify(name, short, sm) for name, short in zip(names, short_names)]
+    with _one_at_a_time:  # two traces often have the same names, which are looked at once
+        found = [classify(name, short, sm) for name, short in zip(names, short_names)]
     columns = ("category", "category_rule", "precision", "tensor_cores", "rule")
     return Table({"name": names, "short_name": short_names, **{c: [getattr(f, c) for f in found] for c in columns}})
 
