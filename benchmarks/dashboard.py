@@ -22,6 +22,7 @@ from benchmarks.process import Taken, Visits, watch
 from tests.support.serving import CHROMIUM_FLAGS, DASHBOARD, at_rest, chromium, server
 
 _LONGEST_S = 900
+_AGAIN = 3
 
 
 def empty_app() -> dict[str, Taken]:
@@ -37,7 +38,7 @@ def empty_app() -> dict[str, Taken]:
 
 
 def bundled_pair() -> tuple[dict[str, Taken], Visits]:
-    """The bundled pair in the server's first session, then every page twice by a click in the sidebar."""
+    """The bundled pair in the server's first session, then every page by a click in the sidebar: once, and several times again."""
     with _server({}) as served, _browser() as page:
         taken = {UP: served.since_start}
         page.add_init_script(
@@ -51,7 +52,7 @@ def bundled_pair() -> tuple[dict[str, Taken], Visits]:
         titles = [
             link.splitlines()[-1] for link in page.locator(".st-key-navigation a").all_inner_texts()
         ]  # after the icon
-        rounds: list[dict[str, Taken]] = [{}, {}]
+        rounds: list[dict[str, Taken]] = [{} for _ in range(1 + _AGAIN)]
         for found in rounds:
             for title in (*titles[1:], titles[0]):
                 address = page.url
@@ -61,9 +62,14 @@ def bundled_pair() -> tuple[dict[str, Taken], Visits]:
                 visit = served.at_rest(page, begun)
                 # Playwright looks for the link, scrolls to it and waits until it stands still before it clicks
                 found[title] = replace(visit, wall_s=visit.wall_s - (page.evaluate("clicked") / 1000 - at))
-    for name, found in zip((FIRST_VISIT, AGAIN), rounds):
-        taken[name] = max(found.values(), key=lambda one: one.wall_s)
-    return taken, {title: (one, rounds[1][title]) for title, one in rounds[0].items()}
+    # a page is as slow as it mostly is: the slowest of all visits would be whichever something else delayed
+    again = {title: sorted((found[title] for found in rounds[1:]), key=_wall)[_AGAIN // 2] for title in titles}
+    taken |= {FIRST_VISIT: max(rounds[0].values(), key=_wall), AGAIN: max(again.values(), key=_wall)}
+    return taken, {title: (one, again[title]) for title, one in rounds[0].items()}
+
+
+def _wall(taken: Taken) -> float:
+    return taken.wall_s
 
 
 def whole_pair(before: Path, after: Path) -> Taken:

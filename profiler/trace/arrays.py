@@ -44,7 +44,7 @@ def in_pieces(n: int, work: Callable[[slice], T]) -> list[T]:
     parts = pieces(n)
     if len(parts) < 2 or getattr(_thread, "is_worker", False):  # a worker that waited for workers could wait forever
         return [work(piece) for piece in parts]
-    return list(_workers().map(work, parts))
+    return list(_workers(os.getpid()).map(work, parts))
 
 
 def pieces(n: int) -> list[slice]:
@@ -56,7 +56,8 @@ _thread = threading.local()
 
 
 @cache
-def _workers() -> ThreadPoolExecutor:
+def _workers(_process: int) -> ThreadPoolExecutor:
+    """One pool a process: threads do not live on in a fork."""
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - imports logging, for large tables only
 
     count = max(1, min(MAX_WORKERS, os.cpu_count() or 1))

@@ -142,9 +142,8 @@ class Run:
         """Forget the frames of the trace. What was computed of them stays; what is asked for later is read again."""
         self.inferences.__dict__.pop("launch_calls", None)
         self.trace.release("nvtx_ranges", "nvtx_index", "api_calls", "kernels", "memcpys", "memsets", "graph_traces")
-        if (
-            self.trace.is_large
-        ):  # else the samples take little memory, and reading them again takes longer than keeping them
+        # the samples of others take little memory, and reading them again takes longer than keeping them
+        if self.trace.is_large:
             self.trace.release("gpu_metrics")
 
 
