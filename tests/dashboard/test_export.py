@@ -150,7 +150,15 @@ def test_a_browser_that_hangs_is_ended(evidence: Evidence, tmp_path: Path, monke
     with pytest.raises(OutputError, match=r"could not be drawn with .*browser"):
         images.render(figures(evidence)[:1], ["png"])
     browser = int((tmp_path / "pid").read_text())
-    assert not psutil.pid_exists(browser) or psutil.Process(browser).status() == psutil.STATUS_ZOMBIE
+    until = time.monotonic() + 20  # it was told to end, which takes a moment
+    while time.monotonic() < until:
+        try:
+            if psutil.Process(browser).status() == psutil.STATUS_ZOMBIE:
+                return
+        except psutil.NoSuchProcess:
+            return
+        time.sleep(0.05)
+    pytest.fail("the browser is still there")
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, evidence: Evidence) -> None:
