@@ -126,9 +126,9 @@ def metric_card(place: DeltaGenerator, metric: Metric, label: str | None = None)
 
 
 @st.fragment
-def folded(label: str, key: str, draw: Callable[[], object], icon: str | None = None) -> None:
+def folded(label: str, key: str, draw: Callable[[], object]) -> None:
     """A part of a page that is closed at first, and drawn only when it is opened; ``key`` is its own on a page."""
-    place = st.expander(label, key=key, on_change="rerun", icon=icon)
+    place = st.expander(label, key=key, on_change="rerun")
     if place.open:
         with place:
             draw()

@@ -192,7 +192,7 @@ def _rows_shown(frame: pd.DataFrame) -> str:
 
 
 def _cells(frame: pd.DataFrame) -> Iterator[Markup]:
-    """The cells of each row. Made here, as the template would take twice as long for tens of thousands of them."""
+    """The cells of each row. Made here, as the template takes longer for tens of thousands of them."""
     shown = frame.head(_MAX_ROWS)
     numeric = [pd.api.types.is_numeric_dtype(frame[c]) for c in frame.columns]
     for row in zip(*(shown[c].tolist() for c in frame.columns)):
