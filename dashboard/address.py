@@ -1,7 +1,7 @@
 """The page's address: it holds what is chosen, so that a link can be shared, and going back and forth finds it again.
 
 Widgets that belong in it have a key equal to the name of their parameter, and :func:`keep` is called before they are drawn. Their value
-then survives leaving the page, too. The address is written once a run, by :func:`write`.
+then survives leaving the page, too. The address is written at the end of a run, by :func:`write`.
 """
 
 from __future__ import annotations
@@ -68,6 +68,17 @@ def put(name: str, new: str) -> None:
     """Set a value; "" takes it out of the address."""
     state = st.session_state
     state[name] = state.setdefault(_KEPT, {})[name] = state.setdefault(_SHOWN, {})[name] = new
+
+
+def put_in_fragment(name: str, new: str) -> None:
+    """As :func:`put`, and write it into the address: the run of a fragment does not come to :func:`write`."""
+    put(name, new)
+    if new != st.query_params.get(name, ""):
+        if new:
+            st.query_params[name] = new
+        else:
+            del st.query_params[name]
+        st.session_state[_WRITTEN] = _given()
 
 
 def forget(*names: str) -> None:

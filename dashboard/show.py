@@ -134,6 +134,15 @@ def folded(label: str, key: str, draw: Callable[[], object]) -> None:
             draw()
 
 
+@st.fragment
+def tabs(parts: Mapping[str, Callable[[], object]], key: str) -> None:
+    """A tab for each part of a page, drawn when it is opened; ``key`` is its own on a page."""
+    for tab, draw in zip(st.tabs(list(parts), key=key, on_change="rerun"), parts.values(), strict=True):
+        if tab.open:
+            with tab:
+                draw()
+
+
 def show_notices(comparison: Comparison) -> None:
     """What to know before quoting the figures: a line each, TensorRT's own log last."""
     known = {*comparison.refusals, comparison.pair.refusal}

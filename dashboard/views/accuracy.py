@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import streamlit as st
 from dashboard import data, settings, sources
 from dashboard.data import Selection
 from dashboard.labelled import accuracy_study
-from dashboard.show import card, cards, chart, how_we_know
+from dashboard.show import card, cards, chart, how_we_know, tabs
 from dashboard.tables import show_table
 from profiler.charts import accuracy as charts
 from profiler.report.accuracy import (
@@ -99,16 +99,7 @@ def render(selection: Selection) -> None:
     if study.memory:
         parts["Memory"] = partial(_memory, study)
     if parts:
-        _tabs(parts)
-
-
-@st.fragment
-def _tabs(parts: Mapping[str, Callable[[], None]]) -> None:
-    """A tab a part, drawn when it is opened."""
-    for tab, draw in zip(st.tabs(list(parts), key="accuracy_part", on_change="rerun"), parts.values(), strict=True):
-        if tab.open:
-            with tab:
-                draw()
+        tabs(parts, "accuracy_part")
 
 
 def _studies() -> dict[str, AccuracyStudy]:

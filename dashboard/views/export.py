@@ -203,8 +203,7 @@ def _figures(drawn: list[Drawn], name: str) -> None:
         return
     by_id = {d.id: d for d in drawn}
     chosen = by_id[st.selectbox("Figure", list(by_id), format_func=lambda i: by_id[i].title, key="export_figure")]
-    chart(chosen.figure, "export_figure_shown")
-    st.caption(markdown(chosen.caption))
+    folded("Preview", "figure_preview", partial(_figure, chosen))
     absent = images.missing()
     if absent is not None:
         st.info(
@@ -228,6 +227,11 @@ def _figures(drawn: list[Drawn], name: str) -> None:
             f"{name}_{kind}.zip",
             f"figures_{kind}",
         )
+
+
+def _figure(chosen: Drawn) -> None:
+    chart(chosen.figure, "export_figure_shown")
+    st.caption(markdown(chosen.caption))
 
 
 def _all_tables(tables: Sequence[Table], kind: str, make: Callable[[Table], bytes]) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,7 @@ import streamlit as st
 
 from dashboard import address, data
 from dashboard.data import Selection
-from dashboard.show import card, cards, chart, ledger_view
+from dashboard.show import card, cards, chart, ledger_view, tabs
 from dashboard.tables import safe, show_table
 from profiler.analysis.fusion.blocks import KERNEL, Block, Box, block, blocks, most_collapsed
 from profiler.analysis.fusion.ledger import grouped
@@ -108,6 +109,14 @@ def _block(selection: Selection, view: data.LedgerView) -> None:
     first, _, rest = shown.sentence.partition(": ")
     st.header(markdown(f"{shown.label}: {first[0].lower()}{first[1:]}".removesuffix(".")))
     st.markdown(markdown(f"{rest[:1].upper()}{rest[1:]}"))
+    address.keep("fusion_kernel", "")  # also while the other part is open
+    parts = {"Which kernels became which": partial(_picture, selection, shown)}
+    if shown.modules:
+        parts["The same modules in time"] = partial(_in_time, selection, shown)
+    tabs(parts, "fusion_part")
+
+
+def _picture(selection: Selection, shown: Block) -> None:
     picture, beside = st.columns([7, 3])
     with beside:
         chosen = _chosen_box(shown)
@@ -128,12 +137,14 @@ def _block(selection: Selection, view: data.LedgerView) -> None:
     if chosen is not None:
         with beside:
             _kernels(selection, *chosen)
-    with st.expander("The same modules in time, each on an axis of its own", expanded=True):
-        figure = module_timelines(shown.modules[:_MAX_MODULES])
-        if figure is not None:
-            chart(figure, "modules_in_time", selection.readable)
-            more = f" The first {_MAX_MODULES} of {len(shown.modules)}." if len(shown.modules) > _MAX_MODULES else ""
-            st.caption(f"{MODULES_CAPTION}{more}")
+
+
+def _in_time(selection: Selection, shown: Block) -> None:
+    figure = module_timelines(shown.modules[:_MAX_MODULES])
+    assert figure is not None  # there are modules
+    chart(figure, "modules_in_time", selection.readable)
+    more = f" The first {_MAX_MODULES} of {len(shown.modules)}." if len(shown.modules) > _MAX_MODULES else ""
+    st.caption(f"{MODULES_CAPTION}{more}")
 
 
 def _chosen() -> tuple[str, str, int] | None:
@@ -146,7 +157,7 @@ def _chosen() -> tuple[str, str, int] | None:
 def _take_tick() -> None:
     points = st.session_state[_PICTURE]["selection"]["points"]
     given = points[0].get("customdata") if points else None
-    address.put("fusion_kernel", ".".join(map(str, given)) if given else "")
+    address.put_in_fragment("fusion_kernel", ".".join(map(str, given)) if given else "")
 
 
 def _chosen_box(shown: Block) -> tuple[str, Box] | None:
@@ -158,10 +169,10 @@ def _chosen_box(shown: Block) -> tuple[str, Box] | None:
     def take() -> None:
         place = st.session_state["fusion_unit"]
         if place is None:
-            address.put("fusion_kernel", "")
+            address.put_in_fragment("fusion_kernel", "")
         else:
             side, box = boxes[place]
-            address.put("fusion_kernel", f"{side}.{box.work[0].kind}.{box.work[0].row}")
+            address.put_in_fragment("fusion_kernel", f"{side}.{box.work[0].kind}.{box.work[0].row}")
 
     place = holds.index(True) if any(holds) else None
     st.session_state["fusion_unit"] = place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,7 @@ import streamlit as st
 
 from dashboard import data, sources
 from dashboard.data import Selection
-from dashboard.show import chart
+from dashboard.show import chart, tabs
 from dashboard.tables import show_table
 from profiler.charts.latency import latency_bars, quality_front, throughput_lines
 from profiler.text import markdown, plotly_text
@@ -43,6 +44,8 @@ _SHOWN = {
     "notes": "notes",
 }
 
+_QUALITIES = {"top1_pct": "Accuracy and latency", "sqnr_db": "Agreement with PyTorch FP32 (not accuracy)"}
+
 
 def render(selection: Selection) -> None:
     del selection  # this page is about all runs, not about two
@@ -73,39 +76,51 @@ def render(selection: Selection) -> None:
     alone = table["streams"].fillna(1) == 1  # a run on several streams has the latency of its engine's other run
     mine = table[(table["model"] == model) & (table["batch"] == batch) & alone].sort_values("p50_ms", ascending=False)
     gpus = ", ".join(sorted({str(g) for g in table.loc[table["model"] == model, "gpu"].dropna()})) or "GPU unknown"
-    figure = latency_bars(mine["label"].tolist(), mine, plotly_text(f"Latency, {model}, batch {batch}", 120))
-    chart(figure, "latencies", about=[gpus])
-    st.caption(
-        "One inference at a time on one stream. Bars are medians; the line reaches from the median to the 99th percentile."
-    )
+    parts = {"Latency": partial(_latency, mine, f"{model}, batch {batch}", gpus)}
     throughput = table[(table["model"] == model) & table["images_per_s"].notna()]
     if throughput["batch"].nunique() > 1:
-        best = throughput.loc[throughput.groupby(["framework", "precision", "batch"])["images_per_s"].idxmax()]
-        series = {
-            f"{framework} {precision.upper()}": part.sort_values("batch")
-            for (framework, precision), part in best.groupby(["framework", "precision"])
-        }
-        figure = throughput_lines(series, plotly_text(f"Throughput, {model}", 120))
-        chart(figure, "throughput", about=[gpus])
-        st.caption(
-            "The fastest run of each precision at each batch, in any mode and with any number of streams. Point at a marker to see which."
-        )
-    quality = next((q for q in ("top1_pct", "sqnr_db") if mine[q].notna().any()), None)
+        parts["Throughput"] = partial(_throughput, throughput, str(model), gpus)
+    quality = next((q for q in _QUALITIES if mine[q].notna().any()), None)
     if quality:
-        title = "Accuracy and latency" if quality == "top1_pct" else "Agreement with PyTorch FP32 (not accuracy)"
-        shown = mine[mine[quality].notna()]
-        figure = quality_front(shown["p50_ms"], shown[quality], shown["label"].tolist(), _SHOWN[quality], title)
-        chart(figure, "quality", about=[f"{model}, batch {batch}", gpus])
-        st.caption(
-            "Dotted line: the Pareto front, whose runs are numbered. No run is both faster and better than one of them. Point at a marker "
-            "to see its name."
-        )
+        parts[_QUALITIES[quality]] = partial(_quality, mine, quality, f"{model}, batch {batch}", gpus)
+    tabs(parts, "runs_part")
     st.subheader("All runs")
     columns = [c for c in _SHOWN if table[c].notna().any() and (c != "folder" or len(where) > 1)]
     show_table(st, table[columns].rename(columns=_SHOWN), hide_index=True, key="all_runs", placeholder="")
     for place in where:
         for note in data.study_notes(place):
             st.caption(markdown(note))
+
+
+def _latency(runs: pd.DataFrame, what: str, gpus: str) -> None:
+    figure = latency_bars(runs["label"].tolist(), runs, plotly_text(f"Latency, {what}", 120))
+    chart(figure, "latencies", about=[gpus])
+    st.caption(
+        "One inference at a time on one stream. Bars are medians; the line reaches from the median to the 99th percentile."
+    )
+
+
+def _throughput(runs: pd.DataFrame, model: str, gpus: str) -> None:
+    best = runs.loc[runs.groupby(["framework", "precision", "batch"])["images_per_s"].idxmax()]
+    series = {
+        f"{framework} {str(precision).upper()}": part.sort_values("batch")
+        for (framework, precision), part in best.groupby(["framework", "precision"])
+    }
+    chart(throughput_lines(series, plotly_text(f"Throughput, {model}", 120)), "throughput", about=[gpus])
+    st.caption(
+        "The fastest run of each precision at each batch, in any mode and with any number of streams. Point at a marker to see which."
+    )
+
+
+def _quality(runs: pd.DataFrame, quality: str, what: str, gpus: str) -> None:
+    shown = runs[runs[quality].notna()]
+    title = _QUALITIES[quality]
+    figure = quality_front(shown["p50_ms"], shown[quality], shown["label"].tolist(), _SHOWN[quality], title)
+    chart(figure, "quality", about=[what, gpus])
+    st.caption(
+        "Dotted line: the Pareto front, whose runs are numbered. No run is both faster and better than one of them. Point at a marker "
+        "to see its name."
+    )
 
 
 def _labels(runs: pd.DataFrame) -> pd.Series:

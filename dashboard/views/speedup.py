@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -24,6 +23,7 @@ from profiler.text import duration, markdown, number
 TITLE = "Speedup"
 ICON = ":material/waterfall_chart:"
 URL = "speedup"
+_PAIR = "pair"
 
 
 def render(selection: Selection) -> None:
@@ -41,7 +41,7 @@ def render(selection: Selection) -> None:
     if not isinstance(steps, list):
         show_error(steps)
         return
-    _step("pair", steps[0], steps[1], *pair)
+    _step(_PAIR, steps[0], steps[1], *pair)
     _chain(selection)
 
 
@@ -134,9 +134,29 @@ def _how_much(
 
 
 def _split(place: str, split: Decomposition, before: data.LoadedTrace, after: data.LoadedTrace) -> None:
-    figure = split_waterfall(split)
-    chart(figure, f"waterfall_{place}", {"before": before, "after": after})
-    table = pd.DataFrame(
+    """Where the difference comes from: open for the pair, closed for each step of a chain."""
+
+    def draw() -> None:
+        chart(split_waterfall(split), f"waterfall_{place}", {"before": before, "after": after})
+
+    def parts() -> None:
+        show_table(
+            st, _parts(split), hide_index=True, key=f"parts_table_{place}", height=35 * (len(split.parts) + 2) + 3
+        )
+
+    def both() -> None:
+        draw()
+        parts()
+
+    if place == _PAIR:
+        draw()
+        folded("The parts, to the nanosecond", f"parts_{place}", parts)
+    else:
+        folded("Where the difference comes from", f"parts_{place}", both)
+
+
+def _parts(split: Decomposition) -> pd.DataFrame:
+    return pd.DataFrame(
         {
             "part": [p.label for p in split.parts] + ["latency"],
             "before, ns": [p.before_ns for p in split.parts] + [split.before_latency_ns],
@@ -145,5 +165,3 @@ def _split(place: str, split: Decomposition, before: data.LoadedTrace, after: da
             "what it is": [p.why for p in split.parts] + ["sum of the parts"],
         }
     )
-    options = {"hide_index": True, "key": f"parts_table_{place}", "height": 35 * (len(table) + 1) + 3}
-    folded("The parts, to the nanosecond", f"parts_{place}", partial(show_table, st, table, **options))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 from profiler.analysis.compare import NO_INFERENCES, compare
 from profiler.analysis.run.run import Run
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
     check_target(args)
     with open_trace(args.before) as before, open_trace(args.after) as after:
         sides = pair_of(args, before, after)
-        for_each_run(Run.compute_and_release, sides)
+        for_each_run(partial(Run.compute_and_release, summary=False), sides)
         result = compare(*sides)
         document = comparison_document(result)
     rows = [pick(m, *_COLUMNS) for m in document["metrics"]]

@@ -10,7 +10,7 @@ import pytest
 from dashboard import sources
 from dashboard.views import accuracy
 from tests.support.accuracy_study import write_study
-from tests.support.pages import app, text
+from tests.support.pages import app, text, unfolded
 
 
 @pytest.fixture
@@ -36,8 +36,7 @@ def test_the_page_says_what_int8_costs(study: Path) -> None:
 
 def test_parts_open_by_their_tabs(study: Path) -> None:
     for part, chart in (("Where the answers differ", "Wrong answers by class"), ("Memory", "GPU memory of weights")):
-        test = app("accuracy")
-        test.session_state["accuracy_part"] = part
+        test = unfolded(app("accuracy"), accuracy_part=part)
         charts = [json.loads(c.proto.spec)["layout"]["title"]["text"] for c in test.run().get("plotly_chart")]
         assert not test.exception and [title for title in charts if title.startswith(chart)] == charts[2:]
 

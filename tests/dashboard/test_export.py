@@ -56,6 +56,7 @@ def test_the_page_offers_everything() -> None:
     assert any("before_over_after" in frame for frame in shown)
     test.selectbox(key="export_table").set_value("kernels_after").run()
     assert any("stddev_ns" in d.value for d in test.dataframe)
+    unfolded(test, "figure_preview")
     for figure in ("fusion", "timeline"):
         test.selectbox(key="export_figure").set_value(figure).run()
         assert not test.exception and len(test.get("plotly_chart")) == 1

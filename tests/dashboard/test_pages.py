@@ -378,10 +378,10 @@ def test_folder_of_the_sidebar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_runs_draw_the_best_throughput_of_each_precision_and_the_pareto_front() -> None:
-    test = app("runs").run()
-    table = test.dataframe[0].value
+    tests = [unfolded(app("runs"), runs_part=part).run() for part in ("Throughput", "Accuracy and latency")]
+    table = tests[0].dataframe[0].value
     table = table[table["run"].str.startswith(("torch", "trt", "rtx"))]
-    lines, front = (json.loads(test.get("plotly_chart")[n].proto.spec)["data"] for n in (1, 2))
+    lines, front = (json.loads(test.get("plotly_chart")[0].proto.spec)["data"] for test in tests)
     int8 = next(line for line in lines if line["name"] == "TensorRT INT8")
     best = table[table["precision"] == "int8"].groupby("batch")["images/s"].max()
     assert dict(zip(_numbers(int8["x"]), _numbers(int8["y"]), strict=True)) == pytest.approx(best.to_dict())

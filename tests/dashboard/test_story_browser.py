@@ -99,6 +99,30 @@ def test_a_block_is_chosen_by_keyboard(page: Any) -> None:
     holds(page, "fusion_block", name)
 
 
+def test_a_chosen_kernel_is_in_the_address_and_survives_leaving_the_page(page: Any) -> None:
+    page.get_by_role("link", name="Fusion", exact=True).click()
+    settled(page, "Fusion")
+    entries = page.evaluate("history.length")
+    unit = page.get_by_role("combobox", name="Kernels of a unit")
+    unit.click()
+    page.get_by_role("option").nth(1).click()
+    page.wait_for_function(
+        "() => new URLSearchParams(location.search).get('fusion_kernel')?.startsWith('before.kernel.')"
+    )
+    kernel = chosen(page, "fusion_kernel")
+    page.get_by_text("chosen", exact=True).wait_for(timeout=30_000)
+    page.get_by_role("tab", name="The same modules in time").click()
+    page.locator(".js-plotly-plot").filter(has_text="The same modules before and after").wait_for(timeout=30_000)
+    assert chosen(page, "fusion_kernel") == kernel
+    page.get_by_role("link", name="Kernels", exact=True).click()
+    settled(page, "Kernels")
+    page.get_by_role("link", name="Fusion", exact=True).click()
+    settled(page, "Fusion")
+    holds(page, "fusion_kernel", str(kernel))
+    page.get_by_text("chosen", exact=True).wait_for(timeout=30_000)
+    assert page.evaluate("history.length") == entries + 2
+
+
 def test_going_back_brings_back_the_pair(page: Any, address: str) -> None:
     other = ("torch-fp16-eager-b8", "torch-fp16-compile-b8")
     page.get_by_role("link", name="Kernels", exact=True).click()

@@ -26,10 +26,10 @@ def app(page: str, **query: str) -> AppTest:
     return test
 
 
-def unfolded(test: AppTest, *parts: str) -> AppTest:
-    """With parts of the page open that are closed at first."""
-    for part in parts:
-        test.session_state[part] = True
+def unfolded(test: AppTest, *parts: str, **tabs: str) -> AppTest:
+    """With parts of the page open that are closed at first, and others than the first of its tabs."""
+    for key, value in {**dict.fromkeys(parts, True), **tabs}.items():
+        test.session_state[key] = value
     return test
 
 

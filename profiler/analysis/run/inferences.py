@@ -9,7 +9,7 @@ started decide. :attr:`Inferences.statement` says so where it is the case.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from profiler.analysis.run.assignment import assign_by_host, inference_of_calls
 from profiler.analysis.run.candidates import Candidate
+from profiler.analysis.run.spans import GpuSpans, ReachOfPieces, gpu_spans, reach_of_pieces, rows_between
 from profiler.analysis.statistics import count_codes, sum_by_code
 from profiler.analysis.tabular import Tabular
 from profiler.errors import TraceError
@@ -144,7 +145,8 @@ class Inferences(Tabular):
         return count_codes(codes, n), sum_by_code(codes, durations, n)
 
     def work(self) -> Iterator[Table]:
-        """All GPU work inside inferences, by inference and start: as many whole inferences at a time as make about a million rows.
+        """All GPU work inside inferences, by inference and start: as many whole inferences at a time as make up to :data:`PIECE` rows, one
+        at least.
 
         Columns: ``inference``, ``start_ns``, ``end_ns``, ``source`` ("kernels", "memcpys", "memsets", "graph_traces"), ``row``
         (in the trace's frame of that name), ``reach_ns`` (the latest end so far in the inference) and ``opens`` (nothing ran
@@ -152,12 +154,13 @@ class Inferences(Tabular):
         """
         n = self.count
         ends = np.cumsum(sum(count_codes(of, n) for _, _, of in self._sources)) if n else np.empty(0, np.int64)
+        within = [reach_of_pieces(of) for _, _, of in self._sources]
         first = 0
         while first < n:
             before = int(ends[first - 1]) if first else 0
             last = max(first + 1, int(np.searchsorted(ends, before + PIECE, side="right")))
             if int(ends[last - 1]) > before:
-                yield self._work_of(first, last)
+                yield self._work_of(first, last, within)
             first = last
 
     @property
@@ -170,11 +173,11 @@ class Inferences(Tabular):
             ("graph_traces", events.graph_traces, self.of_graph_trace),
         )
 
-    def _work_of(self, first: int, last: int) -> Table:
+    def _work_of(self, first: int, last: int, within: Sequence[ReachOfPieces]) -> Table:
         """The work of the inferences from ``first`` up to, not including, ``last``."""
         parts: dict[str, list[np.ndarray]] = {name: [] for name in ("inference", "start_ns", "end_ns", "source", "row")}
-        for code, (_, table, of) in enumerate(self._sources):
-            rows = np.flatnonzero((of >= first) & (of < last))
+        for code, ((_, table, of), where) in enumerate(zip(self._sources, within)):
+            rows = rows_between(of, first, last, where)
             parts["inference"].append(of[rows])
             parts["start_ns"].append(table["start_ns"][rows])
             parts["end_ns"].append(table["end_ns"][rows])
@@ -192,6 +195,11 @@ class Inferences(Tabular):
         return Table({**columns, "source": source, "reach_ns": reach, "opens": opens})
 
     @cached_property
+    def gpu_spans(self) -> GpuSpans:
+        """When the GPU worked for each inference, and the longest gaps."""
+        return gpu_spans(self.work())
+
+    @cached_property
     def table(self) -> pd.DataFrame:
         """A row an inference.
 
@@ -202,13 +210,10 @@ class Inferences(Tabular):
         ``memcpys``, ``memcpy_bytes``, ``memcpy_time_ns``, ``memsets``, ``memset_time_ns``.
         Without GPU work the GPU times are missing (NA).
         """
-        import pandas as pd  # noqa: PLC0415 - for frames only
-
         n = self.count
         table = self.ranges[["start_ns", "end_ns"]].copy()
         table.insert(0, "text", self.ranges["text"].astype(str))
-        spans = pd.concat([_no_spans(), *(_spans(work) for work in self.work())])
-        table = table.join(spans.astype("Int64"))
+        table = table.join(self.gpu_spans.spans.astype("Int64"))
         ends = table["gpu_end_ns"].fillna(table["end_ns"]).astype(np.int64)
         table.insert(3, "latency_ns", np.maximum(ends, table["end_ns"]) - table["start_ns"])
         launches, events = self.launch_calls, self.trace.events
@@ -250,12 +255,14 @@ class Inferences(Tabular):
             if self.count:
                 counted &= self.of_kernel[piece] >= 0
             rows = np.flatnonzero(counted)
-            calls, first = np.unique(
-                calls[rows], return_index=True
-            )  # kernels are sorted by start; of a graph only the first counts
+            calls = calls[rows]
+            if not (calls[1:] > calls[:-1]).all():
+                # kernels are sorted by start; of a graph only the first counts
+                calls, first = np.unique(calls, return_index=True)
+                rows = rows[first]
             new = ~seen[calls]
             seen[calls] = True
-            pieces.append(starts[piece.start + rows[first[new]]] - called[calls[new]])
+            pieces.append(starts[piece.start + rows[new]] - called[calls[new]])
         waits = np.concatenate(pieces or [np.empty(0, np.int64)])
         if not len(waits):
             return None
@@ -396,38 +403,6 @@ class Inferences(Tabular):
             statement=f"{left:,} of {self.statement} ({len(aside):,} set aside){only}",
             set_aside=(*self.set_aside, *aside),
         )
-
-
-def _spans(work: Table) -> pd.DataFrame:
-    """When the GPU worked for each inference of :meth:`Inferences.work` (the index), and how much of that time."""
-    import pandas as pd  # noqa: PLC0415 - for frames only
-
-    inference, starts, reach = (work[c] for c in ("inference", "start_ns", "reach_ns"))
-    first = np.flatnonzero(np.diff(inference, prepend=-1))  # the first work of each inference
-    final = np.append(first[1:], len(work)) - 1
-    # what runs reaches from each opening to the last reach before the next one; the rest of the span is idle
-    openings = np.flatnonzero(work["opens"])
-    last = np.append(openings[1:], len(work)) - 1
-    own = inference[openings] - inference[0]
-    busy = sum_by_code(own, reach[last] - starts[openings], int(own[-1]) + 1)
-    present = inference[first]
-    span = reach[final] - starts[first]
-    busy = busy[present - inference[0]]
-    columns = {
-        "gpu_start_ns": starts[first],
-        "gpu_end_ns": reach[final],
-        "gpu_span_ns": span,
-        "gpu_busy_ns": busy,
-        "gpu_idle_ns": span - busy,
-    }
-    return pd.DataFrame(columns, index=present.astype(np.int64))
-
-
-def _no_spans() -> pd.DataFrame:
-    import pandas as pd  # noqa: PLC0415 - for frames only
-
-    columns = ("gpu_start_ns", "gpu_end_ns", "gpu_span_ns", "gpu_busy_ns", "gpu_idle_ns")
-    return pd.DataFrame({c: pd.Series(dtype=np.int64) for c in columns}, index=pd.Index([], dtype=np.int64))
 
 
 def is_launch(names: Labels) -> npt.NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,6 @@ from profiler.analysis.statistics import grouped_statistics
 from profiler.analysis.tabular import Tabular
 from profiler.text import plural
 from profiler.trace import Trace
-from profiler.trace.columns import Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +49,7 @@ class LaunchReport(Tabular):
         return self.calls
 
 
-def launch_report(trace: Trace, inferences: Inferences, max_gaps: int = 100) -> LaunchReport:
+def launch_report(trace: Trace, inferences: Inferences) -> LaunchReport:
     """Measure launches and gaps inside the inferences; without inferences, over the whole trace."""
     launches = inferences.launch_calls
     codes, names = launches["name"].codes, launches["name"].texts
@@ -67,58 +67,25 @@ def launch_report(trace: Trace, inferences: Inferences, max_gaps: int = 100) -> 
         if len(spans):
             shares = (100.0 * spans["gpu_busy_ns"] / spans["gpu_span_ns"].where(spans["gpu_span_ns"] > 0)).dropna()
             busy = float(shares.median()) if len(shares) else None
-    return LaunchReport(window, table, inferences.launch_to_start_ns, _gaps(trace, inferences, max_gaps), busy)
+    return LaunchReport(window, table, inferences.launch_to_start_ns, _gaps(trace, inferences), busy)
 
 
-def _gaps(trace: Trace, inferences: Inferences, most: int) -> pd.DataFrame:
+def _gaps(trace: Trace, inferences: Inferences) -> pd.DataFrame:
     import pandas as pd  # noqa: PLC0415 - for frames only
 
-    found = pd.concat([_no_gaps(), *(_gaps_in(trace, work, most) for work in inferences.work())])
-    return found.sort_values("duration_ns", ascending=False, kind="stable", ignore_index=True).head(most)
+    gaps = inferences.gpu_spans.gaps
+    columns = {
+        "inference": np.asarray([gap.inference for gap in gaps], dtype=np.int32),
+        "start_ns": np.asarray([gap.start_ns for gap in gaps], dtype=np.int64),
+        "duration_ns": np.asarray([gap.duration_ns for gap in gaps], dtype=np.int64),
+        "after": _names(trace, [gap.after for gap in gaps]),
+        "before": _names(trace, [gap.before for gap in gaps]),
+    }
+    return pd.DataFrame(columns).astype({"after": str, "before": str})
 
 
-def _no_gaps() -> pd.DataFrame:
-    import pandas as pd  # noqa: PLC0415 - for frames only
-
-    kinds = {"inference": np.int32, "start_ns": np.int64, "duration_ns": np.int64, "after": str, "before": str}
-    return pd.DataFrame({column: [] for column in kinds}).astype(kinds)
-
-
-def _gaps_in(trace: Trace, work: Table, most: int) -> pd.DataFrame:
-    import pandas as pd  # noqa: PLC0415 - for frames only
-
-    inference, reach = work["inference"], work["reach_ns"]
-    is_first = np.ones(len(work), dtype=bool)
-    is_first[1:] = inference[1:] != inference[:-1]
-    at = np.flatnonzero(work["opens"] & ~is_first)
-    lengths = work["start_ns"][at] - reach[at - 1]
-    if len(at) > most:
-        longest = lengths >= np.partition(lengths, len(lengths) - most)[len(lengths) - most]
-        at, lengths = at[longest], lengths[longest]
-    at = at[np.argsort(-lengths, kind="stable")[:most]]
-    ends, begins = work["end_ns"], np.flatnonzero(is_first)
-    before = [
-        _last_to_end(ends, reach, int(begins[np.searchsorted(begins, row, side="right") - 1]), int(row)) for row in at
-    ]
-    return pd.DataFrame(
-        {
-            "inference": inference[at],
-            "start_ns": reach[at - 1],
-            "duration_ns": work["start_ns"][at] - reach[at - 1],
-            "after": _names(trace, work, np.asarray(before, dtype=np.int64)),
-            "before": _names(trace, work, at),
-        }
-    )
-
-
-def _last_to_end(ends: np.ndarray, reach: np.ndarray, first: int, gap: int) -> int:
-    """The work that ended last before a gap: the latest row of the inference that reached as far as all before it."""
-    return first + int(np.flatnonzero(ends[first:gap] == reach[first:gap])[-1])
-
-
-def _names(trace: Trace, work: Table, places: np.ndarray) -> list[str]:
-    sources, rows = work["source"].take(places), work["row"][places]
-    kernels = sources.are("kernels")
-    short = iter(trace.events.short_names(rows[kernels]))
+def _names(trace: Trace, work: Sequence[tuple[str, int]]) -> list[str]:
+    rows = np.asarray([row for source, row in work if source == "kernels"], dtype=np.int64)
+    short = iter(trace.events.short_names(rows))
     others = {"memcpys": "memory copy", "memsets": "memory set", "graph_traces": "CUDA graph"}
-    return [next(short) if is_kernel else others[source] for is_kernel, source in zip(kernels, sources.to_list())]
+    return [next(short) if source == "kernels" else others[source] for source, _ in work]

@@ -8,14 +8,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from profiler.analysis.run.finding import find_inferences
 from profiler.analysis.run.inferences import Inferences
 from profiler.analysis.run.kernels import KernelSummary, classifications, summarise_kernels
-from profiler.analysis.statistics import count_codes, sum_by_code
+from profiler.analysis.statistics import sum_by_code
 from profiler.lazy import cached_property
 from profiler.trace import Trace, open_trace
+from profiler.trace.arrays import Int64Array, gathered
 from profiler.trace.columns import pairs_of
 
 if TYPE_CHECKING:  # what not every verb needs is imported when it is used
@@ -97,36 +97,46 @@ class Run:
         """Kernel time per inference (a row each) and category (a column each), in ns."""
         import pandas as pd  # noqa: PLC0415 - see above
 
-        n, (kinds, codes) = self.inferences.count, self._category_codes()
-        times = sum_by_code(codes, self.trace.events.kernels["duration_ns"], n * len(kinds))
-        return pd.DataFrame(times.reshape(n, len(kinds)), columns=kinds)
+        kinds, _, times = self._by_category
+        return pd.DataFrame(times, columns=kinds)
 
     @cached_property
     def categories(self) -> pd.DataFrame:
         """A row a category: ``category``, per inference ``kernels`` (sum ÷ n) and ``time_ns`` (median over the inferences)."""
         import pandas as pd  # noqa: PLC0415 - see above
 
-        n, (kinds, codes) = self.inferences.count, self._category_codes()
+        n, (kinds, counts, times) = self.inferences.count, self._by_category
         if not n or not kinds:
             return pd.DataFrame({"category": pd.Series(dtype=object), "kernels": [], "time_ns": []})
-        counts = count_codes(codes, n * len(kinds)).reshape(n, len(kinds)).sum(axis=0)
-        medians = np.median(self.category_times.to_numpy(), axis=0)
+        medians = np.median(times, axis=0)
         table = pd.DataFrame({"category": kinds, "kernels": counts / n, "time_ns": medians})
         found: pd.DataFrame = table[counts > 0].reset_index(drop=True)
         return found
 
-    def _category_codes(self) -> tuple[list[str], npt.NDArray[np.int64]]:
-        """The categories, and for each kernel inference × categories + category; -1 outside of the inferences."""
+    @cached_property
+    def _by_category(self) -> tuple[list[str], Int64Array, Int64Array]:
+        """The categories, how many kernels inside of inferences each has, and per inference (a row each) its kernel time in ns."""
         found = classifications(self.trace)["category"]
         kinds = sorted(set(found))
         of_name = np.asarray([kinds.index(kind) for kind in found], dtype=np.int64)
-        of, names = self.inferences.of_kernel, self.trace.events.kernels["name"].codes
-        return kinds, np.where(of >= 0, of.astype(np.int64) * len(kinds) + of_name[names], -1) if kinds else of.astype(
-            np.int64
-        )
+        of, kernels, n = self.inferences.of_kernel, self.trace.events.kernels, len(kinds)
+        names = kernels["name"].codes
 
-    def compute_and_release(self) -> None:
-        """Compute everything that a comparison needs, and forget the frames on the way, so that they are never all in memory."""
+        def codes_of(piece: slice) -> Int64Array:
+            inside = of[piece]
+            return np.where(inside >= 0, inside * np.int64(n) + of_name[names[piece]], -1)
+
+        codes = gathered(len(of), np.int64, codes_of) if kinds else np.empty(0, dtype=np.int64)
+        times = sum_by_code(codes, kernels["duration_ns"], self.inferences.count * n).reshape(self.inferences.count, n)
+        counts, _ = self.inferences.kernels_by_name
+        return kinds, sum_by_code(of_name, counts, n), times
+
+    def compute_and_release(self, summary: bool = True) -> None:
+        """Compute everything that a comparison needs, and forget the frames on the way, so that they are never all in memory.
+
+        Args:
+            summary: also the statistics per name and category, which the comparison itself does not show.
+        """
         _ = self.facts, self.inferences, self.range_texts
         if not self.inferences.count:
             _ = self.whole
@@ -134,7 +144,9 @@ class Run:
         _ = self.inferences.launch_calls, self.inferences.launch_to_start_ns
         self.trace.release("api_calls")
         _ = self.inferences.table, self.launches
-        _ = self.kernels.categories, self.tensor_cores, self.categories, self.inferences.kernels_per_inference
+        if summary:
+            _ = self.kernels.categories
+        _ = self.tensor_cores, self.categories, self.inferences.kernels_per_inference
         _ = self.inferences.outside, self.inferences.notes
         self.release()
 
