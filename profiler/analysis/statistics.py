@@ -178,7 +178,7 @@ def _by_code(codes: Codes, values: Int64Array, n: int) -> Int64Array:
     keys = codes.astype(np.int64)
     keys <<= bits
     keys |= values
-    keys.sort()
+    arrays.sort(keys)
     keys &= (1 << bits) - 1
     return keys
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,21 +30,32 @@ MAX_NS = 2**61
 PIECE = 1 << 18
 """Rows that are worked on at once, where copies of all would take too much memory."""
 MAX_WORKERS = 4
+P = TypeVar("P")
 T = TypeVar("T")
 PROCESS_MASK = ~0xFFFFFF
 """A globalTid without its low 24 bits is the globalPid."""
 
 
 def in_pieces(n: int, work: Callable[[slice], T]) -> list[T]:
-    """``work(piece)`` for every :data:`PIECE` of ``n`` rows, and the results in order.
+    """``work(piece)`` for every :data:`PIECE` of ``n`` rows, and the results in order; see :func:`for_each`."""
+    return for_each(pieces(n), work)
 
-    Several pieces are worked on at the same time, for NumPy holds the interpreter only between its calls: what ``work`` writes must be
-    its piece's own.
+
+def for_each(parts: Sequence[P], work: Callable[[P], T]) -> list[T]:
+    """``work(part)`` for every part, and the results in order.
+
+    Several parts are worked on at the same time, for NumPy holds the interpreter only between its calls: what ``work`` writes must be
+    its part's own.
     """
-    parts = pieces(n)
-    if len(parts) < 2 or getattr(_thread, "is_worker", False):  # a worker that waited for workers could wait forever
-        return [work(piece) for piece in parts]
+    if len(parts) < 2 or _is_worker():
+        return [work(part) for part in parts]
     return list(_workers(os.getpid()).map(work, parts))
+
+
+def sort(values: IntArray) -> None:
+    """Put a column in order, in place: of a long one a part for each processor at the same time, which NumPy's stable sort merges."""
+    for_each(np.array_split(values, _worker_count()), lambda part: part.sort())
+    values.sort(kind="stable")
 
 
 def pieces(n: int) -> list[slice]:
@@ -55,13 +66,21 @@ def pieces(n: int) -> list[slice]:
 _thread = threading.local()
 
 
+def _is_worker() -> bool:
+    """Whether this is a thread of the pool: a worker that waited for workers could wait forever."""
+    return getattr(_thread, "is_worker", False)
+
+
+def _worker_count() -> int:
+    return max(1, min(MAX_WORKERS, os.cpu_count() or 1))
+
+
 @cache
 def _workers(_process: int) -> ThreadPoolExecutor:
     """One pool a process: threads do not live on in a fork."""
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - imports logging, for large tables only
 
-    count = max(1, min(MAX_WORKERS, os.cpu_count() or 1))
-    return ThreadPoolExecutor(count, "pieces", initializer=lambda: setattr(_thread, "is_worker", True))
+    return ThreadPoolExecutor(_worker_count(), "pieces", initializer=lambda: setattr(_thread, "is_worker", True))
 
 
 def is_constant(values: npt.NDArray[Any]) -> bool:

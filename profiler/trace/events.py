@@ -27,6 +27,7 @@ from profiler.trace.arrays import (
     is_time,
     minus_one_for_missing,
     process_of,
+    sort,
     take,
     timed_rows,
 )  # fmt: skip
@@ -153,7 +154,7 @@ class Events:
         if read is None:
             return None
         keys, first, last = read
-        keys.sort()
+        sort(keys)
         ids, ends = [], []
         at = 0
         while at < len(keys):

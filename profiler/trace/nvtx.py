@@ -200,7 +200,7 @@ def _nest(rows: IntArray | None, starts: Int64Array, ends: Int64Array, parent: I
 
 def _open_at(begins: Int64Array, stops: Int64Array, pushed: npt.NDArray[np.bool_]) -> IntArray:
     """How many ranges before each are open when it begins; ``stops`` of those that were pushed is put in order."""
-    stops.sort()
+    stops.sort(kind="stable")  # merges: all but the outer ranges are in order already
     counts = in_pieces(len(begins), lambda piece: int(np.count_nonzero(pushed[piece])))
     before = dict(zip((piece.start for piece in pieces(len(begins))), np.cumsum([0, *counts]).tolist()))
 

@@ -9,8 +9,9 @@ started decide. :attr:`Inferences.statement` says so where it is the case.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -144,9 +145,9 @@ class Inferences(Tabular):
             codes = np.where(self.of_kernel >= 0, codes, -1)
         return count_codes(codes, n), sum_by_code(codes, durations, n)
 
-    def work(self) -> Iterator[Table]:
-        """All GPU work inside inferences, by inference and start: as many whole inferences at a time as make up to :data:`PIECE` rows, one
-        at least.
+    def work_parts(self) -> list[Callable[[], Table]]:
+        """What gives all GPU work inside inferences, by inference and start: as many whole inferences at a time as make up to
+        :data:`PIECE` rows, one at least.
 
         Columns: ``inference``, ``start_ns``, ``end_ns``, ``source`` ("kernels", "memcpys", "memsets", "graph_traces"), ``row``
         (in the trace's frame of that name), ``reach_ns`` (the latest end so far in the inference) and ``opens`` (nothing ran
@@ -154,14 +155,17 @@ class Inferences(Tabular):
         """
         n = self.count
         ends = np.cumsum(sum(count_codes(of, n) for _, _, of in self._sources)) if n else np.empty(0, np.int64)
+        sources = [(name, table["start_ns"], table["duration_ns"], of) for name, table, of in self._sources]
+        parts: list[Callable[[], Table]] = []
         within = [reach_of_pieces(of) for _, _, of in self._sources]
         first = 0
         while first < n:
             before = int(ends[first - 1]) if first else 0
             last = max(first + 1, int(np.searchsorted(ends, before + PIECE, side="right")))
             if int(ends[last - 1]) > before:
-                yield self._work_of(first, last, within)
+                parts.append(partial(_work_of, sources, first, last, within))
             first = last
+        return parts
 
     @property
     def _sources(self) -> tuple[tuple[str, Table, IntArray], ...]:
@@ -173,31 +177,10 @@ class Inferences(Tabular):
             ("graph_traces", events.graph_traces, self.of_graph_trace),
         )
 
-    def _work_of(self, first: int, last: int, within: Sequence[ReachOfPieces]) -> Table:
-        """The work of the inferences from ``first`` up to, not including, ``last``."""
-        parts: dict[str, list[np.ndarray]] = {name: [] for name in ("inference", "start_ns", "end_ns", "source", "row")}
-        for code, ((_, table, of), where) in enumerate(zip(self._sources, within)):
-            rows = rows_between(of, first, last, where)
-            parts["inference"].append(of[rows])
-            parts["start_ns"].append(table["start_ns"][rows])
-            parts["end_ns"].append(table["end_ns"][rows])
-            parts["source"].append(np.full(len(rows), code, dtype=np.int8))
-            parts["row"].append(rows)
-        columns = {name: np.concatenate(pieces) for name, pieces in parts.items()}
-        order = work_order(columns["inference"], columns["start_ns"], columns["end_ns"])
-        if order is not None:
-            columns = {name: values[order] for name, values in columns.items()}
-        inference, starts = columns["inference"], columns["start_ns"]
-        reach = _reach(inference, columns["end_ns"])
-        opens = np.ones(len(starts), dtype=bool)
-        opens[1:] = (inference[1:] != inference[:-1]) | (starts[1:] > reach[:-1])
-        source = Labels(columns.pop("source"), [name for name, _, _ in self._sources])
-        return Table({**columns, "source": source, "reach_ns": reach, "opens": opens})
-
     @cached_property
     def gpu_spans(self) -> GpuSpans:
         """When the GPU worked for each inference, and the longest gaps."""
-        return gpu_spans(self.work())
+        return gpu_spans(self.work_parts())
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -403,6 +386,32 @@ class Inferences(Tabular):
             statement=f"{left:,} of {self.statement} ({len(aside):,} set aside){only}",
             set_aside=(*self.set_aside, *aside),
         )
+
+
+_Source = tuple[str, IntArray, IntArray, IntArray]
+"""GPU work of one kind: its name, starts, durations, and of which inference each is."""
+
+
+def _work_of(sources: Sequence[_Source], first: int, last: int, within: Sequence[ReachOfPieces]) -> Table:
+    """The work of the inferences from ``first`` up to, not including, ``last``."""
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in ("inference", "start_ns", "end_ns", "source", "row")}
+    for code, ((_, starts, durations, of), where) in enumerate(zip(sources, within)):
+        rows = rows_between(of, first, last, where)
+        parts["inference"].append(of[rows])
+        parts["start_ns"].append(starts[rows])
+        parts["end_ns"].append(starts[rows] + durations[rows])
+        parts["source"].append(np.full(len(rows), code, dtype=np.int8))
+        parts["row"].append(rows)
+    columns = {name: np.concatenate(pieces) for name, pieces in parts.items()}
+    order = work_order(columns["inference"], columns["start_ns"], columns["end_ns"])
+    if order is not None:
+        columns = {name: values[order] for name, values in columns.items()}
+    inference, starts = columns["inference"], columns["start_ns"]
+    reach = _reach(inference, columns["end_ns"])
+    opens = np.ones(len(starts), dtype=bool)
+    opens[1:] = (inference[1:] != inference[:-1]) | (starts[1:] > reach[:-1])
+    source = Labels(columns.pop("source"), [name for name, *_ in sources])
+    return Table({**columns, "source": source, "reach_ns": reach, "opens": opens})
 
 
 def is_launch(names: Labels) -> npt.NDArray[np.bool_]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from profiler.analysis.statistics import sum_by_code
-from profiler.trace.arrays import Int64Array, IntArray, pieces
+from profiler.trace.arrays import Int64Array, IntArray, for_each, pieces
 from profiler.trace.columns import Table
 
 if TYPE_CHECKING:
@@ -44,22 +44,22 @@ class Gap:
     before: tuple[str, int]
 
 
-def gpu_spans(parts: Iterable[Table]) -> GpuSpans:
-    """Spans and gaps of the tables that :meth:`Inferences.work` gives."""
+def gpu_spans(parts: Sequence[Callable[[], Table]]) -> GpuSpans:
+    """Spans and gaps of the parts of :meth:`Inferences.work_parts`."""
     import pandas as pd  # noqa: PLC0415 - for frames only
 
-    spans = [pd.DataFrame({c: pd.Series(dtype=np.int64) for c in _SPANS}, index=pd.Index([], dtype=np.int64))]
-    gaps: list[Gap] = []
-    for work in parts:
-        spans.append(_spans(work))
-        gaps += _gaps(work)
-        gaps = sorted(gaps, key=lambda gap: -gap.duration_ns)[:MOST_GAPS]
-    return GpuSpans(pd.concat(spans), tuple(gaps))
+    def of_part(part: Callable[[], Table]) -> tuple[dict[str, Int64Array], list[Gap]]:
+        work = part()
+        return _spans(work), _gaps(work)
+
+    found = for_each(parts, of_part)
+    none = np.empty(0, dtype=np.int64)
+    columns = {c: np.concatenate([none, *(spans[c] for spans, _ in found)]) for c in ("inference", *_SPANS)}
+    gaps = sorted((gap for _, some in found for gap in some), key=lambda gap: -gap.duration_ns)
+    return GpuSpans(pd.DataFrame(columns).set_index("inference"), tuple(gaps[:MOST_GAPS]))
 
 
-def _spans(work: Table) -> pd.DataFrame:
-    import pandas as pd  # noqa: PLC0415 - for frames only
-
+def _spans(work: Table) -> dict[str, Int64Array]:
     inference, starts, reach = (work[c] for c in ("inference", "start_ns", "reach_ns"))
     first = np.flatnonzero(np.diff(inference, prepend=-1))  # the first work of each inference
     final = np.append(first[1:], len(work)) - 1
@@ -71,8 +71,8 @@ def _spans(work: Table) -> pd.DataFrame:
     present = inference[first]
     span = reach[final] - starts[first]
     busy = busy[present - inference[0]]
-    found = (starts[first], reach[final], span, busy, span - busy)
-    return pd.DataFrame(dict(zip(_SPANS, found, strict=True)), index=present.astype(np.int64))
+    found = (present.astype(np.int64), starts[first], reach[final], span, busy, span - busy)
+    return dict(zip(("inference", *_SPANS), found, strict=True))
 
 
 def _gaps(work: Table) -> list[Gap]:
