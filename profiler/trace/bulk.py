@@ -45,12 +45,19 @@ class BulkError(Exception):
 
 
 def integers(
-    uri: str, select: Select, columns: Sequence[str], bounds: tuple[int, int], what: str, tick: Callable[[], None]
-) -> list[IntArray]:
+    uri: str,
+    select: Select,
+    columns: Sequence[str],
+    bounds: tuple[int, int],
+    what: str,
+    tick: Callable[[], None],
+    apart: tuple[str, int] | None = None,
+) -> tuple[list[IntArray], list[IntArray]]:
     """Integer columns of a query.
 
     A column that has the same value in all rows, as device and process mostly have, is not handed over row by row: SQLite checks the
-    value that a few rows suggest, and gives NULL in place of the first other column where a row differs. Such rows are read again.
+    value that a few rows suggest, and gives a mark and the rowid in place of the first other column where a row differs. Such rows
+    are read again.
 
     Args:
         uri: of the database, as SQLite understands it, with ``mode=ro``.
@@ -58,9 +65,10 @@ def integers(
         bounds: smallest and largest rowid.
         what: is being read, for :mod:`profiler.progress`.
         tick: called a few times a second; what it raises ends the reading.
+        apart: one of the columns and a value: rows with it are few, and are kept apart.
 
     Returns:
-        An array a column, in rowid order; NULL is :data:`MISSING`.
+        An array a column, in rowid order; NULL is :data:`MISSING`. The same of the rows that are kept apart.
 
     Raises:
         BulkError: a value is not an integer, or the file cannot be read so.
@@ -68,51 +76,66 @@ def integers(
     done: list[int] = []
     low, high = bounds
     made = [_Column(high - low + 1) for _ in columns]
+    usual = ""
     try:
-        constant = _constant(uri, select, columns, bounds)
+        constant = _constant(uri, select, columns, bounds, apart) if low >= 0 else {}  # -1 - rowid is the mark
     except (StreamError, OSError) as error:
         raise BulkError(str(error)) from error
     varying = [k for k in range(len(columns)) if k not in constant]
-    picked, usual = [columns[k] for k in varying], ""
-    if constant:
-        usual = " AND ".join(f"{columns[k]} IS {_literal(value)}" for k, value in constant.items())
-        usual += f" AND {picked[0]} IS NOT NULL"
-        picked[0] = f"CASE WHEN {usual} THEN {picked[0]} END"
+    picked = [columns[k] for k in varying]
+    conditions = [f"{columns[k]} IS {_literal(value)}" for k, value in constant.items()]
+    if apart is not None:
+        place = columns.index(apart[0])
+        if low < 0 or constant.get(place) == apart[1]:
+            raise BulkError("rows cannot be kept apart")
+        conditions += [f"{apart[0]} IS NOT {apart[1]}"] if place not in constant else []
+    if conditions:
+        usual = " AND ".join([*conditions, f"ifnull({picked[0]}, -1) >= 0"])
+        picked[0] = f"CASE WHEN {usual} THEN {picked[0]} ELSE -1 - rowid END"
     read = select(", ".join(picked), "")
 
-    def part(rowids: tuple[int, int]) -> int:
+    def part(rowids: tuple[int, int]) -> tuple[int, list[list[IntArray]]]:
         at = rowids[0] - low
-        others: list[IntArray] | None = None
+        set_apart: list[list[IntArray]] = []
         for batch in _batches(uri, read(*rowids), done):
             values: dict[int, IntArray] = {k: batch.integers(place) for place, k in enumerate(varying)}
             values |= {k: np.broadcast_to(np.int64(value), len(batch)) for k, value in constant.items()}
-            if constant and (odd := values[varying[0]] == MISSING).any():
-                if others is None:
-                    others = _rows_but(uri, select, columns, usual, rowids)
-                n = np.count_nonzero(odd)
-                if n > len(others[0]):
-                    raise BulkError("a row was not found again")
+            n = len(batch)
+            if usual and (odd := values[varying[0]] < 0).any():
+                others = _rows_again(uri, select, columns, usual, -1 - values[varying[0]][odd])
+                is_apart = others[place] == apart[1] if apart is not None else np.zeros(len(others[0]), dtype=bool)
+                kept = np.ones(n, dtype=bool)
+                kept[odd] = ~is_apart
                 for k, own in values.items():
-                    values[k] = own.copy()
-                    values[k][odd] = others[k][:n]
-                others = [rest[n:] for rest in others]
+                    whole = own.copy()
+                    whole[odd] = others[k]
+                    values[k] = whole[kept]
+                n = int(np.count_nonzero(kept))
+                set_apart.append([column[is_apart] for column in others])
             for k, column in enumerate(made):
                 column.put(at, values[k])
-            at += len(batch)
-        return at - (rowids[0] - low)
+            at += n
+        return at - (rowids[0] - low), set_apart
 
-    counts = _in_parts(part, bounds, what, done, tick)
-    places = [(rowids[0] - low, count) for rowids, count in zip(_split(*bounds), counts)]
-    return [column.joined(places) for column in made]
+    found = _in_parts(part, bounds, what, done, tick)
+    places = [(rowids[0] - low, count) for rowids, (count, _) in zip(_split(*bounds), found)]
+    rows_apart = [rows for _, some in found for rows in some]
+    others = [np.concatenate([np.empty(0, np.int64), *(rows[k] for rows in rows_apart)]) for k in range(len(columns))]
+    return [column.joined(places) for column in made], others
 
 
-def _constant(uri: str, select: Select, columns: Sequence[str], bounds: tuple[int, int]) -> dict[int, int]:
+def _constant(
+    uri: str, select: Select, columns: Sequence[str], bounds: tuple[int, int], apart: tuple[str, int] | None
+) -> dict[int, int]:
     """The columns that some rows suggest to have one value, and that value; never all of them."""
     low, high = bounds
     if high - low < _SAMPLED_ROWS:
         return {}
     places = random.Random(0).sample(range(low, high + 1), _SAMPLED_ROWS)  # not at equal distances: rows may alternate
-    sql = select(", ".join(columns), f"rowid IN ({','.join(map(str, sorted(places)))})")(low, high)
+    some = f"rowid IN ({','.join(map(str, sorted(places)))})"
+    if apart is not None:
+        some += f" AND {apart[0]} IS NOT {apart[1]}"
+    sql = select(", ".join(columns), some)(low, high)
     seen: list[set[int]] = [set() for _ in columns]
     for batch in _batches(uri, sql, []):
         for k, values in enumerate(seen):
@@ -123,11 +146,15 @@ def _constant(uri: str, select: Select, columns: Sequence[str], bounds: tuple[in
     return found
 
 
-def _rows_but(uri: str, select: Select, columns: Sequence[str], usual: str, rowids: tuple[int, int]) -> list[IntArray]:
-    """The columns of the rows for which a condition is not true."""
-    sql = select(", ".join(columns), f"NOT ({usual})")(*rowids)
+def _rows_again(uri: str, select: Select, columns: Sequence[str], usual: str, rowids: IntArray) -> list[IntArray]:
+    """All columns of some rows, which are those near each other for which a condition is not true."""
+    few = f"rowid IN ({','.join(map(str, rowids.tolist()))})" if len(rowids) <= _SAMPLED_ROWS else f"NOT ({usual})"
+    sql = select(", ".join(columns), few)(int(rowids[0]), int(rowids[-1]))
     kept = [[batch.integers(k).copy() for k in range(len(columns))] for batch in _batches(uri, sql, [])]
-    return [np.concatenate([np.empty(0, np.int64), *(part[k] for part in kept)]) for k in range(len(columns))]
+    found = [np.concatenate([np.empty(0, np.int64), *(part[k] for part in kept)]) for k in range(len(columns))]
+    if len(found[0]) != len(rowids):
+        raise BulkError("a row was not found again")
+    return found
 
 
 def _literal(value: int) -> str:

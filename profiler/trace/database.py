@@ -235,20 +235,29 @@ class Database:
         picked = [quoted(c) for c in columns]
         select = _select(table, where)
         found = self._in_bulk(lambda: bulk.integers(self._uri, select, picked, bounds, table, self._tick))
-        return None if found is None else dict(zip(columns, found))
+        return None if found is None else dict(zip(columns, found[0]))
 
-    def with_text_places(self, table: str, columns: Sequence[str], text: str, where: str) -> dict[str, IntArray] | None:
+    def with_text_places(
+        self, table: str, columns: Sequence[str], text: str, where: str, apart: tuple[str, int]
+    ) -> tuple[dict[str, IntArray], dict[str, IntArray]] | None:
         """Integer columns, all of them there, of a large table's rows; and under the name of a text column their rowids.
 
         The rowid is :data:`MISSING` where the row has no text. None where :meth:`integers` and :meth:`texts` have to do it.
+
+        Args:
+            apart: one of the columns and a value; the rows with it, which are few, come second.
         """
         bounds = self.rowids(table)
         if bounds is None or bounds[1] - bounds[0] < _LARGE_TABLE:
             return None
         picked = [*(quoted(c) for c in columns), f"(CASE WHEN {quoted(text)} IS NOT NULL THEN rowid END)"]
         select = _select(table, where)
-        read = self._in_bulk(lambda: bulk.integers(self._uri, select, picked, bounds, table, self._tick))
-        return None if read is None else dict(zip([*columns, text], read))
+        few = quoted(apart[0]), apart[1]
+        read = self._in_bulk(lambda: bulk.integers(self._uri, select, picked, bounds, table, self._tick, few))
+        if read is None:
+            return None
+        rows, others = (dict(zip([*columns, text], values)) for values in read)
+        return rows, others
 
     def texts_at(self, table: str, column: str, rowids: IntArray) -> list[str]:
         """The texts of a few rows, in the order of their rowids."""

@@ -54,10 +54,11 @@ def _in_one_pass(
     database: Database, names: list[str]
 ) -> tuple[dict[str, IntArray], _Texts, dict[tuple[int, int], str]] | None:
     present = [c for c in dict.fromkeys([*names, "eventType", "domainId", "globalTid"]) if database.has(NVTX, c)]
-    ranges = database.with_text_places(NVTX, present, "text", is_range(database))
-    others = database.with_text_places(NVTX, present, "text", f"eventType = {DOMAIN}")
-    if ranges is None or others is None:
+    where = f"{is_range(database)} OR eventType = {DOMAIN}"
+    read = database.with_text_places(NVTX, present, "text", where, ("eventType", DOMAIN))
+    if read is None:
         return None
+    ranges, others = read
     n = len(ranges["eventType"])
     for name in set(names) - set(present):
         ranges[name] = np.broadcast_to(np.int64(MISSING), n)

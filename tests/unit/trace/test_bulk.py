@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from profiler import progress
 from profiler.errors import TraceError
 from profiler.trace import bulk, database, open_trace
+from profiler.trace.arrays import MISSING
 from profiler.trace.database import DURATION_BITS, Database
 from tests.support.make_trace import simple
 
@@ -92,7 +93,30 @@ def test_a_column_with_one_value_is_not_handed_over(tmp_path: Path, monkeypatch:
     found.close()
     some_rows, *parts = [sql.partition(" FROM ")[0] for sql in asked]
     assert some_rows == 'SELECT "b", "a"'
-    assert set(parts) == {'SELECT CASE WHEN "b" IS 5 AND "a" IS NOT NULL THEN "a" END'}
+    assert set(parts) == {'SELECT CASE WHEN "b" IS 5 AND ifnull("a", -1) >= 0 THEN "a" ELSE -1 - rowid END'}
+
+
+@given(
+    st.lists(
+        st.tuples(st.one_of(st.just(7), INTEGERS), st.sampled_from([1, 1, 1, 1, 1, 2, 75, None]), st.none()),
+        min_size=10,
+        max_size=90,
+    )
+)
+def test_rows_are_kept_apart_in_the_same_pass(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[object, ...]]
+) -> None:
+    found = Database(table(tmp_path_factory.getbasetemp() / "apart.sqlite", rows), "apart")
+    try:
+        for columns in (["a", "b"], ["b", "a"], ["b"]):
+            read = found.with_text_places("StringIds", columns, "c", "", ("b", 75))
+            assert read is not None
+            for part, where in zip(read, ("b IS NOT 75", "b = 75"), strict=True):
+                plain = found._few_integers("StringIds", columns, where, ())
+                assert {c: part[c].tolist() for c in columns} == {c: v.tolist() for c, v in plain.items()}
+                assert set(part["c"].tolist()) <= {MISSING}
+    finally:
+        found.close()
 
 
 @pytest.mark.parametrize("bad", ["text", 2.5, b"blob"])
