@@ -52,7 +52,9 @@ def run(args: argparse.Namespace) -> None:
             inferences, summary, lines = None, kernel_statistics(trace), []
         else:
             found = Run(trace, args.nvtx, args.inferences)
-            inferences, summary = found.inferences, found.kernels
+            inferences = found.inferences
+            trace.release("nvtx_ranges", "nvtx_index")  # what follows takes memory, too
+            summary = found.kernels
             lines = inference_lines(found)
         warn(trace_warnings(trace))
         by_name = args.by == "name"
