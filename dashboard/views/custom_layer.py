@@ -16,7 +16,6 @@ from dashboard.sources import Source
 from dashboard.tables import show_table
 from profiler.analysis.custom_layer.cost import IDLE, Exchange, RunCost, exchange
 from profiler.analysis.custom_layer.measurement import Measurement
-from profiler.analysis.fusion.traffic import sampled_bytes
 from profiler.charts.latency import latency_bars
 from profiler.charts.traffic import bandwidth_lines
 from profiler.errors import ProfilerError
@@ -171,7 +170,7 @@ def _table(runs: dict[str, RunCost]) -> None:
         if run is None:
             continue
         n, known = len(run.costs), run.known
-        sampled = sampled_bytes(run.analysis)
+        sampled = run.analysis.sampled_bytes
         total = None if sampled.read_bytes is None else sampled.read_bytes + (sampled.written_bytes or 0)
         rows.append(
             {
@@ -284,7 +283,7 @@ def _break_even(found: Exchange, runs: dict[str, RunCost]) -> None:
 
 def _cached(found: Exchange, runs: dict[str, RunCost]) -> None:
     """How much of the computed traffic reached the DRAM."""
-    plugin, operators = (sampled_bytes(runs[role].analysis) for role in (PLUGIN, OPERATORS))
+    plugin, operators = (runs[role].analysis.sampled_bytes for role in (PLUGIN, OPERATORS))
     sums = [None if s.read_bytes is None else s.read_bytes + (s.written_bytes or 0.0) for s in (plugin, operators)]
     if found.bytes is None or sums[0] is None or sums[1] is None:
         return

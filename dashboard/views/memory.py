@@ -8,7 +8,8 @@ import streamlit as st
 from dashboard.data import Selection
 from dashboard.show import card, cards, chart, ledger_view
 from dashboard.tables import show_table
-from profiler.analysis.fusion.traffic import SampledBytes, by_stage
+from profiler.analysis.fusion.traffic import by_stage
+from profiler.analysis.run.dram import SampledBytes
 from profiler.charts.traffic import traffic_by_stage
 from profiler.text import markdown, number_of_bytes, plural
 

@@ -10,7 +10,8 @@ import pandas as pd
 
 from profiler.analysis.fusion.blocks import block, blocks, most_collapsed
 from profiler.analysis.fusion.decompose import Decomposition
-from profiler.analysis.fusion.traffic import SampledBytes, by_stage
+from profiler.analysis.fusion.traffic import by_stage
+from profiler.analysis.run.dram import SampledBytes
 from profiler.analysis.run.run import Run
 from profiler.analysis.run.tensor_cores import median_inference_samples
 from profiler.analysis.run.timeline import Bars, Timeline

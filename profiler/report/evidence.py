@@ -18,7 +18,6 @@ from profiler.analysis.pair import fusion
 from profiler.analysis.run.autotuning import Autotuning, autotuning, build_log_of
 from profiler.analysis.run.measured import Latency, latency_without_profiler
 from profiler.analysis.run.run import Run
-from profiler.analysis.run.tensor_cores import gpu_index
 from profiler.analysis.run.together import for_each_run
 from profiler.errors import ProfilerError
 from profiler.files import sha256_of
@@ -139,7 +138,7 @@ def gather(
 
     def read(run: Run, engine: Path | None) -> None:
         if not run.trace.is_large:  # of a large one the samples are read when they are needed, and not kept
-            run.trace.gpu_metrics.read_usual(gpu_index(run.trace))
+            run.read_samples()
         read_ahead(run, engine, whole=True, also=also)
 
     for_each_run(read, (before, after), engines)

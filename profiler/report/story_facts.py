@@ -9,7 +9,7 @@ from profiler.analysis.compare import Comparison
 from profiler.analysis.fusion.decompose import Decomposition
 from profiler.analysis.fusion.ledger import Ledger
 from profiler.analysis.fusion.rows import NEW
-from profiler.analysis.fusion.traffic import SampledBytes, sampled_bytes
+from profiler.analysis.run.dram import SampledBytes
 from profiler.analysis.run.measured import Latency, Quality, latency_without_profiler, quality
 from profiler.analysis.run.run import Run
 from profiler.report.evidence import Evidence
@@ -105,7 +105,7 @@ def story_facts(evidence: Evidence) -> StoryFacts:
         minimum, unknown, dram = (
             BeforeAfter(None, None, evidence.no_ledger),
             (0, 0),
-            (sampled_bytes(before), sampled_bytes(after)),
+            (before.sampled_bytes, after.sampled_bytes),
         )
     latency = comparison.metric("latency")
     return StoryFacts(

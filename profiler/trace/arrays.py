@@ -54,8 +54,10 @@ def for_each(parts: Sequence[P], work: Callable[[P], T]) -> list[T]:
 
 def sort(values: IntArray) -> None:
     """Put a column in order, in place: of a long one a part for each processor at the same time, which NumPy's stable sort merges."""
-    for_each(np.array_split(values, _worker_count()), lambda part: part.sort())
-    values.sort(kind="stable")
+    parts = np.array_split(values, _worker_count()) if len(values) > PIECE else [values]
+    for_each(parts, lambda part: part.sort())
+    if len(parts) > 1:
+        values.sort(kind="stable")
 
 
 def pieces(n: int) -> list[slice]:

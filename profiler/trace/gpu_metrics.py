@@ -12,12 +12,13 @@ import math
 import re
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from profiler.errors import TraceError
+from profiler.lazy import cached_property
 from profiler.trace.arrays import MAX_NS, MISSING, Float64Array, Int64Array, IntArray, are_in_order, is_time, take
 from profiler.trace.database import Database
 
@@ -28,6 +29,7 @@ _PERCENT = re.compile(r"\[Throughput %\]|^(?!.*\[)", re.IGNORECASE)
 _GPU_INDEX_MASK = 0xFF
 _ROWS_A_QUERY = 50_000
 """Samples in JSON that are read at once: a minute of them holds more text than one query may give."""
+_NEAR = 1 << 20
 _MAX_METRICS = 10_000
 """nsys records some dozens."""
 
@@ -45,12 +47,10 @@ class MetricSeries:
     timestamps_ns: Int64Array
     values: Float64Array
 
-    @property
+    @cached_property
     def period_ns(self) -> float | None:
         """Median distance of two samples, None with fewer than two."""
-        if len(self.timestamps_ns) < 2:
-            return None
-        return float(np.median(np.diff(self.timestamps_ns)))
+        return _median(np.diff(self.timestamps_ns)) if len(self.timestamps_ns) > 1 else None
 
     @property
     def frequency_hz(self) -> float | None:
@@ -167,11 +167,16 @@ class GpuMetrics:
         with contextlib.suppress(TraceError):  # it is read in another way when it is asked for
             ids = [pair for name in names for pair in self._ids[gpu, name]]
             raw = self._samples(ids, "typeId", "metricId")
+            times = None
             for name in names:
                 own = np.zeros(len(raw["value"]), dtype=bool)
                 for type_id, metric_id in self._ids[gpu, name]:
                     own |= (raw["typeId"] == type_id) & (raw["metricId"] == metric_id)
-                self._cache[gpu, name] = _by_time(name, raw["timestamp"][own], raw["value"][own])
+                made = _by_time(name, raw["timestamp"][own], raw["value"][own])
+                if times is not None and np.array_equal(times, made.timestamps_ns):
+                    made = replace(made, timestamps_ns=times)  # one array for all metrics of a sample
+                times = made.timestamps_ns
+                self._cache[gpu, name] = made
 
     def _samples(self, ids: Sequence[tuple[int, int]], *also: str) -> dict[str, IntArray]:
         where = " OR ".join(f"(typeId = {t} AND metricId = {m})" for t, m in ids)
@@ -227,6 +232,16 @@ class GpuMetrics:
     def dram_write(self, gpu: int = 0) -> MetricSeries | None:
         """DRAM write bandwidth in percent of the peak."""
         return self.find(gpu, _DRAM_WRITE)
+
+
+def _median(values: Int64Array) -> float:
+    """The median; of values that are near each other by counting, as np.median is slow where many are the same."""
+    low = int(values.min())
+    if int(values.max()) - low > _NEAR:
+        return float(np.median(values))
+    up_to = np.cumsum(np.bincount(values - low))
+    middle = np.searchsorted(up_to, [(len(values) - 1) // 2, len(values) // 2], side="right")
+    return low + float(middle.sum()) / 2
 
 
 def _by_time(name: str, times: IntArray, values: IntArray) -> MetricSeries:

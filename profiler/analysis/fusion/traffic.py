@@ -22,8 +22,8 @@ from profiler.analysis.fusion.modules import Unit
 from profiler.analysis.fusion.placement import LAYER, RANGE, Placement
 from profiler.analysis.fusion.rows import Row
 from profiler.analysis.fusion.work_table import WorkTable
+from profiler.analysis.run.dram import SampledBytes
 from profiler.analysis.run.run import Run
-from profiler.analysis.run.tensor_cores import SampledMetric, gpu_index, sample, windows
 from profiler.trace.engine_file import EngineLayer, data_type, element_bytes
 
 Shape = tuple[int, ...]
@@ -47,22 +47,6 @@ class TrafficRow:
     row: Row
     before: Bytes
     after: Bytes
-
-
-@dataclass(frozen=True)
-class SampledBytes:
-    """DRAM traffic of one inference, from sampled counters.
-
-    Attributes:
-        read_bytes, written_bytes: mean per inference; None with a ``reason``.
-        samples: samples inside the inferences' GPU spans.
-    """
-
-    read_bytes: float | None
-    written_bytes: float | None
-    samples: int
-    frequency_hz: float | None
-    reason: str | None
 
 
 @dataclass(frozen=True)
@@ -95,8 +79,8 @@ def memory_traffic(ledger: Ledger) -> Traffic:
         sum(r.after.minimum or 0 for r in rows),
         sum(r.before.minimum is None for r in rows),
         sum(r.after.minimum is None for r in rows),
-        sampled_bytes(ledger.before),
-        sampled_bytes(ledger.after),
+        ledger.before.sampled_bytes,
+        ledger.after.sampled_bytes,
     )
 
 
@@ -107,32 +91,6 @@ def by_stage(traffic: Traffic) -> dict[str, tuple[int, int]]:
         before, after = sums.get(row.row.stage or "(outside)", (0, 0))
         sums[row.row.stage or "(outside)"] = (before + (row.before.minimum or 0), after + (row.after.minimum or 0))
     return sums
-
-
-def sampled_bytes(analysis: Run) -> SampledBytes:
-    """DRAM bytes of one inference: mean of the samples in the GPU spans × the peak × the mean span."""
-    trace, inferences = analysis.trace, analysis.inferences
-    index = gpu_index(trace)
-    read, write = (
-        sample(trace, series, *windows(trace, inferences))
-        for series in (trace.gpu_metrics.dram_read(index), trace.gpu_metrics.dram_write(index))
-    )
-    gpu = next((g for g in trace.session.gpus if g.index == index), None)
-    peak = gpu.memory_bandwidth_bytes_per_s if gpu else None
-    spans = inferences.table["gpu_span_ns"].dropna()
-    reason = read.reason or write.reason
-    if reason is None and not peak:
-        reason = "The trace does not say the GPU's memory bandwidth."
-    if reason is None and not len(spans):
-        reason = "There are no inferences to sample over."
-    if reason is not None or not peak:
-        return SampledBytes(None, None, read.samples, read.frequency_hz, reason)
-    seconds = float(spans.mean()) * 1e-9
-
-    def total(metric: SampledMetric) -> float:
-        return (metric.value_pct or 0.0) / 100.0 * peak * seconds
-
-    return SampledBytes(total(read), total(write), read.samples, read.frequency_hz, None)
 
 
 class _Minimum:

@@ -21,6 +21,7 @@ from profiler.trace.columns import pairs_of
 if TYPE_CHECKING:  # what not every verb needs is imported when it is used
     import pandas as pd
 
+    from profiler.analysis.run.dram import SampledBytes
     from profiler.analysis.run.facts import RunFacts
     from profiler.analysis.run.launches import LaunchReport
     from profiler.analysis.run.tensor_cores import TensorCoreReport
@@ -87,6 +88,12 @@ class Run:
         return tensor_core_report(self.trace, self.inferences)
 
     @cached_property
+    def sampled_bytes(self) -> SampledBytes:
+        from profiler.analysis.run.dram import sampled_bytes  # noqa: PLC0415 - see above
+
+        return sampled_bytes(self.trace, self.inferences)
+
+    @cached_property
     def launches(self) -> LaunchReport:
         from profiler.analysis.run.launches import launch_report  # noqa: PLC0415 - see above
 
@@ -131,6 +138,12 @@ class Run:
         counts, _ = self.inferences.kernels_by_name
         return kinds, sum_by_code(of_name, counts, n), times
 
+    def read_samples(self) -> None:
+        """Read the GPU metrics of most figures in one pass; otherwise each is read when it is asked for."""
+        from profiler.analysis.run.tensor_cores import gpu_index  # noqa: PLC0415 - see above
+
+        self.trace.gpu_metrics.read_usual(gpu_index(self.trace))
+
     def compute_and_release(self, summary: bool = True) -> None:
         """Compute everything that a comparison needs, and forget the frames on the way, so that they are never all in memory.
 
@@ -145,7 +158,8 @@ class Run:
         self.trace.release("api_calls")
         _ = self.inferences.table, self.launches
         if summary:
-            _ = self.kernels.categories
+            self.read_samples()
+            _ = self.kernels.categories, self.sampled_bytes
         _ = self.tensor_cores, self.categories, self.inferences.kernels_per_inference
         _ = self.inferences.outside, self.inferences.notes
         self.release()

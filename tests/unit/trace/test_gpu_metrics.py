@@ -3,7 +3,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from profiler.errors import TraceError
 from profiler.trace import Trace, gpu_metrics, guard
@@ -118,3 +121,8 @@ def test_more_metrics_than_nsys_has_are_refused(opened: Open, monkeypatch: pytes
     maker.add("GENERIC_EVENTS", rawTimestamp=1, timestamp=1, typeId=0, data=data)
     with pytest.raises(TraceError, match="more than 2 GPU metrics"):
         _ = opened(maker).gpu_metrics
+
+
+@given(st.lists(st.one_of(st.integers(0, 9), st.integers(-(2**40), 2**40)), min_size=1, max_size=30))
+def test_the_median_is_that_of_numpy(values: list[int]) -> None:
+    assert gpu_metrics._median(np.asarray(values)) == np.median(values)
