@@ -179,8 +179,7 @@ class GpuMetrics:
                 self._cache[gpu, name] = made
 
     def _samples(self, ids: Sequence[tuple[int, int]], *also: str) -> dict[str, IntArray]:
-        where = " OR ".join(f"(typeId = {t} AND metricId = {m})" for t, m in ids)
-        return self._database.integers("GPU_METRICS", ["timestamp", "value", *also], f"({where})")
+        return self._database.integers("GPU_METRICS", ["timestamp", "value", *also], _are(ids))
 
     def _load(self, gpu: int, name: str) -> MetricSeries:
         if self.storage != "GPU_METRICS":
@@ -192,8 +191,7 @@ class GpuMetrics:
         try:
             raw = self._samples(ids)
         except TraceError:  # a value that is no whole number, which is what nsys stores
-            where = " OR ".join(f"(typeId = {t} AND metricId = {m})" for t, m in ids)
-            rows = self._database.rows(f"SELECT timestamp, value FROM GPU_METRICS WHERE {where}")  # noqa: S608 - whole numbers
+            rows = self._database.rows(f"SELECT timestamp, value FROM GPU_METRICS WHERE {_are(ids)}")  # noqa: S608 - whole numbers
             return self._series(name, rows)
         return _by_time(name, raw["timestamp"], raw["value"])
 
@@ -232,6 +230,16 @@ class GpuMetrics:
     def dram_write(self, gpu: int = 0) -> MetricSeries | None:
         """DRAM write bandwidth in percent of the peak."""
         return self.find(gpu, _DRAM_WRITE)
+
+
+def _are(ids: Sequence[tuple[int, int]]) -> str:
+    """SQL that is true for the samples of some metrics, given as typeId and metricId."""
+    of_type: dict[int, list[int]] = {}
+    for type_id, metric_id in ids:
+        of_type.setdefault(type_id, []).append(metric_id)
+    # an IN of three or more would look each row up in a table
+    either = (f"typeId = {t} AND ({' OR '.join(f'metricId = {m}' for m in some)})" for t, some in of_type.items())
+    return f"({' OR '.join(either)})"
 
 
 def _median(values: Int64Array) -> float:
