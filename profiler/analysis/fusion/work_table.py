@@ -37,15 +37,28 @@ class WorkTable:
             for c in ("category", "name")
         )
 
+        self._kernels_of_last: tuple[Rows, Rows] = NO_ROWS, NO_ROWS
+
+    def _kernels_of(self, rows: Rows) -> Rows:
+        """The kernels among the rows: found once where several sums of the same rows are asked for."""
+        last, found = self._kernels_of_last
+        if last is not rows:
+            are_kernels = self._kernel[rows]
+            found = rows if are_kernels.all() else rows[are_kernels]
+            self._kernels_of_last = rows, found
+        return found
+
     def count_and_time(self, rows: Rows, kernels: bool) -> tuple[int, int]:
         """Number and total duration (ns) of the kernels, or of the copies and sets, among the rows."""
-        at = rows[self._kernel[rows] == kernels]
+        at = self._kernels_of(rows)
+        if not kernels:
+            at = NO_ROWS if at is rows else rows[~self._kernel[rows]]
         return len(at), int(self._duration[at].sum())
 
     def categories(self, rows: Rows) -> tuple[str, ...]:
         """Kinds of the kernels among the rows, by time."""
         codes, labels = self._category
-        at = rows[self._kernel[rows]]
+        at = self._kernels_of(rows)
         found = codes[at]
         if not len(found) or (found == found[0]).all():
             return tuple(labels[k] for k in found[:1])
@@ -57,7 +70,7 @@ class WorkTable:
     def kernel_names(self, rows: Rows) -> tuple[str, ...]:
         """Names of the kernels among the rows, each once, in order."""
         codes, labels = self._name
-        found = codes[rows[self._kernel[rows]]]
+        found = codes[self._kernels_of(rows)]
         if len(found) and (found == found[0]).all():
             return (labels[found[0]],)
         if len(found) <= _FEW:
@@ -71,7 +84,7 @@ class WorkTable:
             return UNKNOWN
         main = main_category(categories)
         codes, labels = self._category
-        at = rows[self._kernel[rows]]
+        at = self._kernels_of(rows)
         return frozenset().union(
             *(kinds_of_kernel(n, main) for n in self.kernel_names(at[codes[at] == labels.index(main)]))
         )

@@ -40,18 +40,17 @@ def gpu_work(trace: Trace, inferences: Inferences) -> pd.DataFrame:
         """One column at a time: tens of millions of rows take memory."""
         parts = [part(source) for source in sources if len(source.rows)] or [part(sources[0])]
         whole = np.concatenate(parts) if len(parts) > 1 else parts[0]
-        rows = order
-        return whole if rows is None else gathered(len(whole), whole.dtype, lambda piece: whole[rows[piece]])
+        return whole if order is None else _ordered(whole, order)
 
     def column(name: str) -> IntArray:
         return joined(lambda s: s.taken(s.table[name]))
 
-    starts = column("start_ns")
-    ends = starts + column("duration_ns")  # the table would keep its own
-    inference = joined(lambda s: s.taken(s.of))
+    starts: IntArray = column("start_ns")
+    ends: IntArray = starts + column("duration_ns")  # the table would keep its own
+    inference: IntArray = joined(lambda s: s.taken(s.of))
     order = work_order(inference, starts, ends)
     if order is not None:
-        starts, ends, inference = starts[order], ends[order], inference[order]
+        starts, ends, inference = (_ordered(values, order) for values in (starts, ends, inference))
     codes = joined(_Source.names)
     table: dict[str, object] = {
         "kind": pd.Categorical.from_codes(
@@ -72,6 +71,10 @@ def gpu_work(trace: Trace, inferences: Inferences) -> pd.DataFrame:
     for name, beside in (("category", "layout"), ("precision", None), ("tensor_cores", None), ("rule", None)):
         table[name] = _labelled(codes, [*classes[name], *([beside] * others)])
     return pd.DataFrame(table, columns=COLUMNS, copy=False)
+
+
+def _ordered(values: IntArray, order: IntArray) -> IntArray:
+    return gathered(len(order), values.dtype, lambda piece: values[order[piece]])
 
 
 @dataclass(frozen=True, eq=False)
