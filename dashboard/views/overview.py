@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
 from dashboard import data, strips, tour
 from dashboard.data import LoadedTrace, Selection
-from dashboard.show import card, cards, chart, how_we_know, link, metric_card, show_notices, show_problems
+from dashboard.show import card, cards, chart, folded, how_we_know, link, metric_card, show_notices, show_problems
 from dashboard.tables import show_table
 from profiler.analysis.compare import Comparison
 from profiler.analysis.fusion.decompose import Decomposition
@@ -70,9 +72,8 @@ def render(selection: Selection) -> None:
             how_we_know(claim.how, f"how_{claim.id}")
     with st.container(horizontal=True, gap="medium", key="links_details"):
         link("details", "Every figure of both traces, and where it comes from", ":material/arrow_forward:")
-    with st.expander("The summary in one paragraph", icon=":material/notes:"):
-        summary = [subject(facts), *(c.sentences[0] for c in claims if c.answered)]
-        st.code(" ".join(summary), language=None, wrap_lines=True)
+    summary = " ".join([subject(facts), *(c.sentences[0] for c in claims if c.answered)])
+    folded("The summary in one paragraph", "summary", partial(st.code, summary, language=None, wrap_lines=True))
 
 
 def _per_inference(selection: Selection) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from profiler.text import visible
 from profiler.trace import Trace
-from profiler.trace.arrays import distinct
+from profiler.trace.arrays import encode
 from profiler.trace.engine_file import parse_payloads
 from profiler.trace.manifest import Manifest, manifest_of
 
@@ -82,7 +82,7 @@ def tensorrt_input_shape(trace: Trace) -> tuple[int, ...] | None:
     not built with detailed profiling verbosity) or more than one such tensor.
     """
     ranges = trace.events.nvtx_ranges
-    ids = distinct(ranges["json_id"][ranges["domain"].are("TensorRT")])
+    _, ids = encode(ranges["json_id"][ranges["domain"].are("TensorRT")])
     layers = parse_payloads(trace.payloads(ids.astype(np.int64))).values()
     written = {tensor.name for layer in layers for tensor in layer.outputs}
     read = [tensor for layer in layers for tensor in layer.inputs if tensor.name not in written]
