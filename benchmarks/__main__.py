@@ -19,6 +19,7 @@ from pathlib import Path
 
 from benchmarks.cases import (
     CASES,
+    EXCERPT,
     GROUP_BY,
     LARGEST,
     METRIC_ROWS,
@@ -124,13 +125,11 @@ def _dashboard(sizes: list[int], folder: Path, repeat: int, pairs_up_to: int | N
                 into.setdefault((name, SMALL), []).append(one)
     for size in sizes:
         if pairs_up_to is None or size <= pairs_up_to:
-            traces = [folder / f"{run}-{size}.sqlite" for run in (BEFORE, AFTER)]
-            into[WHOLE, size] = [dashboard.whole_pair(traces[0], traces[1])]
-            print(
-                f"{WHOLE}, {_size(size)}: {into[WHOLE, size][0].wall_s:.2f} s",
-                file=sys.stderr,
-                flush=True,
-            )
+            before, after = (folder / f"{run}-{size}.sqlite" for run in (BEFORE, AFTER))
+            for name, whole in ((EXCERPT, False), (WHOLE, True)):
+                if whole or dashboard.opens_as_excerpt(before):
+                    into[name, size] = [dashboard.large_pair(before, after, whole)]
+                    print(f"{name}, {_size(size)}: {into[name, size][0].wall_s:.2f} s", file=sys.stderr, flush=True)
     return visits
 
 

@@ -88,7 +88,7 @@ METRIC_ROWS = 1_750_000
 UP, HEADING, CHARTS = "dashboard: server up", "dashboard: first heading", "dashboard: all charts"
 EMPTY = "an empty Streamlit app: first heading"
 FIRST_VISIT, AGAIN = "dashboard: slowest page, first visit", "dashboard: slowest page, again"
-WHOLE = "dashboard: first view, whole"
+WHOLE, EXCERPT = "dashboard: first view, whole", "dashboard: first view, excerpt"
 _MILLION = 1_000_000
 TARGETS = (
     Target("help", SMALL, "CPU s", 0.35),

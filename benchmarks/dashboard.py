@@ -19,6 +19,7 @@ from playwright.sync_api import sync_playwright
 
 from benchmarks.cases import AGAIN, CHARTS, EMPTY, FIRST_VISIT, HEADING, UP
 from benchmarks.process import Taken, Visits, watch
+from profiler.trace import open_trace
 from tests.support.serving import CHROMIUM_FLAGS, DASHBOARD, at_rest, chromium, server
 
 _LONGEST_S = 900
@@ -72,14 +73,20 @@ def _wall(taken: Taken) -> float:
     return taken.wall_s
 
 
-def whole_pair(before: Path, after: Path) -> Taken:
-    """Overview of two large traces of one folder, read whole; wall time from the request to the last chart."""
+def large_pair(before: Path, after: Path, whole: bool) -> Taken:
+    """Overview of two traces of one folder, wall time from the request to the last chart; very large ones are excerpts unless ``whole``."""
     with _server({"PROFILER_TRACES": str(before.parent)}) as served, _browser() as page:
         begun = served.clocks()
-        query = f"before={quote(f'folder/{before.name}')}&after={quote(f'folder/{after.name}')}&whole=1"
+        query = f"before={quote(f'folder/{before.name}')}&after={quote(f'folder/{after.name}')}{'&whole=1' if whole else ''}"
         page.goto(f"{served.address}/?{query}", wait_until="commit")
         page.locator("h1").first.wait_for()
         return served.at_rest(page, begun)
+
+
+def opens_as_excerpt(trace: Path) -> bool:
+    """Whether the dashboard opens the middle of a trace unless it is asked for the whole."""
+    with open_trace(trace) as opened:
+        return opened.is_large
 
 
 class _Server:

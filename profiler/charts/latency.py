@@ -12,6 +12,9 @@ from profiler.charts.layout import LAYOUT, PLAIN, category_ticks, log_axis
 from profiler.charts.palette import AFTER, BEFORE, NEUTRAL, NVTX_COLOUR
 from profiler.text import number, plotly_text
 
+_LABEL_PX = 84
+"""Room for the number beside the longest bar, however narrow the page is."""
+
 
 def latency_bars(labels: Sequence[str], runs: pd.DataFrame, title: str) -> Chart:
     """Median latency a run, with a line to the 99th percentile; ``runs`` has ``framework``, ``p50_ms``, ``p99_ms``, ``mean_ms``."""
@@ -47,7 +50,8 @@ def latency_bars(labels: Sequence[str], runs: pd.DataFrame, title: str) -> Chart
     )
     lines = max((text.count("<br>") + 1 for text in ticks["ticktext"]), default=1)
     figure.update_layout(**PLAIN, title=title, height=110 + max(36, 16 * lines + 6) * len(labels))
-    figure.update_xaxes(title="latency of one batch, ms", range=[0, 1.35 * float(ends.max())])
+    figure.update_layout(margin={**PLAIN["margin"], "r": _LABEL_PX})
+    figure.update_xaxes(title="latency of one batch, ms", range=[0, 1.05 * float(ends.max())])
     figure.update_yaxes(**ticks)
     return figure
 
