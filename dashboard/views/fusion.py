@@ -117,7 +117,7 @@ def _block(selection: Selection, view: data.LedgerView) -> None:
 
 
 def _picture(selection: Selection, shown: Block) -> None:
-    picture, beside = st.columns([7, 3])
+    picture, beside = st.container(key="picture_and_kernels").columns([7, 3])
     with beside:
         chosen = _chosen_box(shown)
     with picture:
