@@ -15,6 +15,8 @@ from pathlib import Path
 import psutil
 
 _LOOK_EVERY_S = 0.02
+_LOOKING_SHARE = 0.02
+"""Of the time: a look goes through all processes of the machine, and what is measured has to do without the processor meanwhile."""
 _MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
@@ -69,13 +71,13 @@ def watch(pid: int, peaks: list[int]) -> None:
     try:
         root = psutil.Process(pid)
         while root.status() != psutil.STATUS_ZOMBIE:
-            held = 0
+            begun, held = time.perf_counter(), 0
             for one in (root, *root.children(recursive=True)):
                 try:
                     held += one.memory_info().rss
                 except psutil.NoSuchProcess:
                     continue
             peaks[0] = max(peaks[0], held)
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(max(_LOOK_EVERY_S, (time.perf_counter() - begun) / _LOOKING_SHARE))
     except psutil.NoSuchProcess:
         return
