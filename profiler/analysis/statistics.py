@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from profiler.trace import arrays
-from profiler.trace.arrays import encode
+from profiler.trace.arrays import IntArray, encode
 from profiler.trace.columns import Table
 
 Int64Array = npt.NDArray[np.int64]
@@ -146,7 +146,7 @@ def grouped_statistics(codes: Codes, values: Int64Array, n: int) -> Table:
     return Table({"code": present, **statistics_of_runs(_by_code(codes, values, n), counts[present])})
 
 
-def statistics_of_runs(ordered: Int64Array, count: Int64Array) -> dict[str, Any]:
+def statistics_of_runs(ordered: IntArray, count: Int64Array) -> dict[str, Any]:
     """The same columns for values that lie group by group, each group by size; ``count`` is the size of each (1 or more)."""
     ends = np.cumsum(count)
     starts = ends - count
@@ -159,13 +159,13 @@ def statistics_of_runs(ordered: Int64Array, count: Int64Array) -> dict[str, Any]
         "total_ns": totals,
         "mean_ns": means,
         "median_ns": middle / 2,
-        "min_ns": ordered[starts],
-        "max_ns": ordered[ends - 1],
+        "min_ns": ordered[starts].astype(np.int64),
+        "max_ns": ordered[ends - 1].astype(np.int64),
         "stddev_ns": np.sqrt(np.asarray(squares, dtype=np.float64) / np.maximum(count - 1, 1)),
     }
 
 
-def _by_code(codes: Codes, values: Int64Array, n: int) -> Int64Array:
+def _by_code(codes: Codes, values: IntArray, n: int) -> IntArray:
     """The values by code and size."""
     if len(codes) and codes.min() < 0:
         inside = codes >= 0
@@ -173,9 +173,10 @@ def _by_code(codes: Codes, values: Int64Array, n: int) -> Int64Array:
     if not len(values):
         return np.empty(0, dtype=np.int64)
     bits = int(values.max()).bit_length()
-    if bits + max(n - 1, 0).bit_length() > 62:
+    bits_of_both = bits + max(n - 1, 0).bit_length()
+    if bits_of_both > 62:
         return values[np.lexsort((values, codes))].astype(np.int64)
-    keys = codes.astype(np.int64)
+    keys: IntArray = codes.astype(np.int32 if bits_of_both < 32 else np.int64)
     keys <<= bits
     keys |= values
     arrays.sort(keys)
@@ -183,7 +184,7 @@ def _by_code(codes: Codes, values: Int64Array, n: int) -> Int64Array:
     return keys
 
 
-def _squared_deviations(values: Int64Array, mean: float) -> float:
+def _squared_deviations(values: IntArray, mean: float) -> float:
     return float(sum(arrays.in_pieces(len(values), lambda piece: ((values[piece] - mean) ** 2).sum())))
 
 

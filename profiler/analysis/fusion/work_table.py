@@ -36,7 +36,6 @@ class WorkTable:
             (work[c].cat.codes.to_numpy(), [str(label) for label in work[c].cat.categories])
             for c in ("category", "name")
         )
-
         self._kernels_of_last: tuple[Rows, Rows] = NO_ROWS, NO_ROWS
 
     def _kernels_of(self, rows: Rows) -> Rows:
