@@ -85,10 +85,10 @@ def integers(
     picked = [columns[k] for k in varying]
     conditions = [f"{columns[k]} IS {_literal(value)}" for k, value in constant.items()]
     if apart is not None:
-        place = columns.index(apart[0])
-        if low < 0 or constant.get(place) == apart[1]:
+        apart_at = columns.index(apart[0])
+        if low < 0 or constant.get(apart_at) == apart[1]:
             raise BulkError("rows cannot be kept apart")
-        conditions += [f"{apart[0]} IS NOT {apart[1]}"] if place not in constant else []
+        conditions += [f"{apart[0]} IS NOT {apart[1]}"] if apart_at not in constant else []
     if conditions:
         usual = " AND ".join([*conditions, f"ifnull({picked[0]}, -1) >= 0"])
         picked[0] = f"CASE WHEN {usual} THEN {picked[0]} ELSE -1 - rowid END"
@@ -103,7 +103,7 @@ def integers(
             n = len(batch)
             if usual and (odd := values[varying[0]] < 0).any():
                 others = _rows_again(uri, select, columns, usual, -1 - values[varying[0]][odd])
-                is_apart = others[place] == apart[1] if apart is not None else np.zeros(len(others[0]), dtype=bool)
+                is_apart = others[apart_at] == apart[1] if apart is not None else np.zeros(len(others[0]), dtype=bool)
                 kept = np.ones(n, dtype=bool)
                 kept[odd] = ~is_apart
                 for k, own in values.items():

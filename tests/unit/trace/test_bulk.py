@@ -61,13 +61,13 @@ def test_fast_and_plain_reading_agree(tmp_path_factory: pytest.TempPathFactory, 
         found.close()
 
 
-@given(
-    st.lists(
-        st.tuples(st.one_of(st.just(7), INTEGERS), st.sampled_from([1, 1, 1, 1, 1, 2, None]), st.none()),
-        min_size=10,
-        max_size=90,
-    )
-)
+def mostly_one(*others: int | None) -> st.SearchStrategy[list[tuple[object, ...]]]:
+    """Rows of which the second column is 1, but for some."""
+    row = st.tuples(st.one_of(st.just(7), INTEGERS), st.sampled_from([1, 1, 1, 1, 1, *others]), st.none())
+    return st.lists(row, min_size=10, max_size=90)
+
+
+@given(mostly_one(2, None))
 def test_a_column_with_one_value_and_the_rows_that_differ_are_read_right(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[object, ...]]
 ) -> None:
@@ -96,13 +96,7 @@ def test_a_column_with_one_value_is_not_handed_over(tmp_path: Path, monkeypatch:
     assert set(parts) == {'SELECT CASE WHEN "b" IS 5 AND ifnull("a", -1) >= 0 THEN "a" ELSE -1 - rowid END'}
 
 
-@given(
-    st.lists(
-        st.tuples(st.one_of(st.just(7), INTEGERS), st.sampled_from([1, 1, 1, 1, 1, 2, 75, None]), st.none()),
-        min_size=10,
-        max_size=90,
-    )
-)
+@given(mostly_one(2, 75, None))
 def test_rows_are_kept_apart_in_the_same_pass(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[object, ...]]
 ) -> None:
